@@ -1,0 +1,335 @@
+"""
+The bridge between a vumi connector and Turn's Channels API.
+
+Three flows, each a straight line: a person's message goes to Turn
+(:meth:`TurnChannelsApi.consume_user_message`), what became of our messages
+goes to Turn as statuses (:meth:`TurnChannelsApi.consume_event_of_ours`), and
+Turn's POSTs become outbound messages (:meth:`TurnChannelsApi.build_outbound`,
+:meth:`TurnChannelsApi.publish_outbound`).
+"""
+
+from __future__ import annotations
+
+import random
+from datetime import datetime, timezone
+from typing import Optional
+from uuid import uuid4
+
+from twisted.internet.defer import ensureDeferred
+from twisted.internet.interfaces import IListeningPort
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from .caches import CacheUnavailable, MessageCache
+from .config import TurnChannelsApiConfig
+from .delivery import Courier, Parking, Result, Verdict
+from .failures import FAILURES, FailureQueue
+from .management import Health, Metrics
+from .parcels import MESSAGE, STATUS, QueueParcel, digest_of
+from .turn.client import Answer, TurnClient
+from .turn.errors import ApiUsageError, BrokerUnavailableError, MessageNotFound
+from .turn.payloads import OutboundRequest, message_payload, status_payload
+from .turn.webhook import Webhook
+from .vumi.application import ApplicationWorker
+from .vumi.broker import BrokerError, Delivery, Outcome
+from .vumi.message import (
+    MalformedMessage,
+    TransportEvent,
+    TransportUserMessage,
+    generate_id,
+)
+
+log = Logger()
+
+#: How a delivery ends for the broker. A lost one cannot be settled any more:
+#: the broker delivers it again whatever we say.
+OUTCOME_OF_RESULT = {
+    Result.DELIVERED: Outcome.ACK,
+    Result.PARKED: Outcome.ACK,
+    Result.REQUEUE: Outcome.REQUEUE,
+    Result.LOST: Outcome.REQUEUE,
+}
+
+
+class TurnChannelsApi(ApplicationWorker):
+    """
+    Connects a vumi connector to Turn's Channels API.
+
+    People's messages and the events of our own messages are taken from the
+    connector's queues and POSTed to Turn; what Turn POSTs to us is published
+    to the connector.
+    """
+
+    CONFIG_CLASS = TurnChannelsApiConfig
+
+    # -- set-up and stopping ------------------------------------------------
+
+    async def setup_application(self) -> None:
+        """
+        Build the parts, and listen: POSTs are answered from the start, with
+        503 until the broker is there.
+        """
+        config = self.config = self.get_static_config()
+        clock = self.reactor
+        self._ports: list[IListeningPort] = []
+        self.metrics = Metrics()
+        self.cache: MessageCache = config.message_cache_class(config.message_cache_config, clock)
+        await self.cache.start()
+        self.failures = FailureQueue(
+            self.broker.publisher(f"{config.connector_name}.{FAILURES}"), clock
+        )
+        self.turn = TurnClient(
+            clock,
+            config.turn_api_url,
+            config.auth_token,
+            message_timeout=config.mo_message_url_timeout,
+            status_timeout=config.event_url_timeout,
+            pool_size=2 * config.amqp_prefetch_count,
+        )
+        self.courier = Courier(
+            clock,
+            random.Random(),
+            max_retries=config.max_retries,
+            retry_delay_base=config.retry_delay_base,
+            retry_delay_exponent=config.retry_delay_exponent,
+            prefetch=config.amqp_prefetch_count,
+            observer=self.metrics,
+        )
+        self.webhook = Webhook(
+            secret=config.turn_hmac_secret,
+            build=self.build_outbound,
+            publish=self.publish_outbound,
+            retryable=(BrokerError,),
+            clock=clock,
+            api_path=config.vumi_api_path,
+            request_timeout=config.request_timeout,
+            publish_timeout=config.publish_timeout,
+            max_request_size=config.max_request_size,
+            new_id=generate_id,
+            observe=self.metrics.outbound,
+        )
+        self.health = Health(self.broker, self.courier, self.cache)
+        await self._listen(config)
+
+    async def teardown_application(self) -> None:
+        """
+        Let what is under way end, for up to ``shutdown_timeout``; what only
+        waits has gone back to its queue before.
+        """
+        timeout = self.config.shutdown_timeout
+        self.health.stopping = True
+        self.webhook.stop()
+        await gather(self.courier.stop(timeout), self.webhook.drain(timeout))
+        for port in self._ports:
+            await port.stopListening()
+        await self.turn.close()
+        await self.cache.stop()
+
+    # -- from a person to Turn ----------------------------------------------
+
+    async def consume_user_message(self, message: TransportUserMessage) -> Outcome:
+        """
+        Hand a person's message to Turn.
+
+        The cache knows the message before Turn does, because Turn may answer
+        before it has answered us.
+
+        :param message: from the connector's ``inbound`` queue.
+        :return: what becomes of its delivery.
+        """
+        delivery = _delivery_of(message)
+        payload = message_payload(message, self.config.empty_message_body)
+        remembered = ensureDeferred(self.cache.add_inbound(message, delivery.redelivered))
+        if message.session_event == TransportUserMessage.SESSION_CLOSE and not message.content:
+            await remembered
+            return Outcome.ACK
+
+        async def remember() -> None:
+            await remembered
+
+        async def post() -> Answer:
+            return await self.turn.post_message(payload)
+
+        return await self._deliver(
+            QueueParcel(
+                MESSAGE,
+                delivery,
+                self.failures,
+                name=message.message_id,
+                key=person_of(message.from_addr),
+                identity=(message.message_id, digest_of(delivery.body)),
+                prepare=remember,
+                post=post,
+                expires=self._expiry_of(message),
+            )
+        )
+
+    # -- from the network to Turn: what became of our messages ---------------
+
+    async def consume_ack(self, event: TransportEvent) -> Outcome:
+        """Tell Turn that the network has taken one of our messages."""
+        return await self._consume_status(event)
+
+    async def consume_nack(self, event: TransportEvent) -> Outcome:
+        """Tell Turn that the network has refused one of our messages."""
+        return await self._consume_status(event)
+
+    async def consume_delivery_report(self, event: TransportEvent) -> Outcome:
+        """Tell Turn what the network reports of one of our messages."""
+        return await self._consume_status(event)
+
+    async def _consume_status(self, event: TransportEvent) -> Outcome:
+        message_id = event.user_message_id
+        recipient: Optional[str] = None
+
+        async def find_recipient() -> None:
+            nonlocal recipient
+            await self.webhook.written(message_id)
+            recipient = await self._recipient_of(message_id)
+
+        async def post() -> Answer:
+            return await self.turn.post_status(status_payload(event, recipient))
+
+        delivery = _delivery_of(event)
+        return await self._deliver(
+            QueueParcel(
+                STATUS,
+                delivery,
+                self.failures,
+                name=message_id,
+                key=message_id,
+                identity=event.event_id,
+                prepare=find_recipient,
+                post=post,
+            )
+        )
+
+    # -- from Turn to a person ----------------------------------------------
+
+    async def build_outbound(self, request: OutboundRequest, message_id: str) -> TransportUserMessage:
+        """
+        The message that Turn asks for: a reply where there is something to
+        reply to, because a USSD session lives from that, else a new message.
+
+        :param request: what Turn POSTed.
+        :param message_id: the id that Turn will be told.
+        :raises MessageNotFound: ``reply_to`` is unknown or expired.
+        :raises ApiUsageError: ``reply_to`` is another person's message.
+        :raises BrokerUnavailableError: the cache that would know is away.
+        """
+        session_event = (
+            TransportUserMessage.SESSION_RESUME
+            if request.waiting_for_user_input
+            else TransportUserMessage.SESSION_CLOSE
+        )
+        now = datetime.fromtimestamp(self.reactor.seconds(), timezone.utc)
+        original = await self._original_of(request)
+        if original is not None:
+            return original.reply(
+                request.content, session_event=session_event, message_id=message_id, timestamp=now
+            )
+        return TransportUserMessage.send(
+            request.to,
+            request.content,
+            from_addr=request.from_addr or self.config.default_from_addr,
+            session_event=session_event,
+            transport_name=self.config.connector_name,
+            transport_type=self.config.transport_type,
+            message_id=message_id,
+            timestamp=now,
+        )
+
+    async def publish_outbound(self, message: TransportUserMessage) -> None:
+        """
+        Publish a message to the connector; returns once the broker has it.
+
+        The cache knows it before the network does, because the network's ack
+        may overtake the broker's confirmation.
+
+        :raises BrokerError: the broker has not taken it.
+        """
+        await self.cache.add_outbound(message)
+        started = self.reactor.seconds()
+        closes: Optional[TransportUserMessage] = None
+        if message.session_event == TransportUserMessage.SESSION_CLOSE:
+            closes = await self._last_inbound(message.to_addr)
+        await self.connectors[self.config.connector_name].publish_outbound(message)
+        self.metrics.confirmed(self.reactor.seconds() - started)
+        if closes is not None:
+            await self.cache.close_session(message.to_addr, closes.message_id)
+
+    # -- what the flows stand on ---------------------------------------------
+
+    async def malformed(self, delivery: Delivery, error: MalformedMessage) -> Outcome:
+        """Park what is not a vumi message."""
+        return await self._park(delivery, Verdict.MALFORMED, "permanent", f"Not a vumi message: {error}")
+
+    async def failed(self, delivery: Delivery, message: object, failure: Failure) -> Outcome:
+        """Park a message on which our own code, or a middleware's, has failed."""
+        error_id = uuid4().hex
+        log.failure(
+            "Handling a message from {queue} failed (error {error_id})",
+            failure,
+            queue=delivery.queue,
+            error_id=error_id,
+        )
+        reason = f"The worker failed on this message; its log has the error {error_id}."
+        return await self._park(delivery, Verdict.ERROR, "temporary", reason)
+
+    async def _deliver(self, parcel: QueueParcel) -> Outcome:
+        result = await self.courier.deliver(parcel)
+        if result is Result.DELIVERED:
+            self.metrics.queue_to_turn(parcel.kind, self.reactor.seconds() - parcel.received)
+        return OUTCOME_OF_RESULT[result]
+
+    async def _park(self, delivery: Delivery, verdict: Verdict, code: str, reason: str) -> Outcome:
+        kind = MESSAGE if delivery.queue.endswith(".inbound") else STATUS
+        parcel = QueueParcel(
+            kind, delivery, self.failures, name=f"a message from {delivery.queue}", key="", identity=None
+        )
+        parking = Parking(verdict=verdict, code=code, reason=reason, attempts=0, last_status=None)
+        return OUTCOME_OF_RESULT[await self.courier.park(parcel, parking)]
+
+    async def _original_of(self, request: OutboundRequest) -> Optional[TransportUserMessage]:
+        """The inbound message that a request answers, if it answers one."""
+        if request.reply_to is None:
+            return await self._last_inbound(request.to)
+        try:
+            original = await self.cache.get_inbound(request.reply_to)
+        except CacheUnavailable:
+            raise BrokerUnavailableError(
+                "the message cache is away, so reply_to cannot be looked up; try again later"
+            ) from None
+        if original is None:
+            raise MessageNotFound("reply_to names a message that is not known, or no longer")
+        if person_of(original.from_addr) != person_of(request.to):
+            raise ApiUsageError("reply_to names a message from another person than to")
+        return original
+
+    async def _last_inbound(self, address: Optional[str]) -> Optional[TransportUserMessage]:
+        """
+        The last message of a person whose session is open. With the cache
+        away a reply goes unlinked rather than not at all.
+        """
+        if address is None:
+            return None
+        try:
+            return await self.cache.get_last_inbound(address)
+        except CacheUnavailable:
+            return None
+
+    async def _recipient_of(self, message_id: str) -> Optional[str]:
+        """Whom we sent a message to; a status goes without it where the cache has it no longer."""
+        try:
+            recipient = await self.cache.get_recipient(message_id)
+        except CacheUnavailable:
+            recipient = None
+        if recipient is None:
+            self.metrics.status_without_recipient()
+        return recipient
+
+    def _expiry_of(self, message: TransportUserMessage) -> Optional[float]:
+        """When a message is too old to be of use: only in a session, only where it is configured."""
+        if self.config.max_message_age is None or message.session_event is None:
+            return None
+        return message.timestamp.timestamp() + self.config.max_message_age
