@@ -1,0 +1,143 @@
+"""
+What a message cache is.
+
+A reply needs the message it answers, and a status needs the person it is
+about; neither needs what was said, so a cache keeps no content.
+"""
+
+from __future__ import annotations
+
+import abc
+from typing import Any, Iterable, Mapping, Optional
+
+from vumi_turn.vumi.message import TransportUserMessage
+
+#: A message this many seconds older than the last one known of the same person
+#: is taken for an old one that comes again (parked and replayed, say), although
+#: the broker does not flag it. Clocks of transports differ by less.
+LATE_AFTER = 60.0
+
+
+class CacheUnavailable(Exception):
+    """The cache cannot be asked at the moment; asking again later may work."""
+
+
+class CacheConfigError(ValueError):
+    """
+    Something in ``message_cache_config`` is wrong.
+
+    :ivar errors: one sentence for each wrong option.
+    """
+
+    def __init__(self, errors: Iterable[str]) -> None:
+        self.errors = list(errors)
+        super().__init__("; ".join(self.errors))
+
+
+class MessageCache(abc.ABC):
+    """
+    Remembers inbound messages by id and by person, and who each outbound
+    message went to.
+
+    Addresses are the same with and without a leading ``+``.
+
+    :ivar healthy: False while the cache works worse than it should; the
+        worker's ``/health`` says so.
+    """
+
+    healthy: bool = True
+
+    @classmethod
+    @abc.abstractmethod
+    def check_config(cls, config: Mapping[str, Any]) -> list[str]:
+        """
+        Look at a ``message_cache_config`` without using it.
+
+        :return: one sentence for each wrong option; empty if all is well.
+        """
+
+    @abc.abstractmethod
+    async def start(self) -> None:
+        """Make ready. A server that is away does not make this fail or wait for long."""
+
+    @abc.abstractmethod
+    async def stop(self) -> None:
+        """Let go of connections and timers."""
+
+    @property
+    @abc.abstractmethod
+    def size(self) -> int:
+        """How many messages this process holds in memory."""
+
+    @abc.abstractmethod
+    async def add_inbound(self, message: TransportUserMessage, redelivered: bool = False) -> None:
+        """
+        Remember a person's message, and that it is their last one.
+
+        A message that comes again never takes the place of a newer one and
+        never opens a session that was closed; newer is what its ``timestamp``
+        says. With ``session_event`` ``close`` the person's session is closed.
+
+        :param message: it is kept without its content.
+        :param redelivered: the broker has delivered it before. Then its
+            timestamp is compared; a message that is delivered for the first
+            time is the last one, because it came last.
+        """
+
+    @abc.abstractmethod
+    async def get_inbound(self, message_id: str) -> Optional[TransportUserMessage]:
+        """
+        The inbound message with this id, its content None.
+
+        :return: None if it is not known, or no longer.
+        :raises CacheUnavailable: it may be known, but cannot be looked up.
+        """
+
+    @abc.abstractmethod
+    async def get_last_inbound(self, address: str) -> Optional[TransportUserMessage]:
+        """
+        The last message of the person with this address, its content None.
+
+        :return: None if none is known, or if the session it belongs to is closed.
+        """
+
+    @abc.abstractmethod
+    async def close_session(self, address: str, message_id: Optional[str] = None) -> None:
+        """
+        Close the session of the person with this address, until a newer
+        message of theirs comes. The message stays known by its id.
+
+        :param message_id: close it only if this is still the id of their last
+            message; so that a session that was opened meanwhile stays open.
+        """
+
+    @abc.abstractmethod
+    async def add_outbound(self, message: TransportUserMessage) -> None:
+        """Remember whom a message of ours goes to."""
+
+    @abc.abstractmethod
+    async def get_recipient(self, message_id: str) -> Optional[str]:
+        """
+        The ``to_addr`` of the outbound message with this id.
+
+        :return: None if it is not known, or cannot be looked up now.
+        """
+
+
+def normalise_address(address: Optional[str]) -> str:
+    """
+    The same text for an address with and without its leading ``+``.
+
+    :param address: as in a message; None becomes the empty text.
+    """
+    if not address:
+        return ""
+    return address[1:] if address[0] == "+" else address
+
+
+def stripped(message: TransportUserMessage) -> TransportUserMessage:
+    """
+    What a reply needs of a message: not the content, nor the delivery, which
+    holds the whole body.
+    """
+    return message.replace(content=None, delivery=None)

@@ -1,0 +1,265 @@
+"""
+One connection to Redis that mends itself.
+
+txredisapi speaks Redis' protocol; when to connect, for how long to wait and
+when to give a connection up is decided here: its own pool waits without bound
+while Redis is away, never comes back after a refused password, and does not
+verify certificates. The connection is the unit of recovery: a command that is
+not answered in time ends it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Callable, Optional, Sequence
+from urllib.parse import unquote, urlsplit
+
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
+from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
+from twisted.internet.protocol import Factory
+from twisted.internet.ssl import optionsForClientTLS
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+log = Logger()
+
+#: Seconds for a command's answer.
+ANSWER_TIMEOUT = 0.5
+#: Seconds for connecting, TLS included.
+CONNECT_TIMEOUT = 3.0
+#: Seconds before the first attempt to connect again, doubling to the last.
+FIRST_DELAY = 0.5
+LAST_DELAY = 5.0
+#: Seconds between two log lines while Redis is away.
+LOG_INTERVAL = 60.0
+
+
+class RedisAway(Exception):
+    """There is no connection, or the command was not answered in time. What it did is not known."""
+
+
+@dataclass(frozen=True)
+class RedisAddress:
+    """Where Redis is, and who we are there."""
+
+    host: str = "127.0.0.1"
+    port: int = 6379
+    username: str = ""
+    password: str = field(default="", repr=False)
+    database: int = 0
+    tls: bool = False
+
+    @classmethod
+    def from_url(cls, url: Any) -> RedisAddress:
+        """
+        Read ``redis://[[user]:password@]host[:port][/database]``, or
+        ``rediss://`` for TLS.
+
+        :raises ValueError: says what is wrong, without the URL: it may hold a password.
+        """
+        if not isinstance(url, str):
+            raise ValueError("must be text: redis://host:port/0, or rediss:// for TLS")
+        try:
+            parts = urlsplit(url.strip())
+            port = parts.port
+        except ValueError:
+            raise ValueError("must have a port from 1 to 65535 and an address that can be read") from None
+        if parts.scheme not in ("redis", "rediss"):
+            raise ValueError("must start with redis:// or rediss://")
+        if not parts.hostname:
+            raise ValueError("must name a host, as redis://host:port/0 does")
+        if port == 0 or parts.query or parts.fragment:
+            raise ValueError("must have the form redis://[[user]:password@]host[:port][/database]")
+        database = parts.path.strip("/") or "0"
+        if not (database.isascii() and database.isdigit()):
+            raise ValueError("must end with the number of a database, as redis://host:port/0 does")
+        return cls(
+            parts.hostname,
+            port or 6379,
+            unquote(parts.username or ""),
+            unquote(parts.password or ""),
+            int(database),
+            parts.scheme == "rediss",
+        )
+
+    def endpoint(self, reactor: Any) -> IStreamClientEndpoint:
+        """How to connect; with TLS the certificate is verified against the system's authorities."""
+        endpoint: IStreamClientEndpoint = HostnameEndpoint(
+            reactor, self.host, self.port, timeout=CONNECT_TIMEOUT
+        )
+        return wrapClientTLS(optionsForClientTLS(self.host), endpoint) if self.tls else endpoint
+
+    def __str__(self) -> str:
+        """For log lines."""
+        return f"{self.host}:{self.port}"
+
+
+class RedisConnection:
+    """
+    Keeps one connection until :meth:`stop`.
+
+    :param address: where to connect, and as whom.
+    :param reactor: connects, and tells the time.
+    :param on_up: awaited after each connecting, before :attr:`up` is True for
+        others; it may use :meth:`evaluate`. It fails with RedisAway only.
+    :param endpoint: instead of the one of ``address``; for tests.
+    """
+
+    def __init__(
+        self,
+        address: RedisAddress,
+        reactor: Any,
+        on_up: Callable[[], Any],
+        endpoint: Optional[IStreamClientEndpoint] = None,
+    ) -> None:
+        self._address = address
+        self._clock: IReactorTime = reactor
+        self._on_up = on_up
+        self._endpoint = address.endpoint(reactor) if endpoint is None else endpoint
+        self._protocol: Any = None
+        self._running: Optional[Deferred[None]] = None
+        self._first: Deferred[None] = Deferred()
+        self._told = float("-inf")
+        self._away_since: Optional[float] = None
+        self.up = False
+
+    async def start(self) -> None:
+        """Connect; returns when the first attempt has ended, or after half a second."""
+        self._running = ensureDeferred(self._run())
+        self._running.addErrback(self._ended)
+        await self._first.addTimeout(ANSWER_TIMEOUT, self._clock, lambda result, timeout: None)
+
+    async def stop(self) -> None:
+        """Close the connection, and connect no more."""
+        running, self._running = self._running, None
+        if running is not None:
+            running.cancel()
+
+    async def evaluate(self, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
+        """
+        Run a Lua script in Redis.
+
+        :return: its answer; texts are bytes.
+        :raises RedisAway: there is no connection, or no answer in time.
+        """
+        return await self._ask("eval", script, keys, arguments)
+
+    async def _ask(self, command: str, *arguments: Any) -> Any:
+        protocol = self._protocol
+        if protocol is None:
+            raise RedisAway("not connected")
+        # Every way in which Redis fails to do a command means the same here:
+        # it does not serve us. A proper answer is never an exception.
+        try:
+            answer: Deferred[Any] = getattr(protocol, command)(*arguments)
+            return await answer.addTimeout(ANSWER_TIMEOUT, self._clock)
+        except Exception as error:
+            if protocol.transport is not None:
+                protocol.transport.abortConnection()
+            raise RedisAway(_reason(error)) from None
+
+    async def _run(self) -> None:
+        delay = FIRST_DELAY
+        while True:
+            reason = ""
+            lost: Deferred[None] = Deferred()
+            try:
+                await self._connect(lost)
+                delay = FIRST_DELAY
+                reason = await self._serve(lost)
+            except (ConnectError, DNSLookupError, ConnectionClosed, RedisAway) as error:
+                reason = _reason(error)
+            except CancelledError:
+                raise
+            except Exception as error:  # TLS has many ways to fail, none of which shall end the attempts
+                reason = _reason(error)
+            finally:
+                self._drop()
+            self._went(reason)
+            await deferLater(self._clock, delay, lambda: None)
+            delay = min(2 * delay, LAST_DELAY)
+
+    async def _connect(self, lost: Deferred[None]) -> None:
+        self._protocol = await self._endpoint.connect(_factory(lost)).addTimeout(
+            CONNECT_TIMEOUT + ANSWER_TIMEOUT, self._clock
+        )
+        address = self._address
+        if address.password:
+            await self._ask("auth", address.password, address.username or None)
+        if address.database:
+            await self._ask("select", address.database)
+        await self._ask("ping")
+        await self._on_up()
+
+    async def _serve(self, lost: Deferred[None]) -> str:
+        self.up = True
+        self._first_attempt_ended()
+        if self._away_since is not None:
+            log.info(
+                "Redis at {address} is back after {seconds:.0f} s",
+                address=str(self._address),
+                seconds=self._clock.seconds() - self._away_since,
+            )
+            self._away_since = None
+        await lost
+        return "the connection was lost"
+
+    def _drop(self) -> None:
+        self.up = False
+        protocol, self._protocol = self._protocol, None
+        if protocol is not None and protocol.transport is not None:
+            protocol.transport.abortConnection()
+
+    def _went(self, reason: str) -> None:
+        """Note that Redis is away: one log line when it goes, then one a minute."""
+        now = self._clock.seconds()
+        if self._away_since is None:
+            self._away_since = now
+        if now - self._told >= LOG_INTERVAL:
+            self._told = now
+            log.error(
+                "Redis at {address} is away ({reason}): replies and statuses know this worker's own"
+                " messages only; still trying",
+                address=str(self._address),
+                reason=reason,
+            )
+        self._first_attempt_ended()
+
+    def _first_attempt_ended(self) -> None:
+        if not self._first.called:
+            self._first.callback(None)
+
+    def _ended(self, failure: Failure) -> None:
+        if not failure.check(CancelledError):
+            log.failure("The connection to Redis has ended", failure)
+
+
+def _factory(lost: Deferred[None]) -> Factory:
+    # txredisapi installs the global reactor when it is imported.
+    from txredisapi import RedisProtocol
+
+    class Protocol(RedisProtocol):  # type: ignore[misc, valid-type]
+        """Tells when its connection is gone."""
+
+        def connectionLost(self, reason: Failure) -> None:
+            super().connectionLost(reason)
+            if not lost.called:
+                lost.callback(None)
+
+    class ProtocolFactory(Factory):
+        noisy = False
+
+        def buildProtocol(self, addr: Any) -> Any:
+            protocol = Protocol(charset=None, convertNumbers=False)
+            protocol.factory = self
+            return protocol
+
+    return ProtocolFactory()
+
+
+def _reason(error: Exception) -> str:
+    """Why, in few words; never what was sent."""
+    return f"{type(error).__name__}: {error}".splitlines()[0][:200] if str(error) else type(error).__name__
