@@ -40,12 +40,7 @@ class MessageCache(abc.ABC):
     message went to.
 
     Addresses are the same with and without a leading ``+``.
-
-    :ivar healthy: False while the cache works worse than it should; the
-        worker's ``/health`` says so.
     """
-
-    healthy: bool = True
 
     @classmethod
     @abc.abstractmethod
@@ -63,6 +58,11 @@ class MessageCache(abc.ABC):
     @abc.abstractmethod
     async def stop(self) -> None:
         """Let go of connections and timers."""
+
+    @property
+    @abc.abstractmethod
+    def healthy(self) -> bool:
+        """False while the cache works worse than it should; ``/health`` says so."""
 
     @property
     @abc.abstractmethod

@@ -87,7 +87,9 @@ GET_LAST = "return redis.call('HMGET', KEYS[1], 'message', 'closed')"
 class Connection(Protocol):
     """What the cache needs of a connection; :class:`RedisConnection` is one."""
 
-    up: bool
+    @property
+    def up(self) -> bool:
+        """Whether Redis answers."""
 
     async def start(self) -> None:
         """Connect, without waiting long."""
@@ -148,7 +150,7 @@ class RedisMessageCache(MessageCache):
         return read_options(config, READERS, DEFAULTS, SECRET)[1] or _missing_library()
 
     @property
-    def healthy(self) -> bool:  # type: ignore[override]
+    def healthy(self) -> bool:
         """False while Redis is away."""
         return self._connection.up
 

@@ -16,7 +16,6 @@ from urllib.parse import unquote, urlsplit
 
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
-from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.internet.ssl import optionsForClientTLS
@@ -103,8 +102,8 @@ class RedisConnection:
 
     :param address: where to connect, and as whom.
     :param reactor: connects, and tells the time.
-    :param on_up: awaited after each connecting, before :attr:`up` is True for
-        others; it may use :meth:`evaluate`. It fails with RedisAway only.
+    :param on_up: awaited after each connecting, before :attr:`up` is True; it
+        may use :meth:`evaluate`.
     :param endpoint: instead of the one of ``address``; for tests.
     """
 
@@ -124,7 +123,12 @@ class RedisConnection:
         self._first: Deferred[None] = Deferred()
         self._told = float("-inf")
         self._away_since: Optional[float] = None
-        self.up = False
+        self._up = False
+
+    @property
+    def up(self) -> bool:
+        """Whether Redis answers, and has been told all that it missed."""
+        return self._up
 
     async def start(self) -> None:
         """Connect; returns when the first attempt has ended, or after half a second."""
@@ -151,12 +155,14 @@ class RedisConnection:
         protocol = self._protocol
         if protocol is None:
             raise RedisAway("not connected")
-        # Every way in which Redis fails to do a command means the same here:
-        # it does not serve us. A proper answer is never an exception.
         try:
             answer: Deferred[Any] = getattr(protocol, command)(*arguments)
             return await answer.addTimeout(ANSWER_TIMEOUT, self._clock)
+        except CancelledError:
+            raise  # our caller has given up; the connection is none the worse
         except Exception as error:
+            # However Redis fails to do a command (no answer, out of memory,
+            # read only), it means the same: it does not serve us now.
             if protocol.transport is not None:
                 protocol.transport.abortConnection()
             raise RedisAway(_reason(error)) from None
@@ -164,17 +170,14 @@ class RedisConnection:
     async def _run(self) -> None:
         delay = FIRST_DELAY
         while True:
-            reason = ""
             lost: Deferred[None] = Deferred()
             try:
                 await self._connect(lost)
                 delay = FIRST_DELAY
                 reason = await self._serve(lost)
-            except (ConnectError, DNSLookupError, ConnectionClosed, RedisAway) as error:
-                reason = _reason(error)
             except CancelledError:
                 raise
-            except Exception as error:  # TLS has many ways to fail, none of which shall end the attempts
+            except Exception as error:  # sockets, names and TLS fail in many ways; none ends the attempts
                 reason = _reason(error)
             finally:
                 self._drop()
@@ -195,20 +198,22 @@ class RedisConnection:
         await self._on_up()
 
     async def _serve(self, lost: Deferred[None]) -> str:
-        self.up = True
+        self._up = True
         self._first_attempt_ended()
         if self._away_since is not None:
-            log.info(
-                "Redis at {address} is back after {seconds:.0f} s",
-                address=str(self._address),
-                seconds=self._clock.seconds() - self._away_since,
-            )
+            # A line only for an absence that had its own line: no more than one a minute.
+            if self._told >= self._away_since:
+                log.info(
+                    "Redis at {address} is back after {seconds:.0f} s",
+                    address=str(self._address),
+                    seconds=self._clock.seconds() - self._away_since,
+                )
             self._away_since = None
         await lost
         return "the connection was lost"
 
     def _drop(self) -> None:
-        self.up = False
+        self._up = False
         protocol, self._protocol = self._protocol, None
         if protocol is not None and protocol.transport is not None:
             protocol.transport.abortConnection()

@@ -1,0 +1,79 @@
+"""Packaging; ``README.rst`` says how to install and how to test."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+
+VERSION = re.search(
+    r"^__version__\s*(?::\s*str\s*)?=\s*[\"']([^\"']+)", (HERE / "vumi_turn" / "__init__.py").read_text("utf-8"), re.M
+).group(1)
+
+REDIS = ["txredisapi >= 1.6"]
+SENTRY = ["sentry-sdk >= 2.0"]
+UNIDECODE = ["Unidecode >= 1.3"]
+
+setup(
+    name="vumi_turn",
+    version=VERSION,
+    description="Connects vumi transports to Turn's Channels API.",
+    long_description=(HERE / "README.rst").read_text("utf-8"),
+    long_description_content_type="text/x-rst",
+    author="the vumi_turn developers",
+    license="BSD-3-Clause",
+    license_files=["LICENSE"],
+    python_requires=">=3.10",
+    packages=find_packages(include=["vumi_turn", "vumi_turn.*"]),
+    # twistd finds its commands in the folders twisted/plugins of sys.path. The
+    # module is named, because the package belongs to Twisted.
+    py_modules=["twisted.plugins.vumi_turn_plugin"],
+    package_data={
+        "vumi_turn.vumi.amqp": ["*.xml"],
+        "vumi_turn.sandbox": ["static/*"],
+    },
+    install_requires=[
+        "Twisted[tls] >= 23.10",
+        "confmodel >= 0.2.0",
+        "klein >= 23.5",
+        "prometheus_client >= 0.17",
+        "PyYAML >= 6.0",
+        "treq >= 23.11",
+        "txAMQP >= 0.8.2",
+    ],
+    extras_require={
+        "redis": REDIS,
+        "sentry": SENTRY,
+        "unidecode": UNIDECODE,
+        "test": [
+            *REDIS,
+            *SENTRY,
+            *UNIDECODE,
+            "docutils >= 0.20",
+            "hypothesis >= 6.80",
+            "pamqp >= 3.3",
+            "selenium >= 4.20",
+            "supervisor >= 4.2",
+        ],
+    },
+    entry_points={
+        "console_scripts": [
+            "vumi_turn_channel = vumi_turn.channel:main",
+            "vumi_turn_failures = vumi_turn.failures:main",
+        ],
+    },
+    zip_safe=False,
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Framework :: Twisted",
+        "Intended Audience :: Telecommunications Industry",
+        "Operating System :: POSIX",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Communications :: Telephony",
+    ],
+)
