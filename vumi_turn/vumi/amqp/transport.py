@@ -1,0 +1,50 @@
+"""The way to RabbitMQ: TCP, or TLS with a verified certificate."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+
+from vumi_turn.vumi.amqp.parameters import ConnectionParameters
+
+#: Seconds for the TCP connection (looking the name up included).
+CONNECT_TIMEOUT = 10.0
+
+_CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
+
+
+def make_endpoint(parameters: ConnectionParameters, reactor: Any) -> Any:
+    """
+    Where to connect to: an ``IStreamClientEndpoint``.
+
+    :raises ValueError: the CA file cannot be read or holds no certificate.
+    """
+    endpoint: Any = HostnameEndpoint(reactor, parameters.hostname, parameters.port, timeout=CONNECT_TIMEOUT)
+    if not parameters.tls:
+        return endpoint
+    from twisted.internet.ssl import optionsForClientTLS, platformTrust
+
+    trust = _trust_of(parameters.ca_file) if parameters.ca_file else platformTrust()
+    return wrapClientTLS(optionsForClientTLS(parameters.hostname, trustRoot=trust), endpoint)
+
+
+def is_tls_trouble(error: BaseException) -> bool:
+    """True for a certificate that was not accepted, and other failures of TLS itself."""
+    kinds = {f"{kind.__module__.split('.')[0]}.{kind.__name__}" for kind in type(error).__mro__}
+    return bool(kinds & {"OpenSSL.Error", "service_identity.VerificationError"})
+
+
+def _trust_of(path: str) -> Any:
+    from twisted.internet.ssl import Certificate, trustRootFromCertificates
+
+    try:
+        with open(path, "rb") as source:
+            found = _CERTIFICATE.findall(source.read())
+        certificates = [Certificate.loadPEM(pem) for pem in found]
+    except Exception as error:  # a file that is not there, or not PEM: the library has errors of many kinds
+        raise ValueError(f"the AMQP CA file {path} cannot be used: {error}") from None
+    if not certificates:
+        raise ValueError(f"the AMQP CA file {path} holds no certificate in PEM form")
+    return trustRootFromCertificates(certificates)
