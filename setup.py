@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.sdist import sdist
 
 HERE = Path(__file__).parent
 
@@ -15,7 +16,21 @@ REDIS = ["txredisapi >= 1.6"]
 SENTRY = ["sentry-sdk >= 2.0"]
 UNIDECODE = ["Unidecode >= 1.3"]
 
+
+class SourceDistribution(sdist):
+    """A source archive in which the tests can be run and the samples be found."""
+
+    def add_defaults(self):
+        super().add_defaults()
+        for folder in ("tests", "etc", "benchmarks"):
+            self.filelist.recursive_include(folder, "*")
+        self.filelist.global_exclude("*.py[co]")
+        for name in ("CHANGELOG.rst", "tox.ini", ".ruff.toml", ".mypy.ini"):
+            self.filelist.append(name)
+
+
 setup(
+    cmdclass={"sdist": SourceDistribution},
     name="vumi_turn",
     version=VERSION,
     description="Connects vumi transports to Turn's Channels API.",
@@ -25,6 +40,9 @@ setup(
     license="BSD-3-Clause",
     license_files=["LICENSE"],
     python_requires=">=3.10",
+    # Said although it is the default: only then does "pip install -e" put this
+    # folder on sys.path, where twistd looks for plugins.
+    package_dir={"": "."},
     packages=find_packages(include=["vumi_turn", "vumi_turn.*"]),
     # twistd finds its commands in the folders twisted/plugins of sys.path. The
     # module is named, because the package belongs to Twisted.
