@@ -209,7 +209,8 @@ class TurnSimulator:
         self.weather = Weather()
         self.requests: list[dict[str, Any]] = []
         self.conversations: dict[str, list[Entry]] = {}
-        self._by_id: dict[str, Entry] = {}
+        self._received: set[str] = set()
+        self._sent: dict[str, tuple[str, Entry]] = {}
         self.on_message: Optional[Callable[[str, dict[str, Any]], None]] = None
         self.app = self._routes()
 
@@ -246,7 +247,7 @@ class TurnSimulator:
         status, headers, answer = self._judge(request, weather, kind, body, check, take)
         if weather.mode == "liar":
             return await self._cut(request, kind, body)
-        self._record(kind, body, status, headers)
+        self._record(request, kind, body, status, headers)
         request.setResponseCode(status)
         for name, value in headers.items():
             request.setHeader(name, value)
@@ -283,20 +284,20 @@ class TurnSimulator:
         return 200, headers, {}
 
     def _take_message(self, message: dict[str, Any]) -> None:
-        if message["id"] in self._by_id:
+        if message["id"] in self._received:
             return  # the same message again: Turn keeps one
+        self._received.add(message["id"])
         entry = Entry("inbound", message["id"], message["text"]["body"], self._clock.seconds())
-        self._by_id[message["id"]] = entry
         self.conversations.setdefault(message["from"], []).append(entry)
-        self._observe("inbound", {"from": message["from"], "id": message["id"]})
+        self._observe("inbound", {"address": message["from"], "id": message["id"]})
         if self.on_message is not None:
             self.on_message(message["from"], message)
 
     def _take_status(self, status: dict[str, Any]) -> None:
-        entry = self._by_id.get(status["id"])
+        address, entry = self._sent.get(status["id"], (None, None))
         if entry is not None and status["status"] not in entry.statuses:
             entry.statuses.append(status["status"])
-        self._observe("status", {"id": status["id"], "status": status["status"]})
+        self._observe("status", {"address": address, "id": status["id"], "status": status["status"]})
 
     def _next_weather(self) -> Weather:
         weather = self.weather
@@ -310,15 +311,22 @@ class TurnSimulator:
         return weather
 
     async def _cut(self, request: Request, kind: str, body: bytes) -> bytes:
-        self._record(kind, body, None, {})
+        self._record(request, kind, body, None, {})
         gone = _never(request)
         request.transport.abortConnection()
         return await gone
 
-    def _record(self, kind: str, body: bytes, status: Optional[int], headers: dict[str, str]) -> None:
+    def _record(
+        self, request: Request, kind: str, body: bytes, status: Optional[int], headers: dict[str, str]
+    ) -> None:
         record = {
             "at": self._clock.seconds(),
             "kind": kind,
+            "path": request.path.decode("ascii", "replace"),
+            "request_headers": {
+                name.decode("ascii", "replace"): values[0].decode("ascii", "replace")
+                for name, values in request.requestHeaders.getAllRawHeaders()
+            },
             "body": body.decode("utf-8", "replace"),
             "status": status,
             "headers": headers,
@@ -343,6 +351,7 @@ class TurnSimulator:
         """
         entry = Entry("outbound", None, text, self._clock.seconds(), waiting=waiting)
         self.conversations.setdefault(to, []).append(entry)
+        self._observe("outbound", {"address": to, "id": None, "error": None})
         body = json.dumps(outbound_payload(to, text, reply_to, waiting)).encode("utf-8")
         for wait in REPEAT_AFTER if repeats else (0.0,):
             status, answer = await self._post_once(body)
@@ -353,10 +362,10 @@ class TurnSimulator:
         if status == 200:
             entry.id = json.loads(answer)["messages"][0]["id"]
             entry.error = None
-            self._by_id[entry.id] = entry
+            self._sent[entry.id] = (to, entry)
         else:
             entry.error = f"the channel answered {status}" if status else "the channel did not answer"
-        self._observe("outbound", {"to": to, "id": entry.id, "error": entry.error})
+        self._observe("outbound", {"address": to, "id": entry.id, "error": entry.error})
         return entry
 
     async def _post_once(self, body: bytes) -> tuple[Optional[int], bytes]:
