@@ -103,7 +103,7 @@ class AmqpBroker(Broker):
     # The connections
 
     async def _set_up_consuming(self, client: Client) -> None:
-        for consumer in list(self._consumers):
+        for consumer in self._consumers:  # also those that are added meanwhile
             await consumer.attach(client)
 
     def _consuming_gone(self) -> None:
@@ -133,15 +133,15 @@ class AmqpBroker(Broker):
         return "blocked" if client is not None and client.blocked else "connected"
 
     def _changed(self) -> None:
-        state = self._current()
-        if state == self.state:
-            return
-        self.state = state
         links_up = self._consuming_link.ready and self._publishing_link.ready
         if links_up and not self._was_up and not self._stopped:
             log.info("Connected to RabbitMQ at {address}", address=self._parameters.address)
             self._was_up = True
             self._logged.clear()
+        state = self._current()
+        if state == self.state:
+            return
+        self.state = state
         for watcher in list(self._watchers):
             watcher(state)
 

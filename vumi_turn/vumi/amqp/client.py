@@ -239,7 +239,7 @@ class Client(AMQClient):
 
     def channel_failed(self, channel: AMQChannel, reason: Failure) -> None:
         """RabbitMQ closed a channel; its number is free again."""
-        message = reason.value
+        message: Any = reason.value
         receiver = self._reader.receivers.get(channel.id)
         self._forget(channel.id)
         if receiver is not None:

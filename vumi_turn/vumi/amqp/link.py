@@ -92,6 +92,7 @@ class Link:
 
     async def _run(self) -> None:
         backoff = Backoff()
+        backoff.next()  # the first attempt is the one that comes at once
         while not self._stopping:
             if await self._connection():
                 backoff.reset()

@@ -74,8 +74,8 @@ class Publishing(Receiver):
             self._envelopes[routing_key] = Envelope(
                 VUMI_EXCHANGE, routing_key, persistent=True, mandatory=True
             )
-            if self._channel is not None:
-                ensureDeferred(self._declare_one(routing_key)).addErrback(_unexpected)
+            if self._client is not None:
+                ensureDeferred(self._declare_late(routing_key)).addErrback(_unexpected)
         return AmqpPublisher(self, routing_key)
 
     def add_transient(self, exchange: str, routing_key: str) -> TransientPublisher:
@@ -204,9 +204,12 @@ class Publishing(Receiver):
                     "RabbitMQ does not let us declare the queue {queue} that we publish to ({reason})",
                     queue=key, reason=str(error),
                 )
+
+    async def _declare_late(self, key: str) -> None:
+        try:
+            await self._declare_one(key)
         except LinkLost:
-            if self._channel is None:
-                raise
+            pass  # the next connection declares it
 
     def _declare_shared(self, key: str) -> Deferred[None]:
         """Declare a queue; whoever asks meanwhile shares the answer."""

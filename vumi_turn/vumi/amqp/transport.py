@@ -12,6 +12,10 @@ from vumi_turn.vumi.amqp.parameters import ConnectionParameters
 #: Seconds for the TCP connection (looking the name up included).
 CONNECT_TIMEOUT = 10.0
 
+#: By top-level package and class, so that plain TCP does without these packages.
+_TLS_ERRORS = {
+    "OpenSSL.Error", "service_identity.VerificationError", "twisted.SimpleVerificationError"
+}
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 
@@ -33,7 +37,7 @@ def make_endpoint(parameters: ConnectionParameters, reactor: Any) -> Any:
 def is_tls_trouble(error: BaseException) -> bool:
     """True for a certificate that was not accepted, and other failures of TLS itself."""
     kinds = {f"{kind.__module__.split('.')[0]}.{kind.__name__}" for kind in type(error).__mro__}
-    return bool(kinds & {"OpenSSL.Error", "service_identity.VerificationError"})
+    return bool(kinds & _TLS_ERRORS)
 
 
 def _trust_of(path: str) -> Any:
