@@ -138,6 +138,7 @@ class RedisConnection:
 
     async def stop(self) -> None:
         """Close the connection, and connect no more."""
+        self._first_attempt_ended()
         running, self._running = self._running, None
         if running is not None:
             running.cancel()
@@ -186,7 +187,7 @@ class RedisConnection:
             delay = min(2 * delay, LAST_DELAY)
 
     async def _connect(self, lost: Deferred[None]) -> None:
-        self._protocol = await self._endpoint.connect(_factory(lost)).addTimeout(
+        self._protocol = await self._endpoint.connect(_factory(lost, self._clock)).addTimeout(
             CONNECT_TIMEOUT + ANSWER_TIMEOUT, self._clock
         )
         address = self._address
@@ -242,12 +243,14 @@ class RedisConnection:
             log.failure("The connection to Redis has ended", failure)
 
 
-def _factory(lost: Deferred[None]) -> Factory:
+def _factory(lost: Deferred[None], clock: IReactorTime) -> Factory:
     # txredisapi installs the global reactor when it is imported.
     from txredisapi import RedisProtocol
 
     class Protocol(RedisProtocol):  # type: ignore[misc, valid-type]
-        """Tells when its connection is gone."""
+        """Tells when its connection is gone; its parser goes on by our clock."""
+
+        callLater = clock.callLater
 
         def connectionLost(self, reason: Failure) -> None:
             super().connectionLost(reason)
