@@ -79,7 +79,7 @@ class RedisMessageCacheTests(SynchronousTestCase):
         return self.successResultOf(ensureDeferred(awaitable))
 
     def test_away_live_session_goes_on(self) -> None:
-        """While Redis is away this worker's own messages are found, by id and by person, and recipients too."""
+        """While Redis is away this worker's own messages and recipients are found."""
         self.connection.up = False
         self.run_now(self.cache.add_inbound(inbound(1), False))
         self.run_now(self.cache.add_outbound(outbound(2)))
@@ -100,7 +100,7 @@ class RedisMessageCacheTests(SynchronousTestCase):
         self.assertIsNone(self.run_now(self.cache.get_recipient(f"{1:032x}")))
 
     def test_away_close(self) -> None:
-        """A session that was closed while Redis is away is closed, also when Redis comes back and has it open."""
+        """A session that was closed while Redis is away stays closed when Redis is back and has it open."""
         self.run_now(self.cache.add_inbound(inbound(1), False))
         self.connection.up = False
         self.run_now(self.cache.close_session(PERSON))
@@ -232,7 +232,8 @@ class RedisAddressTests(SynchronousTestCase):
 
     def test_defaults(self) -> None:
         """Port 6379 and database 0 need not be named."""
-        self.assertEqual(RedisAddress.from_url("redis://cache/"), RedisAddress("cache", 6379, "", "", 0, False))
+        expected = RedisAddress("cache", 6379, "", "", 0, False)
+        self.assertEqual(RedisAddress.from_url("redis://cache/"), expected)
 
     def test_password_is_not_shown(self) -> None:
         """Neither repr nor str shows the password."""
@@ -337,6 +338,13 @@ class RedisConnectionTests(SynchronousTestCase):
         self.assertEqual((self.connection.up, self.caught_up), (True, 1))
         self.stop()
         self.assertFalse(self.connection.up)
+
+    def test_stopped_as_soon_as_started(self) -> None:
+        """Who stops it in the moment in which the start has ended leaves nothing behind either."""
+        self.start().addCallback(lambda ignored: self.stop())
+        self.endpoint.answer(b"+PONG\r\n", self.clock)
+        self.assertEqual((self.connection.up, self.clock.getDelayedCalls()), (False, []))
+        self.assertIsNone(self.endpoint.transport.protocol)
 
     def test_password_and_database(self) -> None:
         """The password and the database of the url are used, before anything else."""

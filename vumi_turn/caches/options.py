@@ -49,7 +49,10 @@ def text(value: Any) -> str:
 
 
 def read_options(
-    config: Any, readers: Mapping[str, Reader], defaults: Mapping[str, Any], secret: frozenset[str] = frozenset()
+    config: Any,
+    readers: Mapping[str, Reader],
+    defaults: Mapping[str, Any],
+    secret: frozenset[str] = frozenset(),
 ) -> tuple[dict[str, Any], list[str]]:
     """
     Read a config by a table of readers.

@@ -124,6 +124,7 @@ class RedisConnection:
         self._told = float("-inf")
         self._away_since: Optional[float] = None
         self._up = False
+        self._stopped = False
 
     @property
     def up(self) -> bool:
@@ -138,7 +139,9 @@ class RedisConnection:
 
     async def stop(self) -> None:
         """Close the connection, and connect no more."""
-        self._first_attempt_ended()
+        self._stopped = True
+        if not self._first.called:
+            self._first.callback(None)
         running, self._running = self._running, None
         if running is not None:
             running.cancel()
@@ -164,8 +167,8 @@ class RedisConnection:
         except Exception as error:
             # However Redis fails to do a command (no answer, out of memory,
             # read only), it means the same: it does not serve us now.
-            if protocol.transport is not None:
-                protocol.transport.abortConnection()
+            if protocol is self._protocol:
+                self._drop()
             raise RedisAway(_reason(error)) from None
 
     async def _run(self) -> None:
@@ -214,6 +217,7 @@ class RedisConnection:
         return "the connection was lost"
 
     def _drop(self) -> None:
+        """Give the connection up; the attempts go on when its loss is told."""
         self._up = False
         protocol, self._protocol = self._protocol, None
         if protocol is not None and protocol.transport is not None:
@@ -235,8 +239,11 @@ class RedisConnection:
         self._first_attempt_ended()
 
     def _first_attempt_ended(self) -> None:
+        """Let the start go on. It may have come to a stop when this returns."""
         if not self._first.called:
             self._first.callback(None)
+        if self._stopped:
+            raise CancelledError()
 
     def _ended(self, failure: Failure) -> None:
         if not failure.check(CancelledError):
