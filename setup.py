@@ -9,7 +9,9 @@ from setuptools.command.sdist import sdist
 HERE = Path(__file__).parent
 
 VERSION = re.search(
-    r"^__version__\s*(?::\s*str\s*)?=\s*[\"']([^\"']+)", (HERE / "vumi_turn" / "__init__.py").read_text("utf-8"), re.M
+    r"^__version__\s*(?::\s*str\s*)?=\s*[\"']([^\"']+)",
+    (HERE / "vumi_turn" / "__init__.py").read_text("utf-8"),
+    re.MULTILINE,
 ).group(1)
 
 REDIS = ["txredisapi >= 1.6"]
@@ -49,7 +51,7 @@ setup(
     py_modules=["twisted.plugins.vumi_turn_plugin"],
     package_data={
         "vumi_turn.vumi.amqp": ["*.xml"],
-        "vumi_turn.sandbox": ["static/*"],
+        "vumi_turn.sandbox": ["page/*"],
     },
     install_requires=[
         "Twisted[tls] >= 23.10",
