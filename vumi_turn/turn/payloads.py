@@ -1,0 +1,264 @@
+"""
+What we say to Turn and what Turn says to us, as pure functions.
+
+Source: Turn's documentation of the Channels API (whatsapp.turn.io/docs,
+"Channels API"), which Turn declares unstable. Its paths, its words for what
+became of a message and its formats are in this module and nowhere else.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import Any, Mapping, NoReturn, Optional
+
+from ..vumi.message import MalformedMessage, TransportEvent, TransportUserMessage
+from .errors import ApiUsageError, JsonDecodeError, UnsupportedMessageType
+
+#: Below ``turn_api_url``: people's messages, and what became of ours.
+MESSAGES_PATH = "/messages"
+STATUSES_PATH = "/statuses"
+
+#: Turn's words for (event_type, delivery_status) of vumi's events.
+STATUS_OF_EVENT: Mapping[tuple[str, Optional[str]], str] = {
+    ("ack", None): "sent",
+    ("delivery_report", "pending"): "sent",
+    ("delivery_report", "delivered"): "delivered",
+    ("delivery_report", "failed"): "failed",
+    ("nack", None): "failed",
+}
+
+#: The text of a message that has none, where not even the address it came to is known.
+NO_TEXT = "-"
+
+#: Python itself refuses longer ones, but not in all of its versions.
+MAX_DIGITS = 4300
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_SECOND = timedelta(seconds=1)
+
+
+def message_payload(
+    message: TransportUserMessage, empty_message_body: Optional[str] = None
+) -> dict[str, Any]:
+    """
+    A person's message for ``POST {turn_api_url}/messages``.
+
+    Turn refuses an empty text, but a USSD session begins with one.
+
+    :param empty_message_body: the text of a message that has none; the address
+        that it came to where this is not given.
+    :raises MalformedMessage: it has no ``from_addr``: Turn knows people by
+        their address, so it can never be told of this message.
+    """
+    person = message.from_addr
+    if not person:
+        raise MalformedMessage("from_addr is missing or empty: a person's message needs it")
+    name = message.helper_metadata.get("contact_name")
+    if not isinstance(name, str) or not name.strip():
+        name = person
+    body = message.content or empty_message_body or message.to_addr or NO_TEXT
+    return {
+        "contact": {"id": person, "profile": {"name": _unicode(name)}},
+        "message": {
+            "type": "text",
+            "text": {"body": _unicode(body)},
+            "from": person,
+            "id": message.message_id,
+            "timestamp": unix_seconds(message.timestamp),
+        },
+    }
+
+
+def status_payload(event: TransportEvent, recipient_id: Optional[str]) -> dict[str, Any]:
+    """
+    What became of a message of ours, for ``POST {turn_api_url}/statuses``.
+
+    :param recipient_id: whom we sent that message to; left out where it is not known.
+    """
+    status = {
+        "id": event.user_message_id,
+        "status": status_of(event),
+        "timestamp": unix_seconds(event.timestamp),
+    }
+    if recipient_id:
+        status["recipient_id"] = recipient_id
+    return {"status": status}
+
+
+def status_of(event: TransportEvent) -> str:
+    """Turn's word for what an event says."""
+    detail = event.delivery_status if event.event_type == "delivery_report" else None
+    return STATUS_OF_EVENT[event.event_type, detail]
+
+
+def unix_seconds(moment: datetime) -> str:
+    """Whole Unix seconds, their fraction cut off."""
+    return str((moment - _EPOCH) // _SECOND)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class OutboundRequest:
+    """
+    A message that Turn wants to be sent.
+
+    :ivar to: the person's address, never empty.
+    :ivar from_addr: the sender that Turn wants, if it wants a certain one.
+    :ivar reply_to: the id of the message it answers, if Turn says so.
+    :ivar content: the text. It may be empty: that is how a session is ended
+        without a word, and whether it can be shown is the transport's to say.
+    :ivar waiting_for_user_input: the person is expected to answer.
+    """
+
+    to: str
+    from_addr: Optional[str]
+    reply_to: Optional[str]
+    content: str
+    waiting_for_user_input: bool
+
+    def __repr__(self) -> str:
+        return f"<OutboundRequest waiting_for_user_input={self.waiting_for_user_input}>"
+
+
+def parse_outbound(body: bytes) -> OutboundRequest:
+    """
+    Read the body of a POST from Turn.
+
+    ``from`` and ``reply_to`` may be missing, null or empty, which is the same.
+    What is not used (``context``, ``block``, ``resources``, …) is not looked
+    at, so that Turn may change it.
+
+    :raises JsonDecodeError: it is not UTF-8, or not JSON in its strict form.
+    :raises ApiUsageError: a field is missing or of the wrong type.
+    :raises UnsupportedMessageType: it is not a text.
+    """
+    request = _decode_body(body)
+    if not isinstance(request, dict):
+        raise ApiUsageError(f"the body must be an object, not {_kind_of(request)}")
+    to = _address(_required(request, "", "to", str), "to")
+    if not to.strip():
+        raise ApiUsageError("to must not be empty")
+    from_addr = _optional(request, "from", str)
+    reply_to = _optional(request, "reply_to", str)
+    _optional(request, "content", str)
+    waiting = _optional(request, "waiting_for_user_input", bool)
+    turn = _required(request, "", "turn", dict)
+    kind = _required(turn, "turn.", "type", str)
+    if kind != "text":
+        raise UnsupportedMessageType(f"turn.type {_shorten(kind)} cannot be carried, only text")
+    text = _required(turn, "turn.", "text", dict)
+    content = _required(text, "turn.text.", "body", str)
+    return OutboundRequest(
+        to=to,
+        from_addr=_address(from_addr, "from") if from_addr else None,
+        reply_to=_address(reply_to, "reply_to") if reply_to else None,
+        content=_unicode(content),
+        waiting_for_user_input=bool(waiting),
+    )
+
+
+# -- fields -------------------------------------------------------------------
+
+
+_NAMES = {str: "a string", dict: "an object", bool: "a boolean"}
+
+
+def _required(parent: Mapping[str, Any], path: str, key: str, kind: type) -> Any:
+    if key not in parent:
+        raise ApiUsageError(f"{path}{key} is missing")
+    value = parent[key]
+    if not isinstance(value, kind):
+        raise ApiUsageError(f"{path}{key} must be {_NAMES[kind]}, not {_kind_of(value)}")
+    return value
+
+
+def _optional(parent: Mapping[str, Any], key: str, kind: type) -> Any:
+    value = parent.get(key)
+    if value is not None and not isinstance(value, kind):
+        raise ApiUsageError(f"{key} must be {_NAMES[kind]} or null, not {_kind_of(value)}")
+    return value
+
+
+def _kind_of(value: object) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "a boolean"
+    if isinstance(value, str):
+        return "a string"
+    if isinstance(value, (int, float)):
+        return "a number"
+    return "a list" if isinstance(value, list) else "an object"
+
+
+def _address(value: str, name: str) -> str:
+    """An address or an id: what is no Unicode text can never be right."""
+    if _is_unicode(value):
+        return value
+    raise ApiUsageError(f"{name} must be Unicode text; it holds half of a surrogate pair")
+
+
+def _unicode(text: str) -> str:
+    """Text with U+FFFD for each half of a surrogate pair: an emoji that somebody cut in two."""
+    if _is_unicode(text):
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def _is_unicode(text: str) -> bool:
+    if text.isascii():
+        return True
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _shorten(text: str) -> str:
+    return repr(text if len(text) <= 40 else text[:40] + "…")
+
+
+# -- strict JSON: what Turn signs it has written itself, so nothing odd is meant ---
+
+
+def _decode_body(body: bytes) -> Any:
+    try:
+        return _decode(body.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise JsonDecodeError(f"the body is not UTF-8 (at byte {error.start})") from None
+    except json.JSONDecodeError as error:
+        raise JsonDecodeError(f"the body is not JSON: {error.msg} at character {error.pos}") from None
+    except RecursionError:
+        raise JsonDecodeError("the body is nested too deep") from None
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise JsonDecodeError("the body has an object with the same key twice")
+    return found
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > MAX_DIGITS:
+        raise JsonDecodeError("the body holds a number with too many digits")
+    return int(digits)
+
+
+def _float(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise JsonDecodeError("the body holds a number that is too large")
+    return number
+
+
+def _constant(name: str) -> NoReturn:
+    raise JsonDecodeError(f"the body is not JSON: {name} is not a number")
+
+
+_decode = json.JSONDecoder(
+    object_pairs_hook=_object, parse_int=_integer, parse_float=_float, parse_constant=_constant
+).decode
