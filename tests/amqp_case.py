@@ -26,8 +26,9 @@ class BrokerCase(SynchronousTestCase):
         self.lines: list[tuple[str, str]] = []
         self.deliveries: list[Delivery] = []
         self.outcomes: list[Deferred[Outcome]] = []
-        globalLogPublisher.addObserver(self.observe)
-        self.addCleanup(globalLogPublisher.removeObserver, self.observe)
+        observer: Any = self.observe
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
 
     def tearDown(self) -> None:
         self.broker.stop()

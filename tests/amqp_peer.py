@@ -81,6 +81,7 @@ class PeerTransport(StringTransport):
 
     def __init__(self, clock: Clock) -> None:
         super().__init__()
+        self.protocol: Any = None
         self._clock = clock
         self.gone = False
         self.aborted = False

@@ -16,10 +16,11 @@ from vumi_turn.vumi.amqp.delegate import Delegate
 from vumi_turn.vumi.amqp.spec import load_spec
 from vumi_turn.vumi.amqp.tables import MAX_DEPTH, Typed, decode_table, encode_table
 
+commands: Any
 try:
     from pamqp import commands
 except ImportError:
-    commands = None  # type: ignore[assignment]
+    commands = None
 
 
 class TableTests(SynchronousTestCase):
@@ -248,16 +249,16 @@ class DefinitionTests(SynchronousTestCase):
                 self.assertEqual(ours, [theirs.amqp_type(name) for name in theirs.attributes()], theirs.name)
                 compared += 1
         self.assertGreater(compared, 55)
-        ours = [(field.name, field.type) for field in load_spec().classes.byname["basic"].fields]
+        properties = [(field.name, field.type) for field in load_spec().classes.byname["basic"].fields]
         names = commands.Basic.Properties.attributes()
-        theirs = [
+        expected = [
             (
                 name.replace("_", "-").replace("message-type", "type"),
                 commands.Basic.Properties.amqp_type(name),
             )
             for name in names
         ]
-        self.assertEqual(ours, theirs)
+        self.assertEqual(properties, expected)
 
     def test_handlers(self) -> None:
         """Whatever method the server may call without being asked, there is somebody for it."""
