@@ -66,6 +66,7 @@ setup(
         "redis": REDIS,
         "sentry": SENTRY,
         "unidecode": UNIDECODE,
+        "lint": ["mypy ~= 2.4", "mypy-zope ~= 1.0", "ruff ~= 0.17.0", "types-PyYAML"],
         "test": [
             *REDIS,
             *SENTRY,
@@ -80,7 +81,7 @@ setup(
     entry_points={
         "console_scripts": [
             "vumi_turn_channel = vumi_turn.channel:main",
-            "vumi_turn_failures = vumi_turn.failures:main",
+            "vumi_turn_failures = vumi_turn.failures_command:main",
         ],
     },
     zip_safe=False,
