@@ -1,0 +1,158 @@
+"""What plays Turn's webhook: signed POSTs to the worker, and badly made ones."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import http.client
+import json
+import time
+from dataclasses import dataclass
+from typing import Any, Iterable, Iterator, Mapping, Optional
+
+SIGNATURE = "X-Turn-Hook-Signature"
+
+
+def sign(secret: str, body: bytes) -> str:
+    """The signature as Turn's documentation describes it."""
+    return base64.b64encode(hmac.new(secret.encode(), body, hashlib.sha256).digest()).decode()
+
+
+@dataclass(frozen=True)
+class Response:
+    """
+    What the worker answered.
+
+    :ivar seconds: how long that took.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    seconds: float
+
+    @property
+    def json(self) -> Any:
+        """The body, decoded."""
+        return json.loads(self.body)
+
+    @property
+    def message_id(self) -> str:
+        """The id in a 200."""
+        name: str = self.json["messages"][0]["id"]
+        return name
+
+    @property
+    def error(self) -> dict[str, Any]:
+        """The one error of an answer that is none."""
+        (error,) = self.json["errors"]
+        assert isinstance(error, dict)
+        return error
+
+
+def outbound(to: str = "+26612345678", content: str = "Hi", **changes: Any) -> dict[str, Any]:
+    """What Turn POSTs to a channel's endpoint for a text message."""
+    return {
+        "to": to,
+        "from": None,
+        "reply_to": None,
+        "content": content,
+        "context": None,
+        "block": None,
+        "resources": None,
+        "evaluated_resources": None,
+        "turn": {"type": "text", "text": {"body": content}},
+        "waiting_for_user_input": False,
+        **changes,
+    }
+
+
+class HttpPeer:
+    """
+    A client of the worker's HTTP server.
+
+    :param port: where the worker listens, on 127.0.0.1.
+    :param secret: what is signed with.
+    """
+
+    def __init__(self, port: int, secret: str, path: str = "") -> None:
+        self.port = port
+        self.secret = secret
+        self.path = f"{path}/messages"
+
+    def post(self, value: Any, timeout: float = 20.0) -> Response:
+        """POST a JSON value, signed."""
+        return self.post_bytes(json.dumps(value).encode(), timeout=timeout)
+
+    def post_bytes(self, body: bytes, signature: Optional[str] = None, timeout: float = 20.0) -> Response:
+        """POST bytes, signed rightly unless a signature is given; an empty one is left out."""
+        if signature is None:
+            signature = sign(self.secret, body)
+        headers = {"Content-Type": "application/json"}
+        if signature:
+            headers[SIGNATURE] = signature
+        return self.request("POST", self.path, body, headers, timeout)
+
+    def get(self, path: str) -> Response:
+        """GET."""
+        return self.request("GET", path)
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: Optional[bytes] = None,
+        headers: Optional[Mapping[str, Any]] = None,
+        timeout: float = 20.0,
+    ) -> Response:
+        """One request on a connection of its own."""
+        started = time.monotonic()
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        try:
+            connection.request(method, path, body, dict(headers or {}))
+            return _read(connection, started)
+        finally:
+            connection.close()
+
+    def post_pieces(
+        self, pieces: Iterable[bytes], headers: Mapping[str, str], chunked: bool
+    ) -> tuple[Response, int]:
+        """
+        POST a body bit by bit, until the worker has heard enough.
+
+        :param chunked: whether to send it in chunks; else ``headers`` say its length.
+        :return: the answer, and how many bytes of the body were written.
+        """
+        started = time.monotonic()
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        written = 0
+        try:
+            connection.putrequest("POST", self.path)
+            for name, value in headers.items():
+                connection.putheader(name, value)
+            if chunked:
+                connection.putheader("Transfer-Encoding", "chunked")
+            connection.endheaders()
+            try:
+                for piece in _framed(pieces) if chunked else pieces:
+                    connection.send(piece)
+                    written += len(piece)
+            except (BrokenPipeError, ConnectionResetError):
+                pass  # it has answered, and reads no more
+            return _read(connection, started), written
+        finally:
+            connection.close()
+
+
+def _framed(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    for piece in pieces:
+        yield b"%x\r\n%s\r\n" % (len(piece), piece)
+    yield b"0\r\n\r\n"
+
+
+def _read(connection: http.client.HTTPConnection, started: float) -> Response:
+    response = connection.getresponse()
+    body = response.read()
+    headers = {name.lower(): value for name, value in response.getheaders()}
+    return Response(response.status, headers, body, time.monotonic() - started)

@@ -1,0 +1,53 @@
+"""What integration tests need to find on the machine, and what happens where it is missing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from pathlib import Path
+from typing import Iterable, NoReturn
+from unittest import SkipTest
+
+#: Set to 1 to make a missing server a failure; ``CI=true`` does so too.
+REQUIRE = "VUMI_TURN_REQUIRE_SERVERS"
+
+
+def missing(what: str, hint: str) -> NoReturn:
+    """
+    Skip the test, or fail it where nothing may be missing.
+
+    :param what: what was looked for.
+    :param hint: how to get it.
+    """
+    sentence = f"{what} is not on this machine: {hint}"
+    if os.environ.get("CI", "").lower() == "true" or os.environ.get(REQUIRE) == "1":
+        raise AssertionError(sentence)
+    raise SkipTest(sentence)
+
+
+def find_program(variable: str, candidates: Iterable[str], what: str, hint: str) -> str:
+    """
+    The path of a program.
+
+    :param variable: the environment variable that names it, first of all.
+    :param candidates: paths, or names to look for on PATH.
+    """
+    named = os.environ.get(variable)
+    for candidate in [named] if named else candidates:
+        if os.sep in candidate:
+            if Path(candidate).is_file():
+                return candidate
+        else:
+            found = shutil.which(candidate)
+            if found:
+                return found
+    missing(what, f"{hint}; or name it in {variable}")
+
+
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 that nobody listens on just now."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
