@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from tests.cache_contract import OTHER_PERSON, PERSON, CacheContract, inbound, outbound
 from vumi_turn.caches import CacheConfigError, normalise_address
 from vumi_turn.caches.memory import SWEEP, ExpiringTable, MemoryMessageCache
+from vumi_turn.vumi.broker import Delivery
 
 
 class MemoryMessageCacheTests(CacheContract, TestCase):
@@ -94,10 +95,11 @@ class MemoryMessageCacheTests(CacheContract, TestCase):
 
     async def test_body_is_let_go(self) -> None:
         """The delivery that brought a message, with the whole body in it, is not kept."""
-        await self.cache.add_inbound(inbound(1).replace(delivery=object()), False)
+        delivery = Delivery("c.inbound", b"the whole body")
+        await self.cache.add_inbound(inbound(1, note="words").replace(delivery=delivery), False)
         found = await self.cache.get_inbound(f"{1:032x}")
         assert found is not None
-        self.assertIsNone(found.delivery)
+        self.assertEqual((found.delivery, dict(found.extra)), (None, {}))
 
     def test_config_must_be_a_mapping(self) -> None:
         """A config that is no mapping is refused with one sentence."""

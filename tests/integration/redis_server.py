@@ -11,20 +11,7 @@ import tempfile
 import time
 from typing import Optional
 
-#: How to get it, for the message of a skipped test.
-HINT = "needs redis-server: apt-get install redis-server"
-
-
-def redis_is_there() -> bool:
-    """Whether redis-server is installed."""
-    return shutil.which("redis-server") is not None
-
-
-def free_port() -> int:
-    """A TCP port of this machine that nobody uses."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from tests.integration.requirements import find_program, free_port
 
 
 class RedisServer:
@@ -35,6 +22,9 @@ class RedisServer:
     """
 
     def __init__(self, password: str = "") -> None:
+        self._program = find_program(
+            "VUMI_TURN_REDIS_SERVER", ["redis-server"], "Redis", "apt-get install redis-server"
+        )
         self.port = free_port()
         self.password = password
         self._folder = tempfile.mkdtemp(prefix="vumi_turn_redis_")
@@ -49,7 +39,7 @@ class RedisServer:
     def start(self) -> None:
         """Start it, empty, and wait until it listens."""
         command = [
-            "redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--dir", self._folder,
+            self._program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", self._folder,
             "--save", "", "--appendonly", "no",
         ]
         if self.password:

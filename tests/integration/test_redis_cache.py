@@ -11,7 +11,7 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from tests.cache_contract import OTHER_PERSON, PERSON, CacheContract, inbound, outbound
-from tests.integration.redis_server import HINT, RedisServer, redis_is_there
+from tests.integration.redis_server import RedisServer
 from vumi_turn.caches import CacheUnavailable
 from vumi_turn.caches.redis import RedisMessageCache
 
@@ -40,9 +40,7 @@ class RedisCase(TestCase):
 
     timeout = 60
     password = ""
-    if not redis_is_there():
-        skip = HINT
-    elif txredisapi is None:
+    if txredisapi is None:
         skip = "needs txredisapi: pip install '.[redis]'"
 
     async def setUp(self) -> None:

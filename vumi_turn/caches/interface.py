@@ -137,7 +137,7 @@ def normalise_address(address: Optional[str]) -> str:
 
 def stripped(message: TransportUserMessage) -> TransportUserMessage:
     """
-    What a reply needs of a message: not the content, nor the delivery, which
-    holds the whole body.
+    What a reply needs of a message: not the content, nor what a sender added,
+    nor the delivery, which holds the whole body.
     """
-    return message.replace(content=None, delivery=None)
+    return message.replace(content=None, extra={}, delivery=None)

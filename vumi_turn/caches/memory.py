@@ -144,7 +144,10 @@ class MemoryMessageCache(MessageCache):
 
     async def add_inbound(self, message: TransportUserMessage, redelivered: bool = False) -> None:
         """See :meth:`MessageCache.add_inbound`."""
-        lean = stripped(message)
+        self.remember(stripped(message), redelivered)
+
+    def remember(self, lean: TransportUserMessage, redelivered: bool) -> None:
+        """:meth:`add_inbound` of a message that is stripped already."""
         known = self._inbound.get(lean.message_id) is not None
         self._inbound.set(lean.message_id, lean)
         person = normalise_address(lean.from_addr)

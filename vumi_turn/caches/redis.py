@@ -182,8 +182,8 @@ class RedisMessageCache(MessageCache):
 
     async def add_inbound(self, message: TransportUserMessage, redelivered: bool = False) -> None:
         """See :meth:`MessageCache.add_inbound`; a Redis that is away is told later."""
-        await self._memory.add_inbound(message, redelivered)
         lean = stripped(message)
+        self._memory.remember(lean, redelivered)
         keys = (self._key("in", lean.message_id), self._person(lean.from_addr))
         closed = int(lean.session_event == TransportUserMessage.SESSION_CLOSE)
         micros = int(lean.timestamp.timestamp()) * 1_000_000 + lean.timestamp.microsecond
