@@ -15,8 +15,7 @@ from datetime import datetime, timezone
 from typing import Optional
 from uuid import uuid4
 
-from twisted.internet.defer import ensureDeferred
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.defer import ensureDeferred, gatherResults
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -71,21 +70,13 @@ class TurnChannelsApi(ApplicationWorker):
         """
         config = self.config = self.get_static_config()
         clock = self.reactor
-        self._ports: list[IListeningPort] = []
         self.metrics = Metrics()
         self.cache: MessageCache = config.message_cache_class(config.message_cache_config, clock)
         await self.cache.start()
         self.failures = FailureQueue(
             self.broker.publisher(f"{config.connector_name}.{FAILURES}"), clock
         )
-        self.turn = TurnClient(
-            clock,
-            config.turn_api_url,
-            config.auth_token,
-            message_timeout=config.mo_message_url_timeout,
-            status_timeout=config.event_url_timeout,
-            pool_size=2 * config.amqp_prefetch_count,
-        )
+        self.turn = self.make_turn_client()
         self.courier = Courier(
             clock,
             random.Random(),
@@ -111,6 +102,18 @@ class TurnChannelsApi(ApplicationWorker):
         self.health = Health(self.broker, self.courier, self.cache)
         await self._listen(config)
 
+    def make_turn_client(self) -> TurnClient:
+        """What POSTs to Turn; the place to put another one."""
+        config = self.config
+        return TurnClient(
+            self.reactor,
+            config.turn_api_url,
+            config.auth_token,
+            message_timeout=config.mo_message_url_timeout,
+            status_timeout=config.event_url_timeout,
+            pool_size=2 * config.amqp_prefetch_count,
+        )
+
     async def teardown_application(self) -> None:
         """
         Let what is under way end, for up to ``shutdown_timeout``; what only
@@ -119,9 +122,8 @@ class TurnChannelsApi(ApplicationWorker):
         timeout = self.config.shutdown_timeout
         self.health.stopping = True
         self.webhook.stop()
-        await gather(self.courier.stop(timeout), self.webhook.drain(timeout))
-        for port in self._ports:
-            await port.stopListening()
+        finishing = [self.courier.stop(timeout), self.webhook.drain(timeout)]
+        await gatherResults([ensureDeferred(part) for part in finishing], consumeErrors=True)
         await self.turn.close()
         await self.cache.stop()
 
@@ -138,11 +140,11 @@ class TurnChannelsApi(ApplicationWorker):
         :return: what becomes of its delivery.
         """
         delivery = _delivery_of(message)
-        payload = message_payload(message, self.config.empty_message_body)
+        try:
+            payload = message_payload(message, self.config.empty_message_body)
+        except MalformedMessage as error:
+            return await self.malformed(delivery, error)
         remembered = ensureDeferred(self.cache.add_inbound(message, delivery.redelivered))
-        if message.session_event == TransportUserMessage.SESSION_CLOSE and not message.content:
-            await remembered
-            return Outcome.ACK
 
         async def remember() -> None:
             await remembered
@@ -163,6 +165,16 @@ class TurnChannelsApi(ApplicationWorker):
                 expires=self._expiry_of(message),
             )
         )
+
+    async def close_session(self, message: TransportUserMessage) -> Outcome:
+        """
+        The network, or the person, has ended a session: Turn hears of it only
+        if something was said.
+        """
+        if message.content:
+            return await self.consume_user_message(message)
+        await self.cache.add_inbound(message, _delivery_of(message).redelivered)
+        return Outcome.ACK
 
     # -- from the network to Turn: what became of our messages ---------------
 
@@ -333,3 +345,8 @@ class TurnChannelsApi(ApplicationWorker):
         if self.config.max_message_age is None or message.session_event is None:
             return None
         return message.timestamp.timestamp() + self.config.max_message_age
+
+
+def _delivery_of(message: TransportUserMessage | TransportEvent) -> Delivery:
+    assert message.delivery is not None, "a consumed message knows its delivery"
+    return message.delivery
