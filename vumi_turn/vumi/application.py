@@ -16,9 +16,10 @@ from twisted.internet.defer import Deferred
 
 from .config import ApplicationConfig
 from .fields import ConfigErrors
-from .message import DEFAULT_ENDPOINT_NAME, TransportEvent, TransportUserMessage
-from .worker import BaseWorker, DuplicateConnectorError, log
+from .message import TransportEvent, TransportUserMessage
+from .message_base import DEFAULT_ENDPOINT_NAME
 from .waits import deferred_of
+from .worker import BaseWorker, DuplicateConnectorError, log
 
 __all__ = [
     "ApplicationConfig",
@@ -165,7 +166,11 @@ class ApplicationWorker(BaseWorker):
             raise InvalidEndpoint(f"endpoint {name!r} is not one of {', '.join(sorted(allowed_endpoints))}")
 
     def _reply(
-        self, original: TransportUserMessage, content: Optional[str], continue_session: bool, fields: dict[str, Any]
+        self,
+        original: TransportUserMessage,
+        content: Optional[str],
+        continue_session: bool,
+        fields: dict[str, Any],
     ) -> TransportUserMessage:
         session_event = None if continue_session else TransportUserMessage.SESSION_CLOSE
         return original.reply(content, **{"session_event": session_event, "timestamp": self._now(), **fields})
@@ -232,9 +237,11 @@ class ApplicationWorker(BaseWorker):
         for endpoint, values in self.get_static_config().send_to.items():
             if values is not None and not isinstance(values, dict):
                 errors.append(f"send_to {endpoint} must be a mapping of fields, not {type(values).__name__}")
-            elif values and values.get(CONNECTOR) not in (None, *self.connectors):
+                continue
+            connector = (values or {}).get(CONNECTOR)
+            if connector is not None and connector not in self.connectors:
                 known = ", ".join(sorted(self.connectors))
-                errors.append(f"send_to {endpoint}: connector must be one of {known}, not {values[CONNECTOR]!r}")
+                errors.append(f"send_to {endpoint}: connector must be one of {known}, not {connector!r}")
         if errors:
             raise ConfigErrors(errors)
 

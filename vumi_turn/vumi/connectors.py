@@ -14,7 +14,8 @@ from twisted.python.failure import Failure
 
 from .broker import Broker, BrokerUnavailable, Consumer, Delivery, Publisher
 from .intake import Intake, MessageHandler, NoHandler, OnError, OnMalformed
-from .message import DEFAULT_ENDPOINT_NAME, TransportEvent, TransportUserMessage
+from .message import TransportEvent, TransportUserMessage
+from .message_base import DEFAULT_ENDPOINT_NAME
 from .middleware import BaseMiddleware, MiddlewareStack, Step, apply
 from .waits import Waits
 
@@ -108,7 +109,9 @@ class BaseConnector:
         self.stop_consuming()
         self._publishing.end(lambda: BrokerUnavailable("the worker is stopping"))
 
-    def _consume(self, kind: str, read: Callable[[bytes, Delivery], Any], key_of: Callable[[Any], Any]) -> None:
+    def _consume(
+        self, kind: str, read: Callable[[bytes, Delivery], Any], key_of: Callable[[Any], Any]
+    ) -> None:
         intake = Intake(
             self.name,
             kind,

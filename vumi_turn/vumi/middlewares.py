@@ -22,7 +22,7 @@ from twisted.python.reflect import namedAny
 from .fields import ConfigErrors, ConfigText
 from .middleware import BaseMiddleware, BaseMiddlewareConfig
 
-ITEM_FORM = "a name with the dotted name of a class, or with a mapping of class, consume_priority, publish_priority"
+ITEM_FORM = "a name and a class's dotted name, or a name and {class, consume_priority, publish_priority}"
 
 
 def log_level(name: str) -> Any:
@@ -62,16 +62,16 @@ class LoggingMiddleware(BaseMiddleware):
         self._failure_level = _level_option(name, "failure_log_level", self.config.failure_log_level)
 
     def handle_consume_inbound(self, message: Any, connector_name: str) -> Any:
-        return self._log("Consumed inbound message", self._level, message, message.message_id, connector_name)
+        return self._log_message("Consumed inbound", message, connector_name)
 
     def handle_publish_inbound(self, message: Any, connector_name: str) -> Any:
-        return self._log("Publishing inbound message", self._level, message, message.message_id, connector_name)
+        return self._log_message("Publishing inbound", message, connector_name)
 
     def handle_consume_outbound(self, message: Any, connector_name: str) -> Any:
-        return self._log("Consumed outbound message", self._level, message, message.message_id, connector_name)
+        return self._log_message("Consumed outbound", message, connector_name)
 
     def handle_publish_outbound(self, message: Any, connector_name: str) -> Any:
-        return self._log("Publishing outbound message", self._level, message, message.message_id, connector_name)
+        return self._log_message("Publishing outbound", message, connector_name)
 
     def handle_consume_event(self, event: Any, connector_name: str) -> Any:
         return self._log_event("Consumed", event, connector_name)
@@ -80,7 +80,11 @@ class LoggingMiddleware(BaseMiddleware):
         return self._log_event("Publishing", event, connector_name)
 
     def handle_failure(self, failure: Any, connector_name: str) -> Any:
-        return self._log("Failure message of code", self._failure_level, failure, failure.failure_code, connector_name)
+        what = "Failure message of code"
+        return self._log(what, self._failure_level, failure, failure.failure_code, connector_name)
+
+    def _log_message(self, doing: str, message: Any, connector_name: str) -> Any:
+        return self._log(f"{doing} message", self._level, message, message.message_id, connector_name)
 
     def _log_event(self, doing: str, event: Any, connector_name: str) -> Any:
         what = f"{doing} {event.event_type} of message"
@@ -153,7 +157,8 @@ def middleware_class(name: str) -> type[BaseMiddleware]:
     try:
         found = namedAny(name)
     except Exception as error:  # the import runs other people's code
-        raise ValueError(f"{name!r} cannot be imported ({type(error).__name__}: {error}); ours are {known}") from None
+        why = f"{type(error).__name__}: {error}"
+        raise ValueError(f"{name!r} cannot be imported ({why}); ours are {known}") from None
     if not isinstance(found, type):
         raise ValueError(f"{name!r} is not a class")
     return found
@@ -204,7 +209,8 @@ def _create(item: Any, number: int, config: Mapping[str, Any], worker: Any) -> B
 
 
 def _priorities(settings: Mapping[str, Any], title: str) -> dict[str, int]:
+    keys = ("consume_priority", "publish_priority")
     try:
-        return {key: int(settings[key]) for key in ("consume_priority", "publish_priority") if key in settings}
+        return {key: int(settings[key]) for key in keys if key in settings}
     except (TypeError, ValueError):
         raise ConfigErrors([f"{title} consume_priority and publish_priority must be whole numbers"]) from None

@@ -293,7 +293,8 @@ class BaseWorker(MultiService):
             reason = "; ".join(getattr(failure.value, "errors", None) or [str(failure.value)])
             log.critical("{worker} cannot start: {reason}", worker=name, reason=reason)
         else:
-            log.failure("{worker} cannot start (error {error_id})", failure, worker=name, error_id=generate_id())
+            error_id = generate_id()
+            log.failure("{worker} cannot start (error {error_id})", failure, worker=name, error_id=error_id)
         if self.fatal is not None:
             self.fatal()
 

@@ -139,10 +139,10 @@ class Link:
             client.bound_closing()
         await client.gone()
         self.ready = False
-        self._torn_down()
         if not self._stopping:
             self.losses += was_ready
-            self._down(self._trouble_of(client))
+            self._down(self._trouble_of(client))  # first, so that who hears of a loss finds the state right
+        self._torn_down()
         return was_ready
 
     def _new_client(self) -> Client:
