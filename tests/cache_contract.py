@@ -197,6 +197,14 @@ class CacheContract:
         await self.cache.add_inbound(inbound(1, 1), True)
         self.assertIsNone(await self.last_id())
 
+    async def test_redelivered_in_the_moment_of_the_close(self) -> None:
+        """Only a message that is newer than the close opens a session again, when it is redelivered."""
+        await self.cache.add_inbound(inbound(1, 5, session_event="close"), False)
+        await self.cache.add_inbound(inbound(2, 5), True)
+        self.assertIsNone(await self.last_id())
+        await self.cache.add_inbound(inbound(3, 6), True)
+        self.assertEqual(await self.last_id(), f"{3:032x}")
+
     async def test_redelivered_close_of_an_old_session(self) -> None:
         """A close that comes again does not close a session that was opened after it."""
         await self.cache.add_inbound(inbound(2, 2, session_event="new"), False)

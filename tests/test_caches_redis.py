@@ -463,6 +463,24 @@ class RedisConnectionTests(SynchronousTestCase):
         self.assertEqual(times, [0.5, 1.5, 3.5, 7.5, 12.5, 17.5])
         self.stop()
 
+    def test_delays_start_anew(self) -> None:
+        """Once Redis has been up, the first attempt after a loss comes after 0.5 s again."""
+        self.capture()
+        self.endpoint.mood = "refused"
+        self.start()
+        self.clock.pump([0.5] * 14)
+        self.endpoint.mood = "open"
+        self.clock.pump([0.5])
+        self.endpoint.answer(b"+PONG\r\n", self.clock)
+        self.assertTrue(self.connection.up)
+        attempts = self.endpoint.attempts
+        self.endpoint.transport.abortConnection()
+        self.clock.advance(0.49)
+        self.assertEqual(self.endpoint.attempts, attempts)
+        self.clock.advance(0.01)
+        self.assertEqual(self.endpoint.attempts, attempts + 1)
+        self.stop()
+
     def test_one_log_line_a_minute(self) -> None:
         """An absence of Redis is one log line at once, then one a minute, and one when it is back."""
         lines = self.capture()
