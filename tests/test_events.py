@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from tests.samples import EVENT, FAILURE, WHEN, MalformedCase, event, without
 from vumi_turn.vumi.message import FailureMessage, TransportEvent
@@ -50,7 +51,8 @@ class EventTests(MalformedCase):
             ("nack", "nack_reason", "no route"),
             ("delivery_report", "delivery_status", "pending"),
         ):
-            found = TransportEvent(user_message_id="0f" * 16, event_type=event_type, **{key: value})
+            fields: dict[str, Any] = {key: value}
+            found = TransportEvent(user_message_id="0f" * 16, event_type=event_type, **fields)
             self.assertEqual(
                 {"sent_message_id", "nack_reason", "delivery_status"} & found.to_dict().keys(), {key}
             )

@@ -36,7 +36,7 @@ class ReadingTests(SynchronousTestCase):
 
     def test_left_out(self) -> None:
         """What older senders leave out is filled in, and so is metadata that is null."""
-        optional = {
+        optional: dict[str, Any] = {
             "group": None,
             "provider": None,
             "helper_metadata": {},

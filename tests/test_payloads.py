@@ -40,7 +40,7 @@ REQUEST: dict[str, Any] = {
     "waiting_for_user_input": False,
 }
 
-WRONG = ((None, "null"), (5, "a number"), (1.5, "a number"), ([], "a list"))
+WRONG: tuple[tuple[Any, str], ...] = ((None, "null"), (5, "a number"), (1.5, "a number"), ([], "a list"))
 
 
 def message(**changes: Any) -> TransportUserMessage:
@@ -175,7 +175,7 @@ class StatusPayloadTests(SynchronousTestCase):
 
     def test_complete(self) -> None:
         """There is a word for every event that can be read."""
-        kinds = {("ack", None), ("nack", None)}
+        kinds: set[Any] = {("ack", None), ("nack", None)}
         kinds |= {("delivery_report", status) for status in TransportEvent.DELIVERY_STATUSES}
         self.assertEqual(set(STATUS_OF_EVENT), kinds)
 
@@ -271,7 +271,7 @@ class OutboundTests(SynchronousTestCase):
                     self.refusal(ApiUsageError, self.with_value(path, value)),
                     f"{path} must be a string or null, not {kind}",
                 )
-        for value, kind in ((1, "a number"), ("true", "a string"), ([], "a list"), ({}, "an object")):
+        for value, kind in (*WRONG[1:], ("true", "a string"), ({}, "an object")):
             self.assertEqual(
                 self.refusal(ApiUsageError, self.with_value("waiting_for_user_input", value)),
                 f"waiting_for_user_input must be a boolean or null, not {kind}",
