@@ -100,5 +100,10 @@ def user_message(message_id: str = "m1", **fields: Any) -> TransportUserMessage:
 
 def event(user_message_id: str = "o1", **fields: Any) -> TransportEvent:
     """An ack, unless ``fields`` say something else."""
-    values = {"user_message_id": user_message_id, "event_type": "ack", "sent_message_id": "provider-9", **fields}
+    values = {
+        "user_message_id": user_message_id,
+        "event_type": "ack",
+        "sent_message_id": "provider-9",
+        **fields,
+    }
     return TransportEvent(**values)

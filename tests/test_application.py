@@ -129,7 +129,7 @@ class WorkerCase(SynchronousTestCase):
 
 class StartTests(WorkerCase):
     def test_order(self) -> None:
-        """The broker is started, the application is set up on a paused connector, and then messages are taken."""
+        """The broker is started, the application set up on a paused connector, then messages are taken."""
         self.broker.state = "connecting"
         worker = self.start(middleware=[{"a": OBSERVED}, {"b": OBSERVED}], amqp_prefetch_count=3)
         self.assertEqual(self.broker.calls, ["start"])
@@ -176,7 +176,10 @@ class StartTests(WorkerCase):
     def test_what_a_person_can_mend_has_no_traceback(self) -> None:
         """A wrong configuration or a taken address is one line that says what, and stops the process."""
         critical = self.lines(LogLevel.critical)
-        errors = (ConfigErrors(["a is wrong", "b is wrong"]), CannotListenError("", 8080, OSError(98, "in use")))
+        errors = (
+            ConfigErrors(["a is wrong", "b is wrong"]),
+            CannotListenError("", 8080, OSError(98, "in use")),
+        )
         for error in errors:
             worker = self.make()
             worker.setup_result = fail(error)
@@ -255,7 +258,7 @@ class ConnectorsTests(WorkerCase):
 
 class DispatchTests(WorkerCase):
     def test_messages_by_session(self) -> None:
-        """New sessions and messages go to consume_user_message, closes to close_session, from any endpoint."""
+        """Messages go to consume_user_message, closes to close_session, whatever the endpoint."""
         worker = self.start()
         for number, session_event in enumerate((None, "new", "resume", "close")):
             message = user_message(f"m{number}", session_event=session_event)
@@ -310,7 +313,9 @@ class DispatchTests(WorkerCase):
         errors = self.lines(LogLevel.error)
         self.start()
         _, outcome = self.broker.deliver("c.event", b"[]")
-        self.assertRegex(errors[0], r"c.event is not a vumi message \(.+\); it goes back \(error [0-9a-f]{32}\)")
+        self.assertRegex(
+            errors[0], r"c.event is not a vumi message \(.+\); it goes back \(error [0-9a-f]{32}\)"
+        )
         self.assertNoResult(outcome)
         self.clock.advance(REQUEUE_DELAY)
         self.assertIs(self.successResultOf(outcome), Outcome.REQUEUE)
@@ -374,7 +379,12 @@ class SendingTests(WorkerCase):
     def test_send_to(self) -> None:
         """A new message has what send_to configures for its endpoint, under what the caller gives."""
         send_to = {
-            "default": {"from_addr": "8008", "transport_type": "sms", "transport_metadata": {"tag": "x"}, "campaign": 7},
+            "default": {
+                "from_addr": "8008",
+                "transport_type": "sms",
+                "transport_metadata": {"tag": "x"},
+                "campaign": 7,
+            },
             "other": {"transport_name": "elsewhere"},
         }
 
@@ -385,7 +395,9 @@ class SendingTests(WorkerCase):
         self.assertIsNone(self.successResultOf(worker.send_to("+27820000009", "Hi")))
         worker.send_to("+27820000009", "Hi", endpoint="other", from_addr="9009")
         first, second = self.outbound()
-        self.assertEqual((first["to_addr"], first["content"], first["in_reply_to"]), ("+27820000009", "Hi", None))
+        self.assertEqual(
+            (first["to_addr"], first["content"], first["in_reply_to"]), ("+27820000009", "Hi", None)
+        )
         self.assertEqual((first["from_addr"], first["transport_name"]), ("8008", "c"))
         self.assertEqual((first["transport_type"], first["transport_metadata"]), ("sms", {"tag": "x"}))
         self.assertEqual((first["campaign"], first["routing_metadata"]["endpoint_name"]), (7, "default"))
@@ -471,7 +483,7 @@ class StopTests(WorkerCase):
         self.assertEqual(self.broker.calls[-1], "stop 3.0")
 
     def test_stopped_while_it_is_set_up(self) -> None:
-        """A worker told to stop during its set-up gives it up, quietly, and takes nothing down that never stood."""
+        """A worker told to stop during its set-up gives it up quietly, and does not take it down."""
         worker = self.make()
         worker.setup_result = Deferred()
         worker.startService()
@@ -499,13 +511,15 @@ class StopTests(WorkerCase):
             async def teardown_application(self) -> None:
                 await self.send_to("+27820000009", "Bye")
 
-        self.assertIsNone(self.successResultOf(self.start(Goodbye, middleware=[{"a": OBSERVED}]).stopService()))
+        self.assertIsNone(
+            self.successResultOf(self.start(Goodbye, middleware=[{"a": OBSERVED}]).stopService())
+        )
         self.assertEqual([one["content"] for one in self.outbound()], ["Bye a"])
 
 
 class PartsTests(WorkerCase):
     def test_heartbeats(self) -> None:
-        """A worker with a name has heartbeats with it, the system's id and its own attributes, until it stops."""
+        """A worker with a name has heartbeats, with attributes of its own, until it stops."""
 
         class Named(Recorder):
             def custom_heartbeat_attrs(self) -> dict[str, Any]:
@@ -575,7 +589,9 @@ class OnMemoryBrokerTests(SynchronousTestCase):
         broker.push("demo.inbound", user_message("m2", content=None).to_json())
         clock.pump([0.1] * 5)
         replies = [TransportUserMessage.from_json(body) for body in broker.queue_contents("demo.outbound")]
-        self.assertEqual([(one.in_reply_to, one.content) for one in replies], [("m1", "one"), ("m2", "Hello!")])
+        self.assertEqual(
+            [(one.in_reply_to, one.content) for one in replies], [("m1", "one"), ("m2", "Hello!")]
+        )
         self.assertEqual(broker.queue_contents("demo.inbound"), [])
         self.successResultOf(worker.stopService())
         self.assertEqual(clock.getDelayedCalls(), [])

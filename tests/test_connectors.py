@@ -191,7 +191,12 @@ class ReceivingTests(ConnectorCase):
         async def broken_later(message: Any) -> None:
             raise ZeroDivisionError("later")
 
-        cases = (broken(KeyError("x")), broken(MalformedMessage("mine")), broken_later, lambda _: fail(OSError()))
+        cases = (
+            broken(KeyError("x")),
+            broken(MalformedMessage("mine")),
+            broken_later,
+            lambda _: fail(OSError()),
+        )
         for handler in cases:
             connector.set_inbound_handler(handler)
             _, outcome = self.deliver("c.inbound", user_message("m1"))
@@ -398,7 +403,7 @@ class PublishingTests(ConnectorCase):
         self.assertEqual(endpoints, ["sms", "ussd"])
 
     def test_middleware_before_the_broker(self) -> None:
-        """What is published has passed the middlewares; their exceptions are the caller's, by the Deferred."""
+        """What is published has passed the middlewares; their exceptions come by the Deferred."""
         self.broker.confirms = False
         connector = self.connector(Upper("upper", {}, None))
         done = connector.publish_outbound(user_message("o1", content="hi"))

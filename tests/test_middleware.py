@@ -12,7 +12,13 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.fakes import event, user_message
 from vumi_turn.vumi.fields import ConfigErrors
 from vumi_turn.vumi.message import FailureMessage
-from vumi_turn.vumi.middleware import MIDDLEWARE_TIMEOUT, BaseMiddleware, MiddlewareError, MiddlewareStack, apply
+from vumi_turn.vumi.middleware import (
+    MIDDLEWARE_TIMEOUT,
+    BaseMiddleware,
+    MiddlewareError,
+    MiddlewareStack,
+    apply,
+)
 from vumi_turn.vumi.middlewares import (
     LoggingMiddleware,
     UnidecodeMiddleware,
@@ -111,7 +117,12 @@ class OrderTests(ApplyCase):
                 return super().handle_publish_outbound(message, connector_name)
 
         failure = FailureMessage(message="x", failure_code="permanent", reason="A reason.")
-        messages = {"inbound": user_message(), "outbound": user_message(), "event": event(), "failure": failure}
+        messages = {
+            "inbound": user_message(),
+            "outbound": user_message(),
+            "event": event(),
+            "failure": failure,
+        }
         for direction in ("consume", "publish"):
             for kind, message in messages.items():
                 done = self.through(direction, kind, message, Newer("n", {}, None))
@@ -165,7 +176,7 @@ class ResultTests(ApplyCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_deaf_to_cancellation(self) -> None:
-        """The bound holds for a middleware too that goes on after it was cancelled, and its late failure is quiet."""
+        """The bound holds for a middleware too that goes on after it was cancelled."""
         never: Deferred[None] = Deferred()
         after: Deferred[None] = Deferred()
 
@@ -290,10 +301,12 @@ class ConfigurationTests(SynchronousTestCase):
         errors = self.errors(config)
         starts = ["item 1", "a:", "b:", "c:", "d:", "e:", "f:", "g:", "h:"]
         self.assertEqual(len(errors), len(starts))
-        for error, start in zip(errors, starts):
+        for error, start in zip(errors, starts, strict=True):
             self.assertIn(start, error)
             self.assertTrue(error.startswith("middleware"), error)
-        self.assertIn("'NoSuch' is neither a dotted name nor one of BaseMiddleware, LoggingMiddleware", errors[1])
+        self.assertIn(
+            "'NoSuch' is neither a dotted name nor one of BaseMiddleware, LoggingMiddleware", errors[1]
+        )
         self.assertIn("log_level must be one of debug, info, warning, error, critical, not 'loud'", errors[6])
 
     def test_not_a_list(self) -> None:
@@ -332,7 +345,9 @@ class OurMiddlewaresTests(ApplyCase):
 
     def test_logging_of_others(self) -> None:
         """Events are logged with the message's id, failures with their code at error, others as they go."""
-        self.assertEqual(self.logged("consume", "event", event("o1"))[0][1], "Consumed ack of message o1 on c")
+        self.assertEqual(
+            self.logged("consume", "event", event("o1"))[0][1], "Consumed ack of message o1 on c"
+        )
         published = self.logged("publish", "outbound", user_message("o2"), log_level="warning")
         self.assertEqual(published[0], (LogLevel.warn, "Publishing outbound message o2 on c"))
         failure = FailureMessage(message="x", failure_code="permanent", reason="A reason.")
@@ -347,4 +362,6 @@ class OurMiddlewaresTests(ApplyCase):
             self.assertEqual((done.content, done.message_id), ("Zlutoucky", "m1"))
             for content in ("plain", None):
                 message = user_message(content=content)
-                self.assertIs(self.successResultOf(self.through(direction, kind, message, ascii_only)), message)
+                self.assertIs(
+                    self.successResultOf(self.through(direction, kind, message, ascii_only)), message
+                )
