@@ -18,7 +18,7 @@ SERVICE = "*120*8864#"
 def inbound(
     number: int,
     second: int = 0,
-    from_addr: str = PERSON,
+    from_addr: Optional[str] = PERSON,
     session_event: Optional[str] = "resume",
     content: Optional[str] = "what the person said",
     **fields: Any,
@@ -67,7 +67,7 @@ class CacheContract:
         """A cache of the kind that is tested, not started."""
         raise NotImplementedError
 
-    async def last_id(self, address: str = PERSON) -> Optional[str]:
+    async def last_id(self, address: Optional[str] = PERSON) -> Optional[str]:
         """The id of the message that a reply to this person would answer."""
         message = await self.cache.get_last_inbound(address)
         return None if message is None else message.message_id
@@ -117,6 +117,14 @@ class CacheContract:
         await self.cache.add_inbound(inbound(1, from_addr="Zoë: *@x \n"), False)
         self.assertEqual(await self.last_id("Zoë: *@x \n"), f"{1:032x}")
         self.assertIsNone(await self.last_id("Zoë"))
+
+    async def test_nobody(self) -> None:
+        """A message without a sender is found by its id, and is nobody's last one."""
+        await self.cache.add_inbound(inbound(1, from_addr=None), False)
+        await self.cache.close_session(None)
+        self.assertTrue(await self.cache.get_inbound(f"{1:032x}"))
+        self.assertIsNone(await self.last_id(None))
+        self.assertIsNone(await self.last_id(""))
 
     async def test_close_from_the_person(self) -> None:
         """A message that closes the session is found by its id, but is no last message."""

@@ -39,7 +39,8 @@ class MessageCache(abc.ABC):
     Remembers inbound messages by id and by person, and who each outbound
     message went to.
 
-    Addresses are the same with and without a leading ``+``.
+    Addresses are the same with and without a leading ``+``. Who has none is
+    nobody: there is no last message without an address.
     """
 
     @classmethod
@@ -94,7 +95,7 @@ class MessageCache(abc.ABC):
         """
 
     @abc.abstractmethod
-    async def get_last_inbound(self, address: str) -> Optional[TransportUserMessage]:
+    async def get_last_inbound(self, address: Optional[str]) -> Optional[TransportUserMessage]:
         """
         The last message of the person with this address, its content None.
 
@@ -102,7 +103,7 @@ class MessageCache(abc.ABC):
         """
 
     @abc.abstractmethod
-    async def close_session(self, address: str, message_id: Optional[str] = None) -> None:
+    async def close_session(self, address: Optional[str], message_id: Optional[str] = None) -> None:
         """
         Close the session of the person with this address, until a newer
         message of theirs comes. The message stays known by its id.

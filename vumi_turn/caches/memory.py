@@ -151,6 +151,8 @@ class MemoryMessageCache(MessageCache):
         known = self._inbound.get(lean.message_id) is not None
         self._inbound.set(lean.message_id, lean)
         person = normalise_address(lean.from_addr)
+        if not person:
+            return
         closed = lean.session_event == TransportUserMessage.SESSION_CLOSE
         last = self._last.get(person)
         if last is not None:
@@ -164,16 +166,16 @@ class MemoryMessageCache(MessageCache):
         """See :meth:`MessageCache.get_inbound`; always available."""
         return self._inbound.get(message_id)
 
-    async def get_last_inbound(self, address: str) -> Optional[TransportUserMessage]:
+    async def get_last_inbound(self, address: Optional[str]) -> Optional[TransportUserMessage]:
         """See :meth:`MessageCache.get_last_inbound`."""
         last = self.last(address)
         return None if last is None or last.closed else last.message
 
-    def last(self, address: str) -> Optional[Last]:
+    def last(self, address: Optional[str]) -> Optional[Last]:
         """The last message of a person, also if its session is closed."""
         return self._last.get(normalise_address(address))
 
-    async def close_session(self, address: str, message_id: Optional[str] = None) -> None:
+    async def close_session(self, address: Optional[str], message_id: Optional[str] = None) -> None:
         """See :meth:`MessageCache.close_session`."""
         person = normalise_address(address)
         last = self._last.get(person)

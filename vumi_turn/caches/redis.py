@@ -48,10 +48,12 @@ BACKLOG = 10_000
 
 # Keys: the message, the person. Arguments: the message's JSON, id, timestamp in
 # microseconds, closed (0 or 1), redelivered (0 or 1), the timeout in ms, how
-# many microseconds make a message late. The rule is that of add_inbound.
+# many microseconds make a message late, the person's address. The rule is that
+# of add_inbound.
 ADD_INBOUND = """
 local known = redis.call('EXISTS', KEYS[1]) == 1
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[6])
+if ARGV[8] == '' then return 0 end
 local last = redis.call('HMGET', KEYS[2], 'id', 'time', 'closed')
 local closed = ARGV[4]
 if last[1] == ARGV[2] then
@@ -188,10 +190,12 @@ class RedisMessageCache(MessageCache):
         closed = int(lean.session_event == TransportUserMessage.SESSION_CLOSE)
         micros = int(lean.timestamp.timestamp()) * 1_000_000 + lean.timestamp.microsecond
         late = int(LATE_AFTER * 1_000_000)
+        person = normalise_address(lean.from_addr)
         body = lean.to_json()
 
         def write(redelivered: bool) -> Write:
-            arguments = (body, lean.message_id, micros, closed, int(redelivered), self._timeout, late)
+            flag = int(redelivered)
+            arguments = (body, lean.message_id, micros, closed, flag, self._timeout, late, person)
             return Write(ADD_INBOUND, keys, arguments)
 
         # Written later it must not take the place of what came meanwhile.
@@ -207,7 +211,7 @@ class RedisMessageCache(MessageCache):
         except RedisAway:
             raise CacheUnavailable("Redis is away") from None
 
-    async def get_last_inbound(self, address: str) -> Optional[TransportUserMessage]:
+    async def get_last_inbound(self, address: Optional[str]) -> Optional[TransportUserMessage]:
         """
         See :meth:`MessageCache.get_last_inbound`. Another worker may know a
         newer one; while Redis is away, what this one knows has to do.
@@ -222,7 +226,7 @@ class RedisMessageCache(MessageCache):
             last = _latest(known, Last(message, closed == b"1") if message else None)
         return None if last is None or last.closed else last.message
 
-    async def close_session(self, address: str, message_id: Optional[str] = None) -> None:
+    async def close_session(self, address: Optional[str], message_id: Optional[str] = None) -> None:
         """See :meth:`MessageCache.close_session`; a Redis that is away is told later."""
         known = self._memory.last(address)
         await self._memory.close_session(address, message_id)
