@@ -172,9 +172,8 @@ class RabbitMQ:
             timeout=PATIENCE,
         )
         if done.returncode:
-            raise AssertionError(
-                f"rabbitmqctl {' '.join(arguments)} failed: {(done.stdout + done.stderr).decode(errors='replace')}"
-            )
+            said = (done.stdout + done.stderr).decode(errors="replace")
+            raise AssertionError(f"rabbitmqctl {' '.join(arguments)} failed: {said}")
         return done.stdout.decode()
 
     def block(self) -> None:

@@ -237,6 +237,10 @@ class MemoryBroker(Broker):
 
     def _turn(self) -> None:
         self._next_turn = None
+        # As with RabbitMQ, a delivery often overtakes the confirmation of its publish.
+        for _ in range(sum(map(len, self._queues.values()))):
+            if not self._deliver_one():
+                break
         for _ in range(len(self._unconfirmed)):
             if not self._unconfirmed:
                 break  # a callback lost the connection
@@ -245,9 +249,6 @@ class MemoryBroker(Broker):
                 done.callback(None)
             else:
                 done.errback(refusal)
-        for _ in range(sum(map(len, self._queues.values()))):
-            if not self._deliver_one():
-                break
 
     def _deliver_one(self) -> bool:
         if self.state not in ("connected", "blocked"):

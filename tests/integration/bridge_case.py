@@ -1,0 +1,136 @@
+"""A test case in which a worker runs between a real RabbitMQ and a local Turn."""
+
+from __future__ import annotations
+
+import atexit
+from typing import Any, Optional
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.integration.amqp_peer import AmqpPeer
+from tests.integration.http_peer import HttpPeer
+from tests.integration.rabbitmq import VHOST, RabbitMQ, shared_rabbitmq
+from tests.integration.turn_server import TurnServer
+from tests.integration.worker import Worker
+
+TOKEN = "marker-auth-token"
+SECRET = "marker-hmac-secret"
+FROM_ADDR = "8864"
+
+
+class Rig:
+    """
+    RabbitMQ, Turn, the worker between them, and who speaks to it.
+
+    :param connector: the worker's connector.
+    :param config: options over those of every rig.
+    """
+
+    def __init__(self, connector: str, config: dict[str, Any], flags: tuple[str, ...] = ()) -> None:
+        self.node: RabbitMQ = shared_rabbitmq()
+        self.turn = TurnServer(TOKEN)
+        self.peer = AmqpPeer(self.node.port)
+        self.connector = connector
+        self.worker = Worker(
+            {
+                "connector_name": connector,
+                "turn_api_url": self.turn.url,
+                "auth_token": TOKEN,
+                "turn_hmac_secret": SECRET,
+                "default_from_addr": FROM_ADDR,
+                # Rounds that are over soon.
+                "retry_delay_base": 0.05,
+                **config,
+            },
+            self.node.port,
+            flags,
+        )
+        self.http = HttpPeer(self.worker.port, SECRET, config.get("vumi_api_path", ""))
+
+    def queue(self, kind: str) -> str:
+        """The name of one of the connector's queues."""
+        return f"{self.connector}.{kind}"
+
+    def held(self, kind: str) -> int:
+        """How many messages one of its queues holds, those that are delivered and unsettled too."""
+        table = self.node.ctl("-p", VHOST, "list_queues", "--no-table-headers", "name", "messages")
+        counts = dict(line.split("\t") for line in table.splitlines())
+        return int(counts.get(self.queue(kind), 0))
+
+    def close(self) -> None:
+        """End the worker and Turn."""
+        self.worker.close()
+        self.turn.close()
+        self.peer.close()
+
+
+_rig: Optional[Rig] = None
+_owner: Optional[type] = None
+
+
+def _close_rig() -> None:
+    global _rig, _owner
+    rig, _rig, _owner = _rig, None, None
+    if rig is not None:
+        rig.close()
+
+
+atexit.register(_close_rig)
+
+
+class BridgeCase(SynchronousTestCase):
+    """
+    All tests of a class share one rig, because trial has no fixtures of
+    classes it is kept here; each test finds empty queues and a Turn that has
+    seen nothing and answers 200.
+
+    :cvar connector: the worker's connector; each class has another one.
+    :cvar config: options over those of every rig.
+    """
+
+    connector = "bridge"
+    config: dict[str, Any] = {}
+
+    def setUp(self) -> None:
+        global _rig, _owner
+        if _owner is not type(self):
+            _close_rig()
+            rig = Rig(self.connector, self.config)
+            _rig, _owner = rig, type(self)
+        assert _rig is not None
+        rig = self.rig = _rig
+        if not rig.worker.running:
+            rig.worker.start()
+        self.node, self.turn, self.peer = rig.node, rig.turn, rig.peer
+        self.worker, self.http = rig.worker, rig.http
+        self.turn.reset()
+        self.peer.purge(*(rig.queue(kind) for kind in ("inbound", "event", "outbound", "turn_failures")))
+
+    # What many tests do
+
+    def say(self, message: dict[str, Any], **changes: Any) -> dict[str, Any]:
+        """A person's message goes into the queue; returned as it was sent."""
+        message = {**message, **changes}
+        self.peer.publish_json(self.rig.queue("inbound"), message)
+        return message
+
+    def report(self, event: dict[str, Any]) -> dict[str, Any]:
+        """An event goes into the queue; returned as it was sent."""
+        self.peer.publish_json(self.rig.queue("event"), event)
+        return event
+
+    def delivered(self, message: dict[str, Any]) -> Any:
+        """What Turn got for a person's message, once it is answered."""
+        return self.turn.wait_for("messages", message["message_id"]).json
+
+    def sent(self) -> Any:
+        """The next message of the outbound queue, taken out."""
+        return self.peer.take_json(self.rig.queue("outbound"))
+
+    def parked(self) -> Any:
+        """The next failure message, taken out."""
+        return self.peer.take_json(self.rig.queue("turn_failures"))
+
+    def nothing_sent(self) -> None:
+        """Fail if the outbound queue holds a message."""
+        self.assertEqual(self.peer.take_all(self.rig.queue("outbound")), [])

@@ -1,0 +1,72 @@
+"""The contract of brokers, kept by RabbitMQ itself."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any, Callable, Coroutine, Mapping, Optional
+
+from twisted.internet import reactor as the_reactor
+from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import TestCase
+
+from tests.broker_contract import BrokerContract
+from tests.integration.amqp_lab import Proxy, until
+from tests.integration.amqp_peer import AmqpPeer
+from tests.integration.rabbitmq import parameters, shared_rabbitmq
+from vumi_turn.vumi.amqp import AmqpBroker, ConnectionParameters
+
+reactor: Any = the_reactor
+
+
+class ContractTests(BrokerContract, TestCase):
+    """The contract, on a real server and in real time."""
+
+    timeout = 90
+
+    async def setUp(self) -> None:
+        self.node = shared_rabbitmq()
+        self.queue = f"contract.{uuid.uuid4().hex}"
+        self.peer = AmqpPeer(self.node.port)
+        self.peer.declare(self.queue)
+        self.proxy = Proxy(reactor, self.node.port)
+        self.proxy.open()
+        where = parameters(self.node, port=self.proxy.listening_port)
+        self.broker = AmqpBroker(ConnectionParameters(**where), reactor)
+        self.broker.start()
+        await self.until(lambda: self.broker.state == "connected")
+
+    async def tearDown(self) -> None:
+        await self.broker.stop(5)
+        await self.proxy.close()
+        self.peer.delete(self.queue, self.queue + ".out", self.queue + ".next")
+        self.peer.close()
+
+    def play(self, test: Coroutine[Any, Any, None]) -> Deferred[None]:
+        return ensureDeferred(test)
+
+    async def until(self, condition: Callable[[], Any]) -> None:
+        await until(reactor, condition)
+
+    async def a_while(self) -> None:
+        await deferLater(reactor, 0.2)
+
+    async def push(self, body: bytes, headers: Optional[Mapping[str, Any]] = None) -> None:
+        self.peer.publish(self.queue, body, headers)
+
+    async def contents(self) -> list[bytes]:
+        return self.peer.take_all(self.queue)
+
+    async def delete_queue(self) -> None:
+        self.peer.delete(self.queue)
+
+    async def lose_connection(self) -> None:
+        lost = self.broker.reconnects + 2  # both connections
+        self.proxy.cut()
+        await self.until(lambda: self.broker.reconnects >= lost)
+
+    async def block(self) -> None:
+        self.node.block()
+
+    async def unblock(self) -> None:
+        self.node.unblock()

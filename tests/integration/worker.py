@@ -1,0 +1,170 @@
+"""The real worker, as an operator starts it: ``twistd -n vumi_worker`` in a process of its own."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, Mapping, Optional, Sequence
+
+import yaml
+
+import vumi_turn
+from tests.integration.rabbitmq import PASSWORD, USERNAME, VHOST
+from tests.integration.requirements import free_port
+from tests.integration.waiting import wait_for
+
+WORKER_CLASS = "vumi_turn.TurnChannelsApi"
+
+#: Seconds that a start or a stop may take on a busy machine.
+PATIENCE = 60.0
+
+
+def twistd() -> list[str]:
+    """The ``twistd`` of this interpreter, also where its script is not on PATH."""
+    script = Path(sys.executable).with_name("twistd")
+    if script.exists():
+        return [sys.executable, str(script)]
+    return [sys.executable, "-c", "from twisted.scripts.twistd import run; run()"]
+
+
+def environment(changes: Optional[Mapping[str, str]] = None) -> dict[str, str]:
+    """Variables with which a subprocess finds this vumi_turn, be it a checkout or installed."""
+    root = str(Path(vumi_turn.__file__).resolve().parent.parent)
+    path = os.pathsep.join(part for part in (root, os.environ.get("PYTHONPATH", "")) if part)
+    return {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **(changes or {})}
+
+
+def run_twistd(
+    *arguments: str, folder: Optional[str] = None, timeout: float = PATIENCE
+) -> subprocess.CompletedProcess[str]:
+    """Run a ``twistd`` command that ends by itself; its output is in ``stdout``, all of it."""
+    return subprocess.run(
+        [*twistd(), *arguments],
+        cwd=folder or tempfile.gettempdir(),
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=timeout,
+        text=True,
+    )
+
+
+class Worker:
+    """
+    One worker process after another, always with the same config and port.
+
+    :param config: the worker's options; ``http_bind`` is added.
+    :param amqp_port: where the broker is.
+    :param flags: more of the command's flags, over those that name the broker.
+    :ivar port: where it listens, on 127.0.0.1.
+    """
+
+    def __init__(self, config: Mapping[str, Any], amqp_port: int, flags: Sequence[str] = ()) -> None:
+        self.port = free_port()
+        self.config = {"http_bind": f"127.0.0.1:{self.port}", **config}
+        self._amqp_port = amqp_port
+        self._flags = list(flags)
+        self._folder = Path(tempfile.mkdtemp(prefix="vumi_turn_worker_"))
+        self._log = self._folder / "log"
+        self._process: Optional[subprocess.Popen[bytes]] = None
+
+    @property
+    def pid(self) -> int:
+        """Of the process that runs."""
+        assert self._process is not None, "the worker does not run"
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """True while there is a process that has not ended by itself."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def log(self) -> str:
+        """All that its processes have written."""
+        return self._log.read_text(errors="replace") if self._log.exists() else ""
+
+    def start(self, wait: bool = True) -> None:
+        """Start it; return once it listens and its broker and Turn's state allow health 200."""
+        assert not self.running, "the worker runs already"
+        path = self._folder / "worker.yaml"
+        path.write_text(yaml.safe_dump(self.config))
+        command = [
+            *twistd(),
+            "-n",
+            "--pidfile=",
+            "vumi_worker",
+            *("--worker-class", WORKER_CLASS, "--config", str(path)),
+            *("--hostname", "127.0.0.1", "--port", str(self._amqp_port), "--vhost", VHOST),
+            *("--username", USERNAME, "--password", PASSWORD),
+            *self._flags,
+        ]
+        with open(self._log, "ab") as log:
+            self._process = subprocess.Popen(
+                command,
+                cwd=self._folder,
+                env=environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        if wait:
+            self.wait_until_healthy()
+
+    def wait_until_healthy(self) -> None:
+        """Wait until it consumes and publishes, as ``/health`` has it."""
+
+        def look() -> bool:
+            if not self.running:
+                raise AssertionError(f"the worker has ended; its log:\n{self.log[-5000:]}")
+            return self.health() == 200
+
+        try:
+            wait_for(look, "the worker's health", PATIENCE)
+        except AssertionError as error:
+            if "its log" in str(error):
+                raise
+            raise AssertionError(f"{error}; its log:\n{self.log[-5000:]}") from None
+
+    def health(self) -> Optional[int]:
+        """The status of ``/health``, None when nobody answers."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        try:
+            connection.request("GET", "/health")
+            return connection.getresponse().status
+        except (OSError, http.client.HTTPException):
+            return None
+        finally:
+            connection.close()
+
+    def stop(self) -> int:
+        """SIGTERM, and its exit status: negative for a signal's number."""
+        return self._end(signal.SIGTERM)
+
+    def kill(self) -> int:
+        """SIGKILL."""
+        return self._end(signal.SIGKILL)
+
+    def close(self) -> None:
+        """End it, and remove its folder."""
+        if self._process is not None:
+            self.kill()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _end(self, how: signal.Signals) -> int:
+        process, self._process = self._process, None
+        assert process is not None, "the worker does not run"
+        process.send_signal(how)
+        try:
+            return process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise AssertionError(f"the worker did not end; its log:\n{self.log[-5000:]}") from None
