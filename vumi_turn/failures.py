@@ -9,6 +9,7 @@ replayed.
 from __future__ import annotations
 
 import json
+import math
 from datetime import datetime, timezone
 from typing import Any, Union
 
@@ -16,6 +17,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from .delivery import Parking
 from .vumi.broker import Publisher
+from .vumi.encoding import MAX_DEPTH, is_deep
 from .vumi.message import FailureMessage, format_vumi_date
 
 #: What follows the connector's name in the failures queue's name. It is not
@@ -28,15 +30,16 @@ def original_of(body: bytes) -> Union[dict[str, Any], str]:
     What a failure message carries of the message that failed.
 
     :param body: the bytes as they came from the queue.
-    :return: the JSON object, or the text where the body is not a JSON object.
-        Bytes that are not UTF-8 become lone surrogates, so that
-        :func:`body_of` gives back the same bytes.
+    :return: the JSON object, or the text where the body is not a JSON object,
+        or one that could not be written again as it is (it is nested too
+        deep, or a number in it is too large). Bytes that are not UTF-8 become
+        lone surrogates, so that :func:`body_of` gives back the same bytes.
     """
     try:
-        value = json.loads(body.decode("utf-8"), parse_constant=_refuse_constant)
+        value = json.loads(body.decode("utf-8"), parse_constant=_refuse_constant, parse_float=_finite)
     except (ValueError, RecursionError):
         value = None
-    if isinstance(value, dict):
+    if isinstance(value, dict) and not is_deep(value, MAX_DEPTH - 1):
         return value
     return body.decode("utf-8", "surrogateescape")
 
@@ -50,6 +53,13 @@ def body_of(original: Union[dict[str, Any], str]) -> bytes:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError(f"{digits} is too large")
+    return number
 
 
 class FailureQueue:

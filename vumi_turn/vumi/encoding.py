@@ -99,7 +99,7 @@ def decode_object(body: Union[bytes, str]) -> dict[str, Any]:
         raise MalformedMessage("the body holds a number with too many digits") from None
     if not isinstance(value, dict):
         raise MalformedMessage(f"the body must be an object, not {kind_of(value)}")
-    if text.count("{") + text.count("[") > MAX_DEPTH and _is_deep(value):
+    if text.count("{") + text.count("[") > MAX_DEPTH and is_deep(value):
         raise MalformedMessage("the body is nested too deep")
     return value
 
@@ -113,6 +113,16 @@ def encode_object(value: dict[str, Any]) -> bytes:
         written as vumi writes them.
     """
     return _encode(value).encode("ascii")
+
+
+def is_deep(value: Union[dict[str, Any], list[Any]], limit: int = MAX_DEPTH) -> bool:
+    """Whether ``value`` is nested deeper than ``limit``, found without recursion."""
+    level: list[Any] = [value]
+    for _ in range(limit):
+        level = [child for parent in level for child in _children(parent) if isinstance(child, (dict, list))]
+        if not level:
+            return False
+    return True
 
 
 def kind_of(value: object) -> str:
@@ -138,7 +148,7 @@ def shorten(text: object, limit: int = 40) -> str:
     return shown if len(shown) <= limit else f"{shown[:limit]}…"
 
 
-def _finite(text: str) -> Optional[float]:
+def _finite_or_none(text: str) -> Optional[float]:
     number = float(text)
     return number if math.isfinite(number) else None
 
@@ -153,22 +163,12 @@ def _date_or_error(value: object) -> str:
     raise TypeError(f"{kind_of(value)} cannot be part of a message")
 
 
-def _is_deep(value: object) -> bool:
-    """Whether ``value`` is nested deeper than :data:`MAX_DEPTH`, found without recursion."""
-    level: list[Any] = [value]
-    for _ in range(MAX_DEPTH):
-        level = [child for parent in level for child in _children(parent) if isinstance(child, (dict, list))]
-        if not level:
-            return False
-    return True
-
-
 def _children(value: Any) -> Iterable[Any]:
     return value.values() if isinstance(value, dict) else value
 
 
 # Made once: json.loads and json.dumps make new ones for each call with options.
-_decode = json.JSONDecoder(parse_float=_finite, parse_constant=_nothing).decode
+_decode = json.JSONDecoder(parse_float=_finite_or_none, parse_constant=_nothing).decode
 _encode = json.JSONEncoder(
     separators=(",", ":"), allow_nan=False, check_circular=False, default=_date_or_error
 ).encode
