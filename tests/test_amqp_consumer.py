@@ -156,6 +156,26 @@ class ConsumingTests(BrokerCase):
         self.rabbit.advance()
         self.assertEqual(len(self.rabbit.consuming.called("basic.ack")), 1)
 
+    def test_failing_watcher(self) -> None:
+        """A watcher that fails keeps no other from being told, nor the connection from coming back."""
+        self.up()
+        self.consume()
+        self.rabbit.consuming.deliver(b"1", 1)
+        self.rabbit.consuming.deliver(b"2", 2)
+
+        def fail() -> None:
+            raise ZeroDivisionError
+
+        self.deliveries[0].on_lost(fail)
+        self.broker.on_state(lambda state: fail())
+        self.rabbit.consuming.cut()
+        self.assertEqual([delivery.lost for delivery in self.deliveries], [True, True])
+        self.rabbit.advance()
+        self.assertEqual(self.broker.state, "connected")
+        self.broker.stop()
+        # The delivery's, and the states connecting, connected and closed.
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 4)
+
     def test_pause(self) -> None:
         """Pausing cancels the consumer; what is in hand can still be settled."""
         self.up()

@@ -143,7 +143,10 @@ class AmqpBroker(Broker):
             return
         self.state = state
         for watcher in list(self._watchers):
-            watcher(state)
+            try:
+                watcher(state)
+            except Exception:  # who watches must not keep the connections from being made
+                log.failure("What watches the broker's state failed")
 
     def _down(self, trouble: Trouble) -> None:
         """One line when the connection goes, and one more only where the reason is of another kind."""

@@ -20,11 +20,11 @@ from txamqp.connection import Frame
 from txamqp.protocol import AMQChannel, AMQClient
 from txamqp.queue import Closed as QueueClosed
 
-import vumi_turn
 from vumi_turn.vumi.amqp.codec import decode_frame, encode_frame
 from vumi_turn.vumi.amqp.delegate import Delegate
 from vumi_turn.vumi.amqp.errors import ChannelRefused, LinkLost
 from vumi_turn.vumi.amqp.frames import HEARTBEAT_FRAME, FrameReader, Receiver
+from vumi_turn.vumi.amqp.limit import Limit
 from vumi_turn.vumi.amqp.parameters import ConnectionParameters
 from vumi_turn.vumi.amqp.pulse import Pulse
 from vumi_turn.vumi.amqp.spec import load_spec
@@ -36,17 +36,6 @@ CLOSING_TIMEOUT = 2.0
 #: RabbitMQ's default, used where it says "no limit".
 DEFAULT_FRAME_MAX = 131072
 DEFAULT_CHANNEL_MAX = 2047
-
-#: Without these RabbitMQ keeps silent about a cancelled consumer, an alarm or a
-#: wrong password.
-CAPABILITIES = {
-    "publisher_confirms": True,
-    "consumer_cancel_notify": True,
-    "basic.nack": True,
-    "connection.blocked": True,
-    "authentication_failure_close": True,
-    "exchange_exchange_bindings": True,
-}
 
 log = Logger()
 
@@ -71,8 +60,8 @@ class Client(AMQClient):
         self.on_blocked: Callable[[bool, str], None] = lambda blocked, reason: None
         self.frame_max = DEFAULT_FRAME_MAX
         self.opened = False
-        self._parameters = parameters
-        self._role = role
+        self.parameters = parameters
+        self.role = role
         self._answer_timeout = answer_timeout
         self._channel_max = DEFAULT_CHANNEL_MAX
         self._reader = FrameReader(self._slow_frame, DEFAULT_FRAME_MAX)
@@ -82,22 +71,6 @@ class Client(AMQClient):
         self._pulse: Optional[Pulse] = None
         self._closing: Any = None
 
-    # Who we are
-
-    def properties(self) -> dict[str, Any]:
-        """What RabbitMQ is told of us."""
-        return {
-            "product": "vumi_turn",
-            "version": str(getattr(vumi_turn, "__version__", "unknown")),
-            "platform": "Python, Twisted, txamqp",
-            "connection_name": f"vumi_turn {self._role}",
-            "capabilities": CAPABILITIES,
-        }
-
-    def credentials(self) -> str:
-        """User name and password as the PLAIN mechanism has them."""
-        return f"\0{self._parameters.username}\0{self._parameters.password}"
-
     def tune(self, channel_max: int, frame_max: int, heartbeat: int) -> tuple[int, int, int]:
         """
         Agree to the limits, and start the heartbeats.
@@ -106,7 +79,7 @@ class Client(AMQClient):
         """
         self._channel_max = channel_max or DEFAULT_CHANNEL_MAX
         self.frame_max = self.MAX_LENGTH = self._reader.frame_max = frame_max or DEFAULT_FRAME_MAX
-        ours = math.ceil(self._parameters.heartbeat)
+        ours = math.ceil(self.parameters.heartbeat)
         interval = min(ours, heartbeat or ours, 65535)
         if interval > 0:
             self._pulse = Pulse(self.clock, interval, self._beat, self._silent)
@@ -173,7 +146,7 @@ class Client(AMQClient):
 
         :raises LinkLost: it did not work; :attr:`refusal` may say why.
         """
-        limit = _Limit(self, self._answer_timeout, "the handshake")
+        limit = Limit(self, self._answer_timeout, "the handshake")
         try:
             await self.started.wait()
         except Closed:
@@ -211,7 +184,7 @@ class Client(AMQClient):
         """
         if self.closed:
             raise LinkLost(self.why())
-        limit = _Limit(self, self._answer_timeout, method)
+        limit = Limit(self, self._answer_timeout, method)
         try:
             return await getattr(channel, method)(**fields)
         except ChannelClosed as error:
@@ -320,23 +293,3 @@ class Client(AMQClient):
         gone, self._gone = self._gone, []
         for done in gone:
             done.callback(None)
-
-
-class _Limit:
-    """A time limit on one answer; while RabbitMQ blocks us it cannot answer, and the limit does not run."""
-
-    def __init__(self, client: Client, seconds: float, what: str) -> None:
-        self._client = client
-        self._seconds = seconds
-        self._what = what
-        self._call = client.clock.callLater(seconds, self._over)
-
-    def stop(self) -> None:
-        if self._call.active():
-            self._call.cancel()
-
-    def _over(self) -> None:
-        if self._client.blocked:
-            self._call = self._client.clock.callLater(self._seconds, self._over)
-        else:
-            self._client.give_up(f"RabbitMQ did not answer {self._what} within {self._seconds:g} s")

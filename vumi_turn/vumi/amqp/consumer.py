@@ -248,7 +248,10 @@ class AmqpConsumer(Consumer, Receiver):
         self._tag = None
         unsettled, self._unsettled = self._unsettled, {}
         for delivery in unsettled.values():
-            delivery.lose()
+            try:
+                delivery.lose()
+            except Exception:  # who watches one delivery must not keep the others from being told
+                log.failure("What watches a delivery of {queue} failed", queue=self.queue)
         self._changed()
 
 

@@ -7,6 +7,8 @@ from typing import Any
 from txamqp.client import TwistedDelegate
 from txamqp.protocol import AMQChannel
 
+from vumi_turn.vumi.amqp.identity import client_properties, plain_response
+
 
 class Delegate(TwistedDelegate):
     """One connection's answers; ``client`` is set by that connection."""
@@ -14,9 +16,9 @@ class Delegate(TwistedDelegate):
     def connection_start(self, ch: AMQChannel, msg: Any) -> None:
         client = self.client
         ch.connection_start_ok(
-            client_properties=client.properties(),
+            client_properties=client_properties(client.role),
             mechanism="PLAIN",
-            response=client.credentials(),
+            response=plain_response(client.parameters),
             locale="en_US",
         )
 

@@ -94,8 +94,11 @@ class Link:
         backoff = Backoff()
         backoff.next()  # the first attempt is the one that comes at once
         while not self._stopping:
-            if await self._connection():
-                backoff.reset()
+            try:
+                if await self._connection():
+                    backoff.reset()
+            except Exception:  # whatever it was, there has to be a next connection
+                log.failure("The {role} connection failed in a way that was not expected", role=self._role)
             if not self._stopping:
                 await self._sleep(backoff.next())
 
