@@ -80,7 +80,8 @@ class FakeBroker(Broker):
     def deliver(self, queue: str, body: bytes, **attributes: Any) -> tuple[Delivery, Deferred[Outcome]]:
         """Give a body to the queue's handler: the delivery, and what becomes of it."""
         delivery = Delivery(queue, body, **attributes)
-        outcome = ensureDeferred(self.consumers[queue].handler(delivery))  # type: ignore[arg-type]
+        handling: Any = self.consumers[queue].handler(delivery)
+        outcome: Deferred[Outcome] = ensureDeferred(handling)
         return delivery, outcome
 
 

@@ -31,6 +31,7 @@ from vumi_turn.vumi.worker import REQUEUE_DELAY, SHUTDOWN_TIMEOUT, STOP_MARGIN
 class Recorder(ApplicationWorker):
     """Writes down what is called, and does what the test says."""
 
+    broker: Any
     result: Any = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -122,8 +123,9 @@ class WorkerCase(SynchronousTestCase):
             if event["log_level"] is level and event.get("log_namespace", "").startswith("vumi_turn"):
                 lines.append(formatEvent(event))
 
-        globalLogPublisher.addObserver(observe)
-        self.addCleanup(globalLogPublisher.removeObserver, observe)
+        observer: Any = observe
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
         return lines
 
 
@@ -216,8 +218,20 @@ class StartTests(WorkerCase):
             ConfigErrors, Recorder, {"middleware": [{"m": "NoSuch"}]}, broker=self.broker, reactor=self.clock
         )
         self.assertEqual(len(error.errors), 2)
-        self.assertIn("connector_name", error.errors[0])
+        self.assertIn("connector_name is missing", error.errors[0])
         self.assertIn("NoSuch", error.errors[1])
+
+    def test_options_of_nothing(self) -> None:
+        """Options that are there without a value are as if they were not."""
+        worker = self.start(send_to=None, middleware=None, worker_name=None)
+        self.assertIsNone(self.successResultOf(worker.send_to("+27820000009", "Hi")))
+        self.assertEqual((self.fatal, worker.middlewares), ([], []))
+
+    def test_middleware_that_is_no_list(self) -> None:
+        """A middleware option that is no list is reported once."""
+        error = self.assertRaises(ConfigErrors, self.make, middleware={"log": "x"})
+        self.assertEqual(len(error.errors), 1)
+        self.assertIn("middleware must be a list", error.errors[0])
 
     def test_base_worker(self) -> None:
         """A worker without hooks of its own starts and stops."""
@@ -378,7 +392,7 @@ class SendingTests(WorkerCase):
 
     def test_send_to(self) -> None:
         """A new message has what send_to configures for its endpoint, under what the caller gives."""
-        send_to = {
+        send_to: dict[str, Any] = {
             "default": {
                 "from_addr": "8008",
                 "transport_type": "sms",

@@ -6,7 +6,7 @@ from unittest import mock
 
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, succeed
 from twisted.internet.task import Clock
-from twisted.logger import LogLevel, globalLogPublisher
+from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.fakes import event, user_message
@@ -24,6 +24,7 @@ from vumi_turn.vumi.middlewares import (
     UnidecodeMiddleware,
     create_middlewares,
     middleware_class,
+    middleware_names,
 )
 from vumi_turn.vumi.waits import Waits
 
@@ -313,6 +314,11 @@ class ConfigurationTests(SynchronousTestCase):
         """A middleware option that is no list is named."""
         self.assertEqual(self.errors({"middleware": {"log": "x"}}), ["middleware must be a list, not dict"])
 
+    def test_names(self) -> None:
+        """The names of middlewares are keys that the configuration may have, however wrong it is."""
+        self.assertEqual(middleware_names({"middleware": [{"a": "x"}, {"b": {}}, "c", 7]}), {"a", "b"})
+        self.assertEqual(middleware_names({"middleware": "a"}), set())
+
     def test_unidecode_missing(self) -> None:
         """Without its package the unidecode middleware says how to get it."""
         with mock.patch.dict(sys.modules, {"unidecode": None}):
@@ -323,15 +329,14 @@ class ConfigurationTests(SynchronousTestCase):
 
 class OurMiddlewaresTests(ApplyCase):
     def logged(self, direction: str, kind: str, message: Any, **options: Any) -> list[tuple[Any, str]]:
-        from twisted.logger import formatEvent
-
         events: list[Any] = []
-        globalLogPublisher.addObserver(events.append)
+        observe: Any = events.append
+        globalLogPublisher.addObserver(observe)
         try:
             done = self.through(direction, kind, message, LoggingMiddleware("log", options, None))
             self.assertIs(self.successResultOf(done), message)
         finally:
-            globalLogPublisher.removeObserver(events.append)
+            globalLogPublisher.removeObserver(observe)
         ours = [one for one in events if one.get("log_namespace", "").endswith("LoggingMiddleware")]
         return [(one["log_level"], formatEvent(one)) for one in ours]
 

@@ -147,7 +147,7 @@ class ApplicationWorker(BaseWorker):
         values = {
             "transport_name": self.transport_name,
             "timestamp": self._now(),
-            **copy.deepcopy(self.get_static_config().send_to.get(endpoint) or {}),
+            **copy.deepcopy(self._send_to.get(endpoint) or {}),
             **fields,
         }
         connector_name = values.pop(CONNECTOR, None)
@@ -183,6 +183,10 @@ class ApplicationWorker(BaseWorker):
     ) -> Deferred[None]:
         connector = self.connectors[connector_name or self.transport_name]
         return connector.publish_outbound(message, endpoint_name=endpoint_name)
+
+    @property
+    def _send_to(self) -> dict[str, Any]:
+        return self.get_static_config().send_to or {}
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self.reactor.seconds(), timezone.utc)
@@ -234,7 +238,7 @@ class ApplicationWorker(BaseWorker):
     def _check_send_to(self) -> None:
         """Find what would fail only at the first message: all of it at once."""
         errors: list[str] = []
-        for endpoint, values in self.get_static_config().send_to.items():
+        for endpoint, values in self._send_to.items():
             if values is not None and not isinstance(values, dict):
                 errors.append(f"send_to {endpoint} must be a mapping of fields, not {type(values).__name__}")
                 continue

@@ -188,6 +188,14 @@ def create_middlewares(config: Mapping[str, Any], worker: Any) -> list[BaseMiddl
     return made
 
 
+def middleware_names(config: Mapping[str, Any]) -> set[str]:
+    """The names of the configured middlewares: keys of the configuration that have a meaning."""
+    items = config.get("middleware")
+    if not isinstance(items, (list, tuple)):
+        return set()
+    return {str(name) for item in items if isinstance(item, dict) for name in item}
+
+
 def _create(item: Any, number: int, config: Mapping[str, Any], worker: Any) -> BaseMiddleware:
     if not isinstance(item, dict) or len(item) != 1:
         raise ConfigErrors([f"middleware: item {number} must be {ITEM_FORM}"])

@@ -103,10 +103,11 @@ class BaseWorker(MultiService):
             static = self.CONFIG_CLASS(config, static=True)
         except ConfigErrors as error:
             errors.extend(error.errors)
-        try:
-            middlewares = create_middlewares(config, self)
-        except ConfigErrors as error:
-            errors.extend(one for one in error.errors if one not in errors)
+        if isinstance(config.get("middleware"), (list, tuple)):  # else it is an error already, or none
+            try:
+                middlewares = create_middlewares(config, self)
+            except ConfigErrors as error:
+                errors.extend(error.errors)
         if errors:
             raise ConfigErrors(errors)
         return static, middlewares
@@ -179,9 +180,8 @@ class BaseWorker(MultiService):
         :param factory: makes a protocol for each connection.
         :raises CannotListenError: the address is taken or not ours.
         """
-        if isinstance(endpoint, str):
-            endpoint = serverFromString(self.reactor, endpoint)
-        port: IListeningPort = await endpoint.listen(factory)
+        where: Any = serverFromString(self.reactor, endpoint) if isinstance(endpoint, str) else endpoint
+        port: IListeningPort = await where.listen(factory)
         self._ports.append(port)
         return port
 
@@ -313,8 +313,8 @@ class BaseWorker(MultiService):
         for connector in self.connectors.values():
             connector.stop_consuming()
         self._rests.end(lambda: TooSlow("the worker is stopping"))
-        timeout = getattr(self.get_static_config(), "shutdown_timeout", SHUTDOWN_TIMEOUT) + STOP_MARGIN
-        deadline = self.reactor.seconds() + timeout
+        timeout = getattr(self.get_static_config(), "shutdown_timeout", None)
+        deadline = self.reactor.seconds() + (SHUTDOWN_TIMEOUT if timeout is None else timeout) + STOP_MARGIN
         if self._is_set_up:
             await self._finish("finishing what is under way", self.teardown_worker, deadline)
         for port in self._ports:
