@@ -1,0 +1,28 @@
+"""Connects vumi, over RabbitMQ, to Turn's Channels API."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+__all__ = ["MemoryMessageCache", "RedisMessageCache", "TurnChannelsApi", "__version__"]
+
+#: Loaded when they are asked for, so that listing twistd's plugins stays cheap.
+_LAZY = {
+    "TurnChannelsApi": "vumi_turn.channels_api",
+    "MemoryMessageCache": "vumi_turn.caches.memory",
+    "RedisMessageCache": "vumi_turn.caches.redis",
+}
+
+if TYPE_CHECKING:
+    from .caches.memory import MemoryMessageCache
+    from .caches.redis import RedisMessageCache
+    from .channels_api import TurnChannelsApi
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,275 @@
+"""
+``twistd vumi_worker``: its flags, and how a worker is built from them.
+
+The flags are legacy vumi's (vumi/servicemaker.py), with the same meaning and
+defaults; those that are new say so in their text.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from typing import Any, Mapping, Optional
+
+from twisted.application.service import IService
+from twisted.logger import Logger
+from twisted.python import usage
+from twisted.python.reflect import namedAny
+
+from .broker import Broker
+from .fields import ConfigErrors
+from .settings import SettingsError, load_yaml, overlay
+
+log = Logger()
+
+DEFAULTS: Mapping[str, Any] = {
+    "hostname": "127.0.0.1",
+    "port": 5672,
+    "username": "vumi",
+    "password": "vumi",
+    "vhost": "/develop",
+    "specfile": None,
+    "sentry": None,
+    "system-id": "global",
+    "heartbeat": 30.0,
+    "amqp-url": None,
+    "amqp-ca-file": None,
+}
+
+
+def seconds(text: str) -> float:
+    """
+    :raises ValueError: not a number of seconds, 0 or more.
+    """
+    value = float(text)
+    if not 0 <= value < 65536:
+        raise ValueError("it must be from 0 to 65535 seconds")
+    return value
+
+
+class VumiOptions(usage.Options):
+    """
+    The flags that everything which speaks to the broker has.
+
+    :ivar vumi_options: the values, from the flags, else from ``--vumi-config``,
+        else the defaults.
+    """
+
+    optParameters = [
+        ["hostname", None, None, "AMQP broker (*)"],
+        ["port", None, None, "AMQP port (*)", int],
+        ["username", None, None, "AMQP username (*)"],
+        ["password", None, None, "AMQP password (*)"],
+        ["vhost", None, None, "AMQP virtual host (*)"],
+        ["specfile", None, None, "Ignored: the AMQP definition is built in (*)"],
+        ["sentry", None, None, "Sentry DSN (*)"],
+        ["heartbeat", None, None, "Seconds between AMQP heartbeats; 0 is off; new (*)", seconds],
+        ["amqp-url", None, None, "amqp://user:password@host:port/vhost, or amqps:// for TLS; new (*)"],
+        ["amqp-ca-file", None, None, "PEM file of the authorities to trust for amqps; new (*)"],
+        [
+            "vumi-config",
+            None,
+            None,
+            "YAML config file for setting core vumi options (any command-line parameter marked with an asterisk)",
+        ],
+        ["system-id", None, None, "An identifier for a collection of Vumi workers (*)"],
+    ]
+
+    def postOptions(self) -> None:
+        """Lay the flags over the file, and the file over the defaults."""
+        names = [parameter[0] for parameter in VumiOptions.optParameters]
+        given = {name: self[name] for name in names if self[name] is not None}
+        path = given.pop("vumi-config", None)
+        try:
+            from_file = load_yaml(path) if path else {}
+        except SettingsError as error:
+            raise usage.UsageError(str(error)) from None
+        from_file = {key.replace("_", "-"): value for key, value in from_file.items() if value is not None}
+        for name in sorted(set(from_file) - set(DEFAULTS)):
+            warnings.warn(f"{path}: {name} is no option of vumi, and is ignored", stacklevel=2)
+        self.vumi_options = overlay(DEFAULTS, from_file, given)
+        if self.vumi_options["specfile"] is not None:
+            warnings.warn("--specfile is ignored: the AMQP definition is built in", stacklevel=2)
+        try:
+            parameters_from_options(self.vumi_options)
+        except ValueError as error:
+            raise usage.UsageError(str(error)) from None
+
+
+def parameters_from_options(options: Mapping[str, Any]) -> Any:
+    """
+    :param options: ``vumi_options`` of :class:`VumiOptions`.
+    :return: the broker's ``ConnectionParameters``.
+    :raises ValueError: a value cannot be used; the text says which.
+    """
+    from .amqp.parameters import ConnectionParameters
+
+    try:
+        heartbeat = seconds(str(options["heartbeat"]))
+    except ValueError as error:
+        raise ValueError(f"heartbeat: {error}") from None
+    common = {"heartbeat": heartbeat, "ca_file": options["amqp-ca-file"]}
+    if options["amqp-url"]:
+        return ConnectionParameters.from_url(options["amqp-url"], **common)
+    try:
+        port = int(options["port"])
+    except (TypeError, ValueError):
+        port = 0
+    if not 0 < port < 65536:
+        raise ValueError(f"port must be a number from 1 to 65535, not {options['port']!r}")
+    texts = {name: str(options[name]) for name in ("hostname", "username", "password", "vhost")}
+    return ConnectionParameters(port=port, **texts, **common)
+
+
+def broker_from_options(options: Mapping[str, Any], reactor: Any) -> Broker:
+    """
+    A broker that is not started yet.
+
+    :param options: ``vumi_options`` of :class:`VumiOptions`.
+    :raises ValueError: a value cannot be used; the text says which.
+    """
+    from .amqp import AmqpBroker
+
+    return AmqpBroker(parameters_from_options(options), reactor)
+
+
+class StartWorkerOptions(VumiOptions):
+    """Flags of ``vumi_worker``."""
+
+    longdesc = "Launch an instance of a vumi worker process."
+    optFlags = [["worker-help", None, "Print out a usage message for the worker-class and exit"]]
+    optParameters = [
+        ["worker-class", None, None, "Class of a worker to start"],
+        ["worker_class", None, None, "Deprecated. See --worker-class instead"],
+        ["config", None, None, "YAML config file for worker configuration options"],
+        ["maxthreads", None, None, "Maximum size of reactor thread pool", int],
+        ["log-format", None, "text", "How log lines look: text, or json with one object a line; new"],
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.set_options: dict[str, str] = {}
+
+    def opt_set_option(self, keyvalue: str) -> None:
+        """Set a worker configuration option, as key:value (overrides values from --config)."""
+        key, colon, value = keyvalue.partition(":")
+        if not key or not colon:
+            raise usage.UsageError(f"--set-option wants key:value, not {key!r}")
+        self.set_options[key] = value
+
+    def postOptions(self) -> None:
+        """Find the class and read its configuration."""
+        super().postOptions()
+        name = self["worker-class"]
+        if self["worker_class"] is not None:
+            warnings.warn("--worker_class is deprecated: use --worker-class", DeprecationWarning, stacklevel=2)
+            name = name or self["worker_class"]
+        if not name:
+            raise usage.UsageError("please specify --worker-class")
+        if self["log-format"] not in ("text", "json"):
+            raise usage.UsageError(f"--log-format must be text or json, not {self['log-format']!r}")
+        self.worker_class_name = name
+        if self["worker-help"]:
+            self._help()
+        try:
+            from_file = load_yaml(self["config"]) if self["config"] else {}
+        except SettingsError as error:
+            _stop(str(error))
+        self.worker_config = overlay(from_file, self.set_options)
+
+    def _help(self) -> None:
+        worker_class = find_worker_class(self.worker_class_name)
+        print(worker_class.__doc__ or "")
+        config_class = getattr(worker_class, "CONFIG_CLASS", None)
+        if config_class is not None:
+            print(config_class.__doc__)
+        raise SystemExit(0)
+
+
+def find_worker_class(name: str) -> Any:
+    """
+    The class that ``--worker-class`` names; ends the process with a clear
+    line where there is none.
+    """
+    from .worker import BaseWorker
+
+    try:
+        found = namedAny(name)
+    except Exception as error:  # importing a module may raise anything
+        reason = (str(error) or type(error).__name__).split("\n")[0]
+        _stop(f"--worker-class {name} cannot be imported: {reason}")
+    if not (isinstance(found, type) and issubclass(found, BaseWorker)):
+        _stop(f"--worker-class {name} is not a worker of vumi_turn: a subclass of BaseWorker is expected")
+    return found
+
+
+def _stop(*lines: str) -> Any:
+    for line in lines:
+        print(f"vumi_worker: {line}", file=sys.stderr)
+    raise SystemExit(1)
+
+
+def warn_of_unknown_keys(worker_class: Any, config: Mapping[str, Any]) -> None:
+    """A log line for each key that is no option: probably a misspelt one."""
+    named = [item for item in config.get("middleware") or () if isinstance(item, dict)]
+    also = {str(name) for item in named for name in item}
+    for key, near in worker_class.CONFIG_CLASS.unknown_keys(config, also):
+        hint = f": did you mean {near}?" if near else ""
+        log.warn("The option {key} is not known, and is ignored{hint}", key=key, hint=hint)
+
+
+def makeService(options: StartWorkerOptions) -> IService:
+    """
+    The worker that the flags and its configuration ask for.
+
+    A wrong configuration ends the process with status 1 and a line for each
+    wrong option.
+    """
+    from twisted.internet import reactor
+
+    worker_class = find_worker_class(options.worker_class_name)
+    if options["maxthreads"] is not None:
+        reactor.suggestThreadPoolSize(options["maxthreads"])  # type: ignore[attr-defined]
+    vumi = options.vumi_options
+    if vumi["sentry"]:
+        _install_sentry(vumi["sentry"], options.worker_class_name, vumi["system-id"])
+    try:
+        worker: IService = worker_class(
+            options.worker_config,
+            broker=broker_from_options(vumi, reactor),
+            reactor=reactor,
+            system_id=vumi["system-id"] or "global",
+            fatal=lambda: end_with_failure(reactor),
+        )
+    except ConfigErrors as error:
+        _stop(*error.errors)
+    except ValueError as error:
+        _stop(str(error))
+    warn_of_unknown_keys(worker_class, options.worker_config)
+    return worker
+
+
+def end_with_failure(reactor: Any, status: int = 1) -> None:
+    """Stop the reactor in order, and end the process with an exit status of failure."""
+
+    def end() -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+    reactor.addSystemEventTrigger("after", "shutdown", end)
+    # A set-up may fail before the reactor runs; then it is stopped in its first turn.
+    reactor.callLater(0, reactor.stop)
+
+
+def _install_sentry(dsn: str, worker_class_name: str, system_id: Optional[str]) -> None:
+    from .sentry import SentryMissing, install
+
+    try:
+        install(dsn, server_name=system_id or "global", worker=worker_class_name)
+    except (SentryMissing, ValueError) as error:
+        _stop(str(error))
+
+
+Options = StartWorkerOptions
