@@ -1,0 +1,13 @@
+"""
+What becomes of each parcel on its way to Turn: the policy of delivery.
+
+It knows no HTTP, no AMQP and no vumi. Whoever uses it makes a
+:class:`Parcel` that can be posted and parked, and awaits
+:meth:`Courier.deliver`.
+"""
+
+from .courier import Courier
+from .parcel import Observer, Parcel, Parking, Result
+from .verdicts import Answer, Verdict, classify
+
+__all__ = ["Answer", "Courier", "Observer", "Parcel", "Parking", "Result", "Verdict", "classify"]

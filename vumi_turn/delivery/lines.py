@@ -1,0 +1,139 @@
+"""
+Order: parcels with the same key stand in a line, and go one after another.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import deque
+from typing import Any, Coroutine, Optional
+
+from twisted.internet.defer import Deferred
+
+from .parcel import Parcel, Result
+
+
+class State(enum.Enum):
+    """Where a journey is."""
+
+    IN_LINE = "in line"
+    PREPARING = "preparing"
+    #: Between tries, or at the gate.
+    WAITING = "waiting"
+    #: Between tries of parking.
+    UNPARKED = "unparked"
+    HELD = "held"
+    POSTING = "posting"
+    PARKING = "parking"
+
+
+#: What is under way in these is let to finish.
+BUSY = frozenset({State.POSTING, State.PARKING})
+
+
+class Journey:
+    """
+    One parcel's way to its result.
+
+    :ivar outcome: fires with the result.
+    :ivar deadline: when it goes back to its queue, in the clock's seconds.
+    :ivar over: it has its result; whatever still runs for it matters no more.
+    :ivar recalled: it goes back to its queue as soon as what is under way has ended.
+    :ivar mark: how many parcels Turn had accepted when this round began.
+    :ivar probed: number of the last probe that it was, 0 if it was none.
+    """
+
+    __slots__ = (
+        "parcel", "outcome", "deadline", "state", "over", "recalled", "mark", "probed",
+        "_coroutine", "_task",
+    )
+
+    def __init__(self, parcel: Parcel, deadline: float) -> None:
+        self.parcel = parcel
+        self.outcome: Deferred[Result] = Deferred()
+        self.deadline = deadline
+        self.state = State.IN_LINE
+        self.over = False
+        self.recalled = False
+        self.mark = 0
+        self.probed = 0
+        self._coroutine: Optional[Coroutine[Any, Any, None]] = None
+        self._task: Optional[Deferred[None]] = None
+
+    def run(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Start what takes the parcel along; it must not raise."""
+        self._coroutine = coroutine
+        self._task = Deferred.fromCoroutine(coroutine)
+
+    def end(self) -> None:
+        """Give up what it waits for, unless it is that which ends it."""
+        if self._task is not None and self._coroutine is not None and not self._coroutine.cr_running:
+            self._task.cancel()
+
+    @property
+    def busy(self) -> bool:
+        """Something is under way that should be let to finish."""
+        return self.state in BUSY
+
+    @property
+    def interrupted(self) -> Optional[Result]:
+        """The result it has to end with now, whatever it still wanted to do."""
+        if self.parcel.lost or self.over:
+            return Result.LOST
+        if self.recalled:
+            return Result.REQUEUE
+        return None
+
+
+class Lines:
+    """The lines; a line exists while somebody stands in it."""
+
+    def __init__(self) -> None:
+        self._lines: dict[tuple[str, str], deque[Journey]] = {}
+
+    def enter(self, journey: Journey) -> bool:
+        """Go to the end of the line. True if that is its head, so that it is its turn."""
+        parcel = journey.parcel
+        key = (parcel.kind, parcel.key)
+        line = self._lines.get(key)
+        if line is None:
+            self._lines[key] = deque((journey,))
+            return True
+        line.append(journey)
+        return False
+
+    def leave(self, journey: Journey) -> Optional[Journey]:
+        """Leave the line. Gives the next one if it is now its turn."""
+        parcel = journey.parcel
+        key = (parcel.kind, parcel.key)
+        line = self._lines.get(key)
+        if line is None or journey not in line:
+            return None
+        if line[0] is not journey:
+            line.remove(journey)
+            return None
+        line.popleft()
+        if line:
+            return line[0]
+        del self._lines[key]
+        return None
+
+    def cut(self, journey: Journey) -> list[Journey]:
+        """Take it, and all who stand behind it, out of the line; in line order."""
+        parcel = journey.parcel
+        key = (parcel.kind, parcel.key)
+        line = self._lines.get(key)
+        if line is None or journey not in line:
+            return [journey]
+        cut: list[Journey] = []
+        while not cut or cut[-1] is not journey:
+            cut.append(line.pop())
+        if not line:
+            del self._lines[key]
+        return cut[::-1]
+
+    def __contains__(self, key: tuple[str, str]) -> bool:
+        return key in self._lines
+
+    def __len__(self) -> int:
+        return len(self._lines)

@@ -1,0 +1,187 @@
+"""
+Turn is away: one request probes it, another held parcel each time.
+"""
+
+from __future__ import annotations
+
+from typing import Optional
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from .gate import Gate
+from .lines import Journey
+from .pace import PacedLog
+from .rounds import Doubling
+from .verdicts import HELD_CLASSES, Verdict
+
+log = Logger()
+
+#: While Turn is away the log says so every so many seconds.
+REMINDER = 60.0
+
+_CHECK = "check auth_token and turn_api_url"
+
+
+class Outage:
+    """
+    Whether Turn is away, and the probes that find out when it is back.
+
+    :param clock: what probes are timed by.
+    :param gate: is shut while Turn is away.
+
+    :ivar away: Turn is away.
+    :ivar troubled: there is something that an accepted parcel would end.
+    """
+
+    def __init__(self, clock: IReactorTime, gate: Gate) -> None:
+        self._clock = clock
+        self._gate = gate
+        self.away = False
+        self.troubled = False
+        self._misconfigured: set[str] = set()
+        self._stopped = False
+        self._what = ""
+        self._since = 0.0
+        self._announced = False
+        self._last_announced = float("-inf")
+        self._probing: Optional[Journey] = None
+        self._probes = 0
+        self._due = False
+        self._backoff = Doubling()
+        self._probe_timer: Optional[IDelayedCall] = None
+        self._reminder: Optional[IDelayedCall] = None
+        self._errors = PacedLog(log, clock, lines=1, tell=False)
+
+    @property
+    def misconfigured(self) -> bool:
+        """Turn refuses everything of some kind: the token or the URL is wrong."""
+        return bool(self._misconfigured)
+
+    # -- what answers mean ---------------------------------------------------
+
+    def answered(self, journey: Journey, verdict: Optional[Verdict], what: str = "") -> None:
+        """
+        A request has ended.
+
+        :param verdict: None if it was not sent after all.
+        :param what: came of it, in a few words.
+        """
+        kind = journey.parcel.kind
+        if verdict is Verdict.DELIVERED:
+            self._misconfigured.discard(kind)
+            self._backoff.reset()
+            self._end()
+            self.troubled = self.misconfigured
+        elif verdict is Verdict.MISCONFIGURED:
+            self.troubled = True
+            self._misconfigured.add(kind)
+            if not self.away:
+                self._say_misconfigured(what)
+        if journey is self._probing:
+            self._probing = None
+            if self.away:
+                self._probed(verdict, what)
+
+    def begin(self, verdict: Verdict, what: str) -> None:
+        """A held round has ended, and nothing was accepted meanwhile."""
+        if self.away or self._stopped:
+            return
+        self.away = self.troubled = True
+        self._what = what
+        self._since = self._clock.seconds()
+        self._gate.shut()
+        self._announced = self._since - self._last_announced >= REMINDER
+        if self._announced:
+            self._last_announced = self._since
+            if self.misconfigured:
+                self._say_misconfigured(what)
+            else:
+                log.warn("Turn is away ({what}): what goes there is held until it is back", what=what)
+        self._reminder = self._clock.callLater(REMINDER, self._remind)
+        self._probe_later()
+
+    def _end(self) -> None:
+        """Turn has answered."""
+        if not self.away:
+            return
+        self.away = False
+        self._probing = None
+        self._cancel()
+        self._gate.reopen()
+        if self._announced:
+            seconds = round(self._clock.seconds() - self._since, 1)
+            log.warn("Turn is back after {seconds} s", seconds=seconds)
+
+    # -- probing -------------------------------------------------------------
+
+    def joined(self) -> None:
+        """Somebody waits at the gate who may be a probe."""
+        if self._due:
+            self._probe()
+
+    def _probe_later(self) -> None:
+        if not self._stopped:
+            self._probe_timer = self._clock.callLater(self._backoff.next(), self._probe_now)
+
+    def _probe_now(self) -> None:
+        self._probe_timer = None
+        self._due = True
+        self._probe()
+
+    def _probe(self) -> None:
+        journey = self._gate.candidate()
+        if journey is None:
+            return
+        self._due = False
+        if self._gate.remaining > 0:
+            self._probe_timer = self._clock.callLater(self._gate.remaining, self._probe_now)
+            return
+        self._probes += 1
+        journey.probed = self._probes
+        self._probing = journey
+        self._gate.let_one(journey)
+
+    def _probed(self, verdict: Optional[Verdict], what: str) -> None:
+        if verdict is None:
+            # It was not sent, so it is another one's turn, as soon as it waits.
+            if not self._stopped:
+                self._probe_timer = self._clock.callLater(0, self._probe_now)
+        elif verdict in HELD_CLASSES or verdict is Verdict.ERROR:
+            if verdict is Verdict.UNAVAILABLE:
+                self._misconfigured.clear()
+            self._what = what or self._what
+            self._probe_later()
+        else:
+            self._end()
+
+    # -- the log -------------------------------------------------------------
+
+    def _remind(self) -> None:
+        self._reminder = self._clock.callLater(REMINDER, self._remind)
+        self._announced = True
+        self._last_announced = self._clock.seconds()
+        if self.misconfigured:
+            self._say_misconfigured(self._what)
+        else:
+            log.warn(
+                "Turn has been away for {seconds} s ({what}); {waiting} wait for it",
+                seconds=round(self._clock.seconds() - self._since), what=self._what, waiting=len(self._gate),
+            )
+
+    def _say_misconfigured(self, what: str) -> None:
+        self._errors.error("Turn does not let us in ({what}): " + _CHECK, what=what)
+
+    # -- stopping ------------------------------------------------------------
+
+    def stop(self) -> None:
+        """No probe any more, and no timer is left."""
+        self._stopped = True
+        self._cancel()
+
+    def _cancel(self) -> None:
+        self._due = False
+        for timer in (self._probe_timer, self._reminder):
+            if timer is not None and timer.active():
+                timer.cancel()
+        self._probe_timer = self._reminder = None

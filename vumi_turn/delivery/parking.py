@@ -1,0 +1,56 @@
+"""
+Parking, until it has worked.
+"""
+
+from __future__ import annotations
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from .lines import Journey, State
+from .pace import PacedLog
+from .parcel import Parking, Result
+from .rounds import Doubling
+
+log = Logger()
+
+
+class Attendant:
+    """
+    Parks parcels.
+
+    :param clock: what pauses are measured by.
+    """
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._parked = PacedLog(log, clock)
+        self._failed = PacedLog(log, clock, lines=10)
+
+    async def park(self, journey: Journey, parking: Parking) -> Result:
+        """Park a parcel; where that fails, again after 1 s, doubling to 60 s."""
+        parcel = journey.parcel
+        backoff = Doubling()
+        while True:
+            journey.state = State.PARKING
+            try:
+                await parcel.park(parking)
+            except Exception as error:  # a boundary: whatever it is, the parcel must not be lost
+                if not journey.over:
+                    self._failed.warn(
+                        "{message_id} could not be parked ({error}); that is tried again",
+                        message_id=parcel.name, error=type(error).__name__,
+                    )
+                    log.debug("Parking failed: {error!r}", error=error)
+            else:
+                self._parked.warn(
+                    "{message_id} is parked ({code}): {reason}",
+                    message_id=parcel.name, code=parking.code, reason=parking.reason,
+                )
+                return Result.LOST if parcel.lost else Result.PARKED
+            ended = journey.interrupted
+            if ended is not None:
+                return ended
+            journey.state = State.UNPARKED
+            await deferLater(self._clock, backoff.next())
