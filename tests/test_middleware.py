@@ -341,11 +341,12 @@ class OurMiddlewaresTests(ApplyCase):
         return [(one["log_level"], formatEvent(one)) for one in ours]
 
     def test_logging(self) -> None:
-        """A message's kind, connector and id are logged at info; its content and addresses at debug only."""
+        """A message's id is logged; its content and addresses only with the level debug."""
         message = user_message("m1", content="secret words")
         lines = self.logged("consume", "inbound", message)
-        self.assertEqual(lines[0], (LogLevel.info, "Consumed inbound message m1 on c"))
-        self.assertEqual([level for level, _ in lines[1:]], [LogLevel.debug])
+        self.assertEqual(lines, [(LogLevel.info, "Consumed inbound message m1 on c")])
+        lines = self.logged("consume", "inbound", message, log_level="debug")
+        self.assertEqual([level for level, _ in lines], [LogLevel.debug] * 2)
         self.assertIn("secret words", lines[1][1])
 
     def test_logging_of_others(self) -> None:

@@ -43,14 +43,19 @@ class LoggingMiddlewareConfig(BaseMiddlewareConfig):
     Configuration of the logging middleware.
     """
 
-    log_level = ConfigText("The level to log messages and events at.", default="info", static=True)
+    log_level = ConfigText(
+        "The level to log messages and events at; with debug their addresses and content are logged too.",
+        default="info",
+        static=True,
+    )
     failure_log_level = ConfigText("The level to log failure messages at.", default="error", static=True)
 
 
 class LoggingMiddleware(BaseMiddleware):
     """
-    Logs each message: its kind, connector and id. Addresses and content are
-    logged at debug level only, on a line of their own.
+    Logs each message: its kind, connector and id. With the log level
+    ``debug``, and only then, addresses and content are logged too, on a line
+    of their own.
     """
 
     CONFIG_CLASS = LoggingMiddlewareConfig
@@ -92,7 +97,8 @@ class LoggingMiddleware(BaseMiddleware):
 
     def _log(self, what: str, level: Any, message: Any, name: Any, connector_name: str) -> Any:
         self.log.emit(level, "{what} {name} on {connector}", what=what, name=name, connector=connector_name)
-        self.log.debug("{name}: {json()}", name=name, json=lambda: message.to_json().decode("ascii"))
+        if level is LogLevel.debug:
+            self.log.debug("{name}: {json()}", name=name, json=lambda: message.to_json().decode("ascii"))
         return message
 
 

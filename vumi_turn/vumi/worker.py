@@ -251,7 +251,7 @@ class BaseWorker(MultiService):
     def startService(self) -> None:
         """Start the broker, and set up; nothing waits until the broker is there."""
         super().startService()
-        log.info("Starting a {worker}", worker=type(self).__name__)
+        log.info("{worker} is starting", worker=type(self).__name__)
         self.broker.start()
         self._set_up = ensureDeferred(self._start())
         self._set_up.addErrback(self._not_started)
@@ -328,7 +328,7 @@ class BaseWorker(MultiService):
             self._heartbeat.stop()
         await self._finish("closing the broker's connections", self._stop_broker, None)
         await _done(super().stopService())
-        log.info("Stopped a {worker}", worker=type(self).__name__)
+        log.info("{worker} has stopped", worker=type(self).__name__)
 
     def _stop_broker(self) -> Deferred[None]:
         return self.broker.stop(BROKER_STOP_TIMEOUT)
