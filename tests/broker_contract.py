@@ -307,6 +307,7 @@ class BrokerContract:
         """A queue that was deleted is declared again: the publish succeeds and is kept."""
         publisher = self.broker.publisher(self.queue)
         await publisher.publish(b"gone with the queue")
+        await self.a_while()  # what the new publisher declares is declared
         await self.delete_queue()
         await publisher.publish(b"kept")
         self.assertEqual(await self.contents(), [b"kept"])
