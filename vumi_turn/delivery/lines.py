@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from typing import Any, Coroutine, Optional
+from types import CoroutineType
+from typing import Any, Coroutine, Optional, cast
 
 from twisted.internet.defer import Deferred
 
@@ -57,12 +58,12 @@ class Journey:
         self.recalled = False
         self.mark = 0
         self.probed = 0
-        self._coroutine: Optional[Coroutine[Any, Any, None]] = None
+        self._coroutine: Optional[CoroutineType[Any, Any, None]] = None
         self._task: Optional[Deferred[None]] = None
 
     def run(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Start what takes the parcel along; it must not raise."""
-        self._coroutine = coroutine
+        self._coroutine = cast("CoroutineType[Any, Any, None]", coroutine)
         self._task = Deferred.fromCoroutine(coroutine)
 
     def end(self) -> None:
