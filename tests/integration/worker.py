@@ -62,7 +62,8 @@ class Worker:
 
     :param config: the worker's options; ``http_bind`` is added.
     :param amqp_port: where the broker is.
-    :param flags: more of the command's flags, over those that name the broker.
+    :param flags: more of the command's flags, over those that name the
+        broker; with ``--amqp-url`` those are left out.
     :ivar port: where it listens, on 127.0.0.1.
     """
 
@@ -102,10 +103,11 @@ class Worker:
             "--pidfile=",
             "vumi_worker",
             *("--worker-class", WORKER_CLASS, "--config", str(path)),
-            *("--hostname", "127.0.0.1", "--port", str(self._amqp_port), "--vhost", VHOST),
-            *("--username", USERNAME, "--password", PASSWORD),
-            *self._flags,
         ]
+        if "--amqp-url" not in self._flags:
+            command += ["--hostname", "127.0.0.1", "--port", str(self._amqp_port), "--vhost", VHOST]
+            command += ["--username", USERNAME, "--password", PASSWORD]
+        command += self._flags
         with open(self._log, "ab") as log:
             self._process = subprocess.Popen(
                 command,
