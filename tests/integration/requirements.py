@@ -13,6 +13,11 @@ from unittest import SkipTest
 REQUIRE = "VUMI_TURN_REQUIRE_SERVERS"
 
 
+def servers_are_required() -> bool:
+    """Whether a missing server is a failure."""
+    return os.environ.get("CI", "").lower() == "true" or os.environ.get(REQUIRE) == "1"
+
+
 def missing(what: str, hint: str) -> NoReturn:
     """
     Skip the test, or fail it where nothing may be missing.
@@ -21,7 +26,7 @@ def missing(what: str, hint: str) -> NoReturn:
     :param hint: how to get it.
     """
     sentence = f"{what} is not on this machine: {hint}"
-    if os.environ.get("CI", "").lower() == "true" or os.environ.get(REQUIRE) == "1":
+    if servers_are_required():
         raise AssertionError(sentence)
     raise SkipTest(sentence)
 
