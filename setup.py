@@ -74,6 +74,7 @@ setup(
             "docutils >= 0.20",
             "hypothesis >= 6.80",
             "pamqp >= 3.3",
+            "pika >= 1.3",
             "selenium >= 4.20",
             "supervisor >= 4.2",
         ],
