@@ -123,7 +123,7 @@ class AmqpPeer:
 
     def take_all(self, queue: str) -> list[bytes]:
         """Take out all that a queue holds."""
-        bodies = []
+        bodies: list[bytes] = []
         while True:
             found = self.take(queue)
             if found is None:

@@ -298,7 +298,7 @@ class OutboundTests(BridgeCase):
         self.assertEqual(set(sent), USER_MESSAGE_KEYS)
         self.assertRegex(sent["message_id"], "^[0-9a-f]{32}$")
         self.assertRegex(sent["timestamp"], r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}$")
-        expected = {
+        expected: dict[str, Any] = {
             "message_type": "user_message",
             "message_version": "20110921",
             "to_addr": person,

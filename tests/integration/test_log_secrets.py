@@ -33,8 +33,8 @@ class LogTests(BridgeCase):
 
         said = self.say(inbound(content=CONTENT, from_addr=person(), helper_metadata={"contact_name": NAME}))
         self.delivered(said)
-        for answer in (Answer(400, body=CONTENT.encode()), Answer(503), Answer(cut=True), Answer(429)):
-            self.turn.script(answer)
+        for trouble in (Answer(400, body=CONTENT.encode()), Answer(503), Answer(cut=True), Answer(429)):
+            self.turn.script(trouble)
             message = self.say(inbound(content=CONTENT, from_addr=person()))
             ids.append(message["message_id"])
             wait_for(lambda: self.rig.held("inbound") == 0, "the message to be settled")

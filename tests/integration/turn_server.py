@@ -177,11 +177,11 @@ class TurnServer:
         return [request.json["status"] for request in self.of(STATUSES)]
 
     def wait_for(self, kind: str, name: str, timeout: float = SOON) -> Request:
-        """The first request with this id, once it is answered."""
+        """The first request with this id that was accepted, once it is."""
 
         def look() -> Optional[Request]:
             for request in self.of(kind):
-                if request.status is not None and request.id == name:
+                if request.status is not None and request.status < 300 and request.id == name:
                     return request
             return None
 
