@@ -1,0 +1,297 @@
+"""
+POSTs to Turn: one POST, one :class:`Answer`.
+
+What an answer means, whether to try again and when, is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import Any, Optional
+
+from OpenSSL import SSL
+from treq.client import HTTPClient
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
+from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError, UnknownHostError
+from twisted.python.failure import Failure
+from twisted.web.client import (
+    RequestGenerationFailed,
+    RequestTransmissionFailed,
+    ResponseFailed,
+    ResponseNeverReceived,
+)
+from twisted.web.http_headers import Headers
+
+from .agent import BytesProducer, LeanAgent, NoCookies, PreparedURL, drain, host_header
+from .payloads import MESSAGES_PATH, STATUSES_PATH
+from .tls import CertificateRefused
+
+#: The longest time, in seconds, that Turn is believed when it says to wait.
+MAX_WAIT = 600.0
+
+#: Seconds for idle connections to be closed properly.
+CLOSE_TIMEOUT = 1.0
+
+TOO_MANY_REQUESTS = 429
+
+#: What may befall a POST; anything else is a bug.
+NETWORK_TROUBLE = (
+    CancelledError,
+    CertificateRefused,
+    ConnectError,
+    ConnectionClosed,
+    OSError,  # DNSLookupError is one
+    RequestGenerationFailed,
+    RequestTransmissionFailed,
+    ResponseFailed,
+    ResponseNeverReceived,
+    SSL.Error,
+)
+
+_SECONDS = re.compile(rb"[0-9]+(\.[0-9]*)?\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """
+    What became of one POST.
+
+    :ivar status: the HTTP status, None where there was no whole answer.
+    :ivar error: why there was none: ``connect``, ``dns``, ``tls``, ``lost``
+        (the connection, at any moment) or ``timeout``.
+    :ivar wait: seconds that Turn told us to wait before the next request.
+    :ivar detail: a few words for people; never content, addresses or tokens.
+    """
+
+    status: Optional[int]
+    error: Optional[str] = None
+    wait: Optional[float] = None
+    detail: str = ""
+
+
+class TurnClient:
+    """
+    Turn's HTTP API, as far as we use it.
+
+    :param reactor: connects, and tells the time.
+    :param api_url: the URL above ``/messages`` and ``/statuses``.
+    :param token: the channel's token.
+    :param message_timeout: seconds for a whole POST of a message: to connect,
+        to send, to read the answer with its body.
+    :param status_timeout: the same for a status.
+    :param pool_size: how many idle connections are kept.
+    :param trust: authorities other than the system's, for HTTPS.
+    :ivar rate_limit_remaining: how many requests Turn said, in its last answer
+        that said so, that it would still take.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        api_url: str,
+        token: str,
+        *,
+        message_timeout: float,
+        status_timeout: float,
+        pool_size: int,
+        trust: Any = None,
+    ) -> None:
+        self.rate_limit_remaining: Optional[int] = None
+        self._reactor = reactor
+        self._messages = PreparedURL.of(api_url.rstrip("/") + MESSAGES_PATH)
+        self._statuses = PreparedURL.of(api_url.rstrip("/") + STATUSES_PATH)
+        self._message_timeout = message_timeout
+        self._status_timeout = status_timeout
+        self._agent = LeanAgent(reactor, self._messages, pool_size, trust)
+        self._cookies = NoCookies()
+        self._http = HTTPClient(
+            self._agent,
+            cookiejar=self._cookies,  # type: ignore[arg-type]
+            data_to_body_producer=BytesProducer,
+        )
+        self._headers = Headers(
+            {
+                b"Host": [host_header(self._messages)],
+                b"Authorization": [b"Bearer " + token.encode("utf-8")],
+                b"Content-Type": [b"application/json"],
+                b"Accept": [b"application/json"],
+                b"User-Agent": [b"vumi_turn"],
+            }
+        )
+        self._pending: set[Deferred[Answer]] = set()
+
+    async def post_message(self, payload: dict[str, Any]) -> Answer:
+        """POST a person's message."""
+        return await self._post(self._messages, payload, self._message_timeout)
+
+    async def post_status(self, payload: dict[str, Any]) -> Answer:
+        """POST what became of a message of ours."""
+        return await self._post(self._statuses, payload, self._status_timeout)
+
+    async def close(self) -> None:
+        """Close all connections; POSTs that are under way end as ``lost``."""
+        for pending in list(self._pending):
+            pending.cancel()
+        closed: Deferred[None] = Deferred()
+        # Over TLS each connection waits for the other side.
+        timer = self._reactor.callLater(CLOSE_TIMEOUT, closed.callback, None)
+        self._agent.pool.closeCachedConnections().addBoth(
+            lambda _: closed.called or closed.callback(None)
+        )
+        await closed
+        if timer.active():
+            timer.cancel()
+
+    async def _post(self, url: PreparedURL, payload: dict[str, Any], timeout: float) -> Answer:
+        body = json.dumps(payload, separators=(",", ":")).encode("ascii")
+        exchange: Deferred[Answer] = ensureDeferred(self._exchange(url, body))
+        if exchange.called and not exchange.paused:
+            return await exchange
+        timed_out = False
+
+        def time_out() -> None:
+            nonlocal timed_out
+            timed_out = True
+            exchange.cancel()
+
+        timer = self._reactor.callLater(timeout, time_out)
+        self._pending.add(exchange)
+        try:
+            answer = await exchange
+        finally:
+            self._pending.discard(exchange)
+            if timer.active():
+                timer.cancel()
+        return Answer(None, "timeout", detail=f"no answer within {timeout:g} s") if timed_out else answer
+
+    async def _exchange(self, url: PreparedURL, body: bytes) -> Answer:
+        try:
+            response = await self._http.post(
+                url,
+                data=body,
+                headers=self._headers,
+                cookies=self._cookies,  # type: ignore[arg-type]
+                allow_redirects=False,
+                unbuffered=True,
+                reactor=self._reactor,
+            )
+            await drain(response)
+        except NETWORK_TROUBLE as error:
+            return answer_for_failure(error)
+        headers = response.headers
+        remaining = _whole_number(_value(headers, b"X-Ratelimit-Remaining"))
+        if remaining is not None:
+            self.rate_limit_remaining = remaining
+        wait = wait_told(response.code, headers, self._reactor.seconds())
+        return Answer(response.code, None, wait, _words_for(response.code))
+
+
+# -- how long to wait ---------------------------------------------------------
+
+
+def wait_told(status: int, headers: Headers, now: float) -> Optional[float]:
+    """
+    How long Turn told us to wait.
+
+    Turn's clock is not ours: a moment that it names is compared with the
+    ``Date`` of the same answer.
+
+    :param now: Unix seconds, for an answer without ``Date``.
+    :return: seconds, at most :data:`MAX_WAIT`; None where it said nothing that
+        can be understood, or a moment that is over.
+    """
+    throttled = status == TOO_MANY_REQUESTS
+    if not throttled and _whole_number(_value(headers, b"X-Ratelimit-Remaining")) != 0:
+        return None
+    date = _http_date(_value(headers, b"Date"))
+    wait = _retry_after(_value(headers, b"Retry-After"), now if date is None else date) if throttled else None
+    if wait is None:
+        reset = _seconds(_value(headers, b"X-Ratelimit-Reset"))
+        wait = None if reset is None else reset - (now if date is None else date)
+    if wait is None or wait <= 0:
+        return None
+    return min(wait, MAX_WAIT)
+
+
+def _retry_after(value: Optional[bytes], date: float) -> Optional[float]:
+    seconds = _seconds(value)
+    if seconds is not None:
+        return seconds
+    moment = _http_date(value)
+    return None if moment is None else moment - date
+
+
+def _value(headers: Headers, name: bytes) -> Optional[bytes]:
+    values = headers.getRawHeaders(name)
+    return values[0].strip() if values else None
+
+
+def _seconds(value: Optional[bytes]) -> Optional[float]:
+    if value is None or not _SECONDS.match(value):
+        return None
+    seconds = float(value)
+    return seconds if math.isfinite(seconds) else MAX_WAIT * 1e9
+
+
+def _whole_number(value: Optional[bytes]) -> Optional[int]:
+    return int(value) if value is not None and value.isdigit() and len(value) < 16 else None
+
+
+def _http_date(value: Optional[bytes]) -> Optional[float]:
+    if value is None:
+        return None
+    try:
+        return parsedate_to_datetime(value.decode("ascii")).timestamp()
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+
+
+# -- why there was no answer --------------------------------------------------
+
+
+def answer_for_failure(error: BaseException) -> Answer:
+    """
+    The :class:`Answer` for a POST that got none.
+
+    Reasons are told by their types: their texts may hold what was sent.
+    """
+    cause = _cause_of(error)
+    if isinstance(cause, CertificateRefused):
+        return Answer(None, "tls", detail=str(cause))
+    if isinstance(cause, (DNSLookupError, UnknownHostError)):
+        return Answer(None, "dns", detail="the host name of turn_api_url was not found")
+    if isinstance(cause, ConnectError):
+        return Answer(None, "connect", detail=f"no connection ({type(cause).__name__})")
+    if isinstance(cause, SSL.Error) and not isinstance(cause, (SSL.SysCallError, SSL.ZeroReturnError)):
+        return Answer(None, "tls", detail=f"TLS failed: {_ssl_reason(cause)}")
+    return Answer(None, "lost", detail=f"the connection was lost ({type(cause).__name__})")
+
+
+def _cause_of(error: BaseException) -> BaseException:
+    """twisted.web wraps what happened, sometimes twice."""
+    for _ in range(5):
+        reasons = getattr(error, "reasons", None)
+        if not reasons or not isinstance(reasons[0], Failure):
+            break
+        error = reasons[0].value
+    return error
+
+
+def _ssl_reason(error: SSL.Error) -> str:
+    """OpenSSL's own words, such as ``wrong version number``."""
+    entries = error.args[0] if error.args and isinstance(error.args[0], (list, tuple)) else ()
+    words = [str(entry[2]) for entry in entries if isinstance(entry, tuple) and len(entry) == 3 and entry[2]]
+    return ", ".join(words) or "no reason given"
+
+
+def _words_for(status: int) -> str:
+    """The standard's words: what Turn wrote may quote what it was sent."""
+    try:
+        return f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return str(status)

@@ -1,0 +1,370 @@
+"""
+``POST {api_path}/messages``: what Turn wants to be sent.
+
+A request is answered 200 once the broker has its message, and not before. A
+message outlives its requests: a client that goes away, or a broker that takes
+too long, ends the waiting and not the publishing, so that Turn's next attempt
+can join it (:mod:`vumi_turn.turn.repeats`).
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Awaitable, Callable, Mapping, Optional
+from uuid import uuid4
+
+from klein import Klein
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.resource import IResource
+from twisted.web.server import Request
+from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import MethodNotAllowed as WrongMethod
+
+from ..vumi.message import TransportUserMessage
+from .errors import (
+    ApiError,
+    BrokerUnavailableError,
+    InternalError,
+    MethodNotAllowed,
+    NotFound,
+    SignatureMismatchError,
+    TimeoutError_,
+)
+from .payloads import MESSAGES_PATH, OutboundRequest, parse_outbound
+from .repeats import Pending, Repeats, Stage
+from .signature import SIGNATURE_HEADER, verify
+from .site import BoundedSite, Paths, respond, respond_error
+
+log = Logger()
+
+#: Seconds for which a status waits until Turn has been told the message's id.
+WRITTEN_TIMEOUT = 5.0
+
+#: What the observer is told of an answer that is no error, and of a client
+#: that did not wait for its answer.
+OK = "ok"
+GONE = "ClientGone"
+
+#: Seconds between two lines about the same kind of refusal.
+LINE_EVERY = 60.0
+
+NOT_CONFIRMED = "the message broker has not confirmed the message in time; try again later"
+
+_SIGNATURE = SIGNATURE_HEADER.encode("ascii")
+
+Build = Callable[[OutboundRequest, str], Awaitable[TransportUserMessage]]
+Publish = Callable[[TransportUserMessage], Awaitable[None]]
+
+
+class Webhook:
+    """
+    What Turn POSTs to.
+
+    :param secret: Turn's HMAC secret for this channel.
+    :param build: makes the message that a request asks for, with a given id;
+        may raise :exc:`ApiError`.
+    :param publish: returns when the broker has the message.
+    :param retryable: what ``publish`` raises where the broker has not taken it.
+    :param clock: the reactor, or a clock.
+    :param api_path: the path before ``/messages``.
+    :param request_timeout: seconds for the whole handling of a request.
+    :param publish_timeout: seconds for the broker's confirmation.
+    :param max_request_size: bytes of a body.
+    :param new_id: makes message ids.
+    :param observe: is told of each answer: :data:`OK`, :data:`GONE` or an
+        error's title.
+    """
+
+    def __init__(
+        self,
+        *,
+        secret: str,
+        build: Build,
+        publish: Publish,
+        clock: Any,
+        retryable: tuple[type[Exception], ...] = (),
+        api_path: str = "",
+        request_timeout: float,
+        publish_timeout: float,
+        max_request_size: int,
+        new_id: Callable[[], str],
+        observe: Optional[Callable[[str], None]] = None,
+    ) -> None:
+        self._secret = secret.encode("utf-8")
+        self._build = build
+        self._publish = publish
+        self._retryable = retryable
+        self._clock = clock
+        self._request_timeout = request_timeout
+        self._publish_timeout = publish_timeout
+        self._max_request_size = max_request_size
+        self._new_id = new_id
+        self._observe = observe or (lambda title: None)
+        self._repeats = Repeats(clock)
+        self._lines = _RefusalLines(clock)
+        self._stopping = False
+        self._under_way = 0
+        self._drained: list[Deferred[None]] = []
+        prefix = api_path.strip("/")
+        self.path = (f"/{prefix}" if prefix else "") + MESSAGES_PATH
+        app = Klein()
+        app.url_map.merge_slashes = False
+        app.route(self.path, methods=["POST"])(self.messages)
+        answer_routing_errors(app)
+        self._app = app
+
+    # -- what others need -----------------------------------------------------
+
+    def resource(self) -> IResource:
+        """The klein resource; only a :class:`BoundedSite` bounds what it reads."""
+        resource: IResource = self._app.resource()
+        return resource
+
+    def site(self, beside: Optional[Mapping[bytes, IResource]] = None) -> BoundedSite:
+        """
+        What to listen with.
+
+        :param beside: further resources by their exact paths.
+        """
+        resource = self.resource()
+        if beside:
+            resource = Paths(resource, beside)
+        return BoundedSite(resource, self._clock, self._max_request_size, observe=self._observe)
+
+    def written(self, message_id: str) -> Deferred[None]:
+        """
+        Wait until Turn knows a message's id.
+
+        :return: fires when our 200 with that id has been written, at once
+            where there is none to come, and at the latest after
+            :data:`WRITTEN_TIMEOUT`. It never fails.
+        """
+        result: Deferred[None] = Deferred()
+        pending = self._repeats.find_id(message_id)
+        if pending is None:
+            result.callback(None)
+            return result
+        written = pending.written()
+        timer = self._clock.callLater(WRITTEN_TIMEOUT, written.cancel)
+
+        def done(_: object) -> None:
+            if timer.active():
+                timer.cancel()
+            if not result.called:
+                result.callback(None)
+
+        written.addBoth(done)
+        return result
+
+    def stop(self) -> None:
+        """Take no new messages; what is under way goes on."""
+        self._stopping = True
+
+    async def drain(self, timeout: float) -> None:
+        """Wait, for up to ``timeout`` seconds, until nothing is under way."""
+        if not self._under_way:
+            return
+        drained: Deferred[None] = Deferred()
+        self._drained.append(drained)
+        timer = self._clock.callLater(timeout, drained.callback, None)
+        await drained
+        if timer.active():
+            timer.cancel()
+
+    # -- a request ------------------------------------------------------------
+
+    async def messages(self, request: Request) -> bytes:
+        """Handle a POST: the response's body."""
+        self._begin()
+        request.notifyFinish().addBoth(lambda _: self._end())
+        try:
+            pending = await self._handle(request)
+        except ApiError as error:
+            return self._refuse(request, error)
+        except CancelledError:
+            # klein cancels it when the client has gone away.
+            self._observe(GONE)
+            raise
+        except Exception:  # the boundary of a request
+            return self._refuse(request, internal_error("Handling a POST of Turn's failed"))
+        self._observe(OK)
+        request.notifyFinish().addCallbacks(
+            lambda _: self._repeats.forget(pending),
+            # The client has gone away: the same body again is still the same message.
+            lambda _: None,
+        )
+        return respond(request, 200, b'{"messages": [{"id": %b}]}' % json.dumps(pending.message_id).encode("ascii"))
+
+    def _refuse(self, request: Request, error: ApiError) -> bytes:
+        self._observe(error.title)
+        self._lines.say(error)
+        return respond_error(request, error)
+
+    async def _handle(self, request: Request) -> Pending:
+        """The message that a request asks for, once the broker has it."""
+        body: bytes = request.content.read()
+        signature = request.requestHeaders.getRawHeaders(_SIGNATURE, (None,))[0]
+        if not verify(self._secret, body, signature):
+            raise SignatureMismatchError()
+        if self._stopping:
+            raise BrokerUnavailableError("the worker is stopping; try again later")
+        assert signature is not None  # it has been verified
+        pending = self._repeats.find(signature)
+        if pending is None:
+            outbound = parse_outbound(body)
+            pending = self._repeats.add(signature, self._new_id())
+            self._start(pending, outbound)
+        elif pending.stage is Stage.REFUSED:
+            self._start(pending, None)
+        if pending.stage is not Stage.CONFIRMED:
+            await self._wait_for(pending)
+        return pending
+
+    async def _wait_for(self, pending: Pending) -> None:
+        """Wait until a message is confirmed, but not too long."""
+        waiter = _Waiter(self._clock, self._clock.seconds() + self._request_timeout)
+        if pending.stage is Stage.PUBLISHING:
+            waiter.publishing(self._publish_timeout)
+        pending.waiters.append(waiter)
+        try:
+            await waiter.outcome
+        finally:
+            waiter.stop()
+            pending.waiters.remove(waiter)
+
+    # -- a message, which outlives its requests --------------------------------
+
+    def _start(self, pending: Pending, outbound: Optional[OutboundRequest]) -> None:
+        """
+        :param outbound: None where the message has been built before.
+        """
+        self._begin()
+        # It never fails.
+        ensureDeferred(self._carry(pending, outbound))
+
+    async def _carry(self, pending: Pending, outbound: Optional[OutboundRequest]) -> None:
+        """Build a message and publish it, and tell whoever waits for it then."""
+        error: Optional[ApiError] = None
+        try:
+            message = pending.message
+            if message is None:
+                assert outbound is not None
+                message = pending.message = await self._build(outbound, pending.message_id)
+            pending.stage = Stage.PUBLISHING
+            for waiter in pending.waiters:
+                waiter.publishing(self._publish_timeout)
+            await self._publish(message)
+        except ApiError as refusal:
+            error = refusal
+        except self._retryable:
+            error = BrokerUnavailableError()
+        except Exception:  # the boundary of a message
+            error = internal_error("Making a message of a POST of Turn's failed")
+        if error is None:
+            pending.stage = Stage.CONFIRMED
+            pending.message = None
+        elif pending.stage is Stage.PUBLISHING:
+            # Whether the broker has it may not be known, so its id has to stay.
+            pending.stage = Stage.REFUSED
+        else:
+            self._repeats.forget(pending)
+        for waiter in list(pending.waiters):
+            waiter.end(error)
+        self._end()
+
+    # -- what is under way -------------------------------------------------------
+
+    def _begin(self) -> None:
+        self._under_way += 1
+
+    def _end(self) -> None:
+        self._under_way -= 1
+        if not self._under_way:
+            drained, self._drained = self._drained, []
+            for waiting in drained:
+                if not waiting.called:
+                    waiting.callback(None)
+
+
+class _Waiter:
+    """
+    One request that waits for its message.
+
+    :param deadline: when the whole request has to be answered.
+    :ivar outcome: fires when the broker has the message; fails with an
+        :exc:`ApiError`. Cancelling it touches nothing else.
+    """
+
+    def __init__(self, clock: Any, deadline: float) -> None:
+        self.outcome: Deferred[None] = Deferred()
+        self._clock = clock
+        self._deadline = deadline
+        self._timer: IDelayedCall = clock.callLater(
+            max(deadline - clock.seconds(), 0.0), lambda: self.end(TimeoutError_())
+        )
+
+    def publishing(self, timeout: float) -> None:
+        """From now on it is the broker that is waited for."""
+        left = self._deadline - self._clock.seconds()
+        if timeout < left and self._timer.active():
+            self._timer.cancel()
+            self._timer = self._clock.callLater(timeout, lambda: self.end(BrokerUnavailableError(NOT_CONFIRMED)))
+
+    def end(self, error: Optional[ApiError]) -> None:
+        """It has come, or it has not."""
+        if self.outcome.called:
+            return
+        if error is None:
+            self.outcome.callback(None)
+        else:
+            self.outcome.errback(error)
+
+    def stop(self) -> None:
+        """Nothing is waited for any more."""
+        if self._timer.active():
+            self._timer.cancel()
+
+
+class _RefusalLines:
+    """A line in the log for each kind of refusal, one a minute."""
+
+    def __init__(self, clock: Any) -> None:
+        self._clock = clock
+        self._next: dict[str, float] = {}
+        self._unsaid: dict[str, int] = {}
+
+    def say(self, error: ApiError) -> None:
+        """Log it, or count it for the next line."""
+        title, now = error.title, self._clock.seconds()
+        if now < self._next.get(title, now):
+            self._unsaid[title] = self._unsaid.get(title, 0) + 1
+            return
+        self._next[title] = now + LINE_EVERY
+        log.warn(
+            "A POST of Turn's was answered {status} {title}: {details} ({unsaid} others before)",
+            status=error.status,
+            title=title,
+            details=error.details,
+            unsaid=self._unsaid.pop(title, 0),
+        )
+
+
+def internal_error(what: str) -> InternalError:
+    """Log the exception that is being handled, and make the answer that names its id."""
+    error_id = uuid4().hex
+    log.failure("{what} ({error_id})", what=what, error_id=error_id)
+    return InternalError(error_id)
+
+
+def answer_routing_errors(app: Klein) -> None:
+    """Let a klein application answer in JSON where it has no route."""
+
+    @app.handle_errors(HTTPException)
+    def refuse(request: Request, failure: Failure) -> bytes:
+        error = failure.value
+        if isinstance(error, WrongMethod):
+            return respond_error(request, MethodNotAllowed(allow=sorted(error.valid_methods or ())))
+        return respond_error(request, NotFound())
