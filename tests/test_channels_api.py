@@ -35,6 +35,8 @@ OK = Answer(status=200, error=None, wait=None, detail="")
 class FakeTurn:
     """Records what is POSTed; answers 200, or what the test has put in ``answers``."""
 
+    rate_limit = rate_limit_remaining = None
+
     def __init__(self) -> None:
         self.messages: list[dict[str, Any]] = []
         self.statuses: list[dict[str, Any]] = []

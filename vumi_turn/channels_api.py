@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import random
 from datetime import datetime, timezone
-from typing import Optional
+from typing import Any, Optional
 from uuid import uuid4
 
 from twisted.internet.defer import ensureDeferred, gatherResults
@@ -20,14 +20,17 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from .caches import CacheUnavailable, MessageCache
+from .caches import normalise_address as person_of
 from .config import TurnChannelsApiConfig
 from .delivery import Courier, Parking, Result, Verdict
 from .failures import FAILURES, FailureQueue
-from .management import Health, Metrics
+from .management import Health, management_resource, watch_worker
+from .metrics import Metrics
 from .parcels import MESSAGE, STATUS, QueueParcel, digest_of
 from .turn.client import Answer, TurnClient
 from .turn.errors import ApiUsageError, BrokerUnavailableError, MessageNotFound
 from .turn.payloads import OutboundRequest, message_payload, status_payload
+from .turn.site import BoundedSite
 from .turn.webhook import Webhook
 from .vumi.application import ApplicationWorker
 from .vumi.broker import BrokerError, Delivery, Outcome
@@ -68,8 +71,8 @@ class TurnChannelsApi(ApplicationWorker):
         Build the parts, and listen: POSTs are answered from the start, with
         503 until the broker is there.
         """
-        config = self.config = self.get_static_config()
         clock = self.reactor
+        config = self.config = self.get_static_config()
         self.metrics = Metrics()
         self.cache: MessageCache = config.message_cache_class(config.message_cache_config, clock)
         await self.cache.start()
@@ -100,7 +103,26 @@ class TurnChannelsApi(ApplicationWorker):
             observe=self.metrics.outbound,
         )
         self.health = Health(self.broker, self.courier, self.cache)
-        await self._listen(config)
+        watch_worker(
+            self.metrics,
+            clock,
+            broker=self.broker,
+            courier=self.courier,
+            cache=self.cache,
+            turn=self.turn,
+        )
+        await self._listen()
+
+    async def _listen(self) -> None:
+        """Listen on ``http_bind``, and for whoever watches us there or on ``management_bind``."""
+        management = management_resource(self.health, self.metrics)
+        beside = {}
+        if self.config.management_bind is None:
+            beside = {b"/health": management, b"/metrics": management}
+        else:
+            site = BoundedSite(management, self.reactor, self.config.max_request_size)
+            await self.listen(self.config.management_bind, site)
+        await self.listen(self.config.http_bind, self.webhook.site(beside))
 
     def make_turn_client(self) -> TurnClient:
         """What POSTs to Turn; the place to put another one."""
@@ -113,6 +135,11 @@ class TurnChannelsApi(ApplicationWorker):
             status_timeout=config.event_url_timeout,
             pool_size=2 * config.amqp_prefetch_count,
         )
+
+    def health_components(self) -> dict[str, dict[str, Any]]:
+        """As ``/health`` shows them."""
+        components: dict[str, dict[str, Any]] = self.health.report()[1]["components"]
+        return components
 
     async def teardown_application(self) -> None:
         """
@@ -140,6 +167,7 @@ class TurnChannelsApi(ApplicationWorker):
         :return: what becomes of its delivery.
         """
         delivery = _delivery_of(message)
+        self.metrics.consumed(MESSAGE)
         try:
             payload = message_payload(message, self.config.empty_message_body)
         except MalformedMessage as error:
@@ -191,6 +219,7 @@ class TurnChannelsApi(ApplicationWorker):
         return await self._consume_status(event)
 
     async def _consume_status(self, event: TransportEvent) -> Outcome:
+        self.metrics.consumed(STATUS)
         message_id = event.user_message_id
         recipient: Optional[str] = None
 
