@@ -10,17 +10,14 @@ from typing import Any
 
 from klein import Klein
 from klein.resource import KleinResource
-from twisted.internet.interfaces import IReactorTime
-from twisted.web.iweb import IRequest
-from werkzeug.exceptions import MethodNotAllowed as WrongMethod
-from werkzeug.exceptions import NotFound as WrongPath
+from twisted.web.server import Request
 
 from .caches import MessageCache
 from .delivery import Courier
 from .metrics import CONTENT_TYPE, KINDS, Metrics
 from .turn.client import TurnClient
-from .turn.errors import MethodNotAllowed, NotFound
-from .turn.site import respond, respond_error
+from .turn.requests import respond
+from .turn.webhook import answer_routing_errors
 from .vumi.broker import Broker
 
 #: From best to worst.
@@ -28,16 +25,22 @@ OK, DEGRADED, DOWN = "ok", "degraded", "down"
 
 CONNECTED = "connected"
 BROKER_STATES = ("connecting", CONNECTED, "blocked", "closed")
+HEALTH_OF_BROKER = {CONNECTED: OK, "blocked": DEGRADED}
 
 METHODS = ("GET", "HEAD")
 
 
 class Health:
     """
-    How the worker is: ``down`` means that another one should be asked, or
-    nobody; ``degraded`` that it works, with something to be seen to.
+    How the worker is: ``ok``, ``degraded`` (it works, and somebody should have
+    a look) or ``down``.
 
-    :ivar stopping: the worker is about to end.
+    :param broker: without it nothing works: ``down``. While it blocks
+        publishing what people say still reaches Turn: ``degraded``.
+    :param courier: while Turn is away, or does not let us in, messages wait in
+        their queues: ``degraded``.
+    :param cache: while it is away replies go unlinked: ``degraded``.
+    :ivar stopping: the worker is about to end: ``down``.
     """
 
     def __init__(self, broker: Broker, courier: Courier, cache: MessageCache) -> None:
@@ -62,7 +65,7 @@ class Health:
     def _amqp(self) -> dict[str, Any]:
         state = self._broker.state
         return {
-            "health": OK if state == CONNECTED else DOWN,
+            "health": HEALTH_OF_BROKER.get(state, DOWN),
             "state": state,
             "reconnects": self._broker.reconnects,
         }
@@ -86,14 +89,18 @@ class Health:
 
 def watch_worker(
     metrics: Metrics,
-    clock: IReactorTime,
+    clock: Any,
     *,
     broker: Broker,
     courier: Courier,
     cache: MessageCache,
     turn: TurnClient,
 ) -> None:
-    """Let ``/metrics`` show what the worker's parts know about themselves."""
+    """
+    Let ``/metrics`` show what the worker's parts know about themselves.
+
+    :param clock: what the courier tells the time by.
+    """
     watch = metrics.watch
     watch("amqp_connected", "1 while consuming and publishing work.", lambda: broker.state == CONNECTED)
     watch(
@@ -132,27 +139,23 @@ def add_management_routes(app: Klein, health: Health, metrics: Metrics) -> None:
     """Give a klein app ``GET /health`` and ``GET /metrics``."""
 
     @app.route("/health", methods=list(METHODS))
-    def show_health(request: IRequest) -> bytes:
+    def show_health(request: Request) -> bytes:
         status, report = health.report()
-        request.setHeader(b"Cache-Control", b"no-store")
+        request.responseHeaders.setRawHeaders(b"Cache-Control", [b"no-store"])
         return respond(request, status, json.dumps(report).encode("ascii"))
 
     @app.route("/metrics", methods=list(METHODS))
-    def show_metrics(request: IRequest) -> bytes:
+    def show_metrics(request: Request) -> bytes:
         return respond(request, 200, metrics.render(), CONTENT_TYPE)
 
 
 def management_resource(health: Health, metrics: Metrics) -> KleinResource:
-    """``/health`` and ``/metrics`` alone, for an address of their own."""
+    """
+    ``/health`` and ``/metrics`` as a resource, for an address of its own or
+    to be put beside another.
+    """
     app = Klein()
+    app.url_map.merge_slashes = False
     add_management_routes(app, health, metrics)
-
-    @app.handle_errors(WrongPath)
-    def no_such_path(request: IRequest, failure: Any) -> bytes:
-        return respond_error(request, NotFound())
-
-    @app.handle_errors(WrongMethod)
-    def no_such_method(request: IRequest, failure: Any) -> bytes:
-        return respond_error(request, MethodNotAllowed(allow=METHODS))
-
+    answer_routing_errors(app)
     return app.resource()

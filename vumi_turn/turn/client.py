@@ -86,8 +86,9 @@ class TurnClient:
     :param status_timeout: the same for a status.
     :param pool_size: how many idle connections are kept.
     :param trust: authorities other than the system's, for HTTPS.
-    :ivar rate_limit_remaining: how many requests Turn said, in its last answer
-        that said so, that it would still take.
+    :ivar rate_limit: how many requests Turn takes in a period, as its last
+        answer that said so had it.
+    :ivar rate_limit_remaining: how many of them it would still take.
     """
 
     def __init__(
@@ -101,13 +102,14 @@ class TurnClient:
         pool_size: int,
         trust: Any = None,
     ) -> None:
+        self.rate_limit: Optional[int] = None
         self.rate_limit_remaining: Optional[int] = None
         self._reactor = reactor
         self._messages = PreparedURL.of(api_url.rstrip("/") + MESSAGES_PATH)
         self._statuses = PreparedURL.of(api_url.rstrip("/") + STATUSES_PATH)
         self._message_timeout = message_timeout
         self._status_timeout = status_timeout
-        self._agent = LeanAgent(reactor, self._messages, pool_size, trust)
+        self._agent: Any = LeanAgent(reactor, self._messages, pool_size, trust)
         self._cookies = NoCookies()
         self._http = HTTPClient(
             self._agent,
@@ -140,9 +142,12 @@ class TurnClient:
         closed: Deferred[None] = Deferred()
         # Over TLS each connection waits for the other side.
         timer = self._reactor.callLater(CLOSE_TIMEOUT, closed.callback, None)
-        self._agent.pool.closeCachedConnections().addBoth(
-            lambda _: closed.called or closed.callback(None)
-        )
+
+        def close(_: object) -> None:
+            if not closed.called:
+                closed.callback(None)
+
+        self._agent.pool.closeCachedConnections().addBoth(close)
         await closed
         if timer.active():
             timer.cancel()
@@ -184,11 +189,17 @@ class TurnClient:
         except NETWORK_TROUBLE as error:
             return answer_for_failure(error)
         headers = response.headers
+        self._note_limits(headers)
+        wait = wait_told(response.code, headers, self._reactor.seconds())
+        return Answer(response.code, None, wait, _words_for(response.code))
+
+    def _note_limits(self, headers: Headers) -> None:
+        limit = _whole_number(_value(headers, b"X-Ratelimit-Limit"))
+        if limit is not None:
+            self.rate_limit = limit
         remaining = _whole_number(_value(headers, b"X-Ratelimit-Remaining"))
         if remaining is not None:
             self.rate_limit_remaining = remaining
-        wait = wait_told(response.code, headers, self._reactor.seconds())
-        return Answer(response.code, None, wait, _words_for(response.code))
 
 
 # -- how long to wait ---------------------------------------------------------
