@@ -263,7 +263,7 @@ class ShutTests(GateTestCase):
         self.assertEqual(self.passed, ["a", "b"])
 
     def test_candidates_take_turns(self) -> None:
-        """A candidate is who was none yet, messages first, else who was one longest ago."""
+        """A candidate is who never failed, messages first, else whose failure is the longest ago."""
         self.gate.shut()
         self.come("status", "status")
         self.come("message")
@@ -271,7 +271,7 @@ class ShutTests(GateTestCase):
         for number in range(1, 6):
             candidate = self.gate.candidate()
             assert candidate is not None
-            candidate.probed = number
+            candidate.failed = number
             chosen.append(candidate.parcel.name)
         self.assertEqual(chosen, ["message", "status", "message", "status", "message"])
 

@@ -170,9 +170,9 @@ class Gate:
         return 0.0 if self.until is None else max(self.until - self._clock.seconds(), 0.0)
 
     def candidate(self) -> Optional[Journey]:
-        """Whose turn it is to be a probe: who was none yet, else for the longest time."""
+        """Whose turn it is to be a probe: who never failed, else whose failure is the longest ago."""
         waiting = [waiter.journey for waiter in self._waiting()]
-        return min(waiting, key=lambda journey: journey.probed, default=None)
+        return min(waiting, key=lambda journey: journey.failed, default=None)
 
     def let_one(self, journey: Journey) -> None:
         """Let just this one pass, which waits here."""

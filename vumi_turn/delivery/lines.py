@@ -41,11 +41,11 @@ class Journey:
     :ivar over: it has its result; whatever still runs for it matters no more.
     :ivar recalled: it goes back to its queue as soon as what is under way has ended.
     :ivar mark: how many parcels Turn had accepted when this round began.
-    :ivar probed: number of the last probe that it was, 0 if it was none.
+    :ivar failed: when Turn last did not take it, as a growing number; 0 if that never was.
     """
 
     __slots__ = (
-        "parcel", "outcome", "deadline", "state", "over", "recalled", "mark", "probed",
+        "parcel", "outcome", "deadline", "state", "over", "recalled", "mark", "failed",
         "_coroutine", "_task",
     )
 
@@ -57,7 +57,7 @@ class Journey:
         self.over = False
         self.recalled = False
         self.mark = 0
-        self.probed = 0
+        self.failed = 0
         self._coroutine: Optional[CoroutineType[Any, Any, None]] = None
         self._task: Optional[Deferred[None]] = None
 

@@ -46,7 +46,7 @@ class Outage:
         self._announced = False
         self._last_announced = float("-inf")
         self._probing: Optional[Journey] = None
-        self._probes = 0
+        self._failures = 0
         self._due = False
         self._backoff = Doubling()
         self._probe_timer: Optional[IDelayedCall] = None
@@ -68,6 +68,9 @@ class Outage:
         :param what: came of it, in a few words.
         """
         kind = journey.parcel.kind
+        if verdict is not Verdict.DELIVERED:
+            self._failures += 1
+            journey.failed = self._failures
         if verdict is Verdict.DELIVERED:
             self._misconfigured.discard(kind)
             self._backoff.reset()
@@ -137,8 +140,6 @@ class Outage:
         if self._gate.remaining > 0:
             self._probe_timer = self._clock.callLater(self._gate.remaining, self._probe_now)
             return
-        self._probes += 1
-        journey.probed = self._probes
         self._probing = journey
         self._gate.let_one(journey)
 
