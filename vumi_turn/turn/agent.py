@@ -14,7 +14,7 @@ from hyperlink import EncodedURL
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IConsumer, IStreamClientEndpoint
-from twisted.internet.protocol import Protocol
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web.client import Agent, HTTPConnectionPool, ResponseDone
 from twisted.web.http import PotentialDataLoss
@@ -26,7 +26,7 @@ from .tls import VerifiedHost
 
 #: Seconds after which an idle connection is closed: less than the 60 and 75
 #: after which load balancers and nginx close theirs, so that it is mostly us.
-IDLE_TIMEOUT = 30.0
+IDLE_TIMEOUT = 30
 
 #: How much of an answer's body is read before its connection is closed.
 MAX_BODY = 65536
@@ -37,14 +37,17 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 class PreparedURL(EncodedURL):
     """A URL that treq may encode as often as it likes: it has been done."""
 
+    _text: str
+
     @classmethod
     def of(cls, text: str) -> PreparedURL:
         """
         :param text: an http(s) URL; its host name may have any letters.
         """
-        url: PreparedURL = cls.from_text(EncodedURL.from_text(text).to_uri().to_text())
+        url: Any = cls.from_text(EncodedURL.from_text(text).to_uri().to_text())
         url._text = EncodedURL.to_text(url)
-        return url
+        prepared: PreparedURL = url
+        return prepared
 
     def to_uri(self) -> PreparedURL:
         return self
@@ -163,7 +166,7 @@ class _Drain(Protocol):
             self.done.callback(None)
             self._hang_up()
 
-    def connectionLost(self, reason: Failure = Failure(ResponseDone())) -> None:
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         if self.done.called:
             return
         if reason.check(ResponseDone, PotentialDataLoss):

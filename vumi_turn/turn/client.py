@@ -289,7 +289,10 @@ def _cause_of(error: BaseException) -> BaseException:
         reasons = getattr(error, "reasons", None)
         if not reasons or not isinstance(reasons[0], Failure):
             break
-        error = reasons[0].value
+        cause = reasons[0].value
+        if cause is None:
+            break
+        error = cause
     return error
 
 

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import enum
 from collections import OrderedDict
-from typing import Optional
+from typing import Any, Optional
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
 
 from ..vumi.message import TransportUserMessage
+from .errors import ApiError
 
 MAX_BODIES = 10_000
 MAX_AGE = 3600.0
@@ -29,7 +29,8 @@ class Stage(enum.Enum):
     BUILDING = "building"
     #: The broker has not said yet whether it has the message.
     PUBLISHING = "publishing"
-    #: The broker has not taken it: the next repeat publishes it again.
+    #: The broker has not taken it, or it could not be built: the next repeat
+    #: tries again.
     REFUSED = "refused"
     #: The broker has it; no 200 has been written.
     CONFIRMED = "confirmed"
@@ -42,11 +43,12 @@ class Pending:
     :ivar key: the body's signature.
     :ivar message_id: the id that Turn is told.
     :ivar since: when its first request came.
-    :ivar message: what is published; None before it is built.
+    :ivar message: what is published; None before it is built and after it is confirmed.
+    :ivar error: why it was refused the last time.
     :ivar waiters: one for each request that waits for the broker.
     """
 
-    __slots__ = ("key", "message_id", "since", "stage", "message", "waiters", "_watchers")
+    __slots__ = ("key", "message_id", "since", "stage", "message", "error", "waiters", "_watchers")
 
     def __init__(self, key: bytes, message_id: str, since: float) -> None:
         self.key = key
@@ -54,7 +56,8 @@ class Pending:
         self.since = since
         self.stage = Stage.BUILDING
         self.message: Optional[TransportUserMessage] = None
-        self.waiters: list[Deferred[None]] = []
+        self.error: Optional[ApiError] = None
+        self.waiters: list[Any] = []
         self._watchers: list[Deferred[None]] = []
 
     def written(self) -> Deferred[None]:
@@ -85,7 +88,7 @@ class Repeats:
     """
 
     def __init__(
-        self, clock: IReactorTime, max_bodies: int = MAX_BODIES, max_age: float = MAX_AGE
+        self, clock: Any, max_bodies: int = MAX_BODIES, max_age: float = MAX_AGE
     ) -> None:
         self._clock = clock
         self._max_bodies = max_bodies

@@ -10,12 +10,10 @@ sends; and idle connections make room for new ones.
 
 from __future__ import annotations
 
-from io import BytesIO
 from typing import Any, Callable, Mapping, Optional
-from urllib.parse import unquote_to_bytes
-from uuid import uuid4
 
 from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
@@ -23,7 +21,8 @@ from twisted.web.http import HTTPChannel
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import Request, Site
 
-from .errors import ApiError, ApiUsageError, BodyTooLarge, InternalError, NotFound
+from .errors import ApiError, ApiUsageError, BodyTooLarge
+from .requests import BoundedRequest
 
 log = Logger()
 
@@ -39,92 +38,6 @@ LINGER_TIME = 2.0
 MAX_CONNECTIONS = 500
 
 
-def respond(request: Request, status: int, body: bytes, content_type: bytes = b"application/json") -> bytes:
-    """
-    Set a response's status and headers.
-
-    :return: the body, for klein to write.
-    """
-    request.setResponseCode(status)
-    headers = request.responseHeaders
-    headers.removeHeader(b"Server")
-    headers.setRawHeaders(b"Content-Type", [content_type])
-    headers.setRawHeaders(b"Content-Length", [b"%d" % len(body)])
-    return body
-
-
-def respond_error(request: Request, error: ApiError) -> bytes:
-    """Set a response's status and headers to those of an error, and return its body."""
-    for name, value in error.headers.items():
-        request.responseHeaders.setRawHeaders(name, [value])
-    return respond(request, error.status, error.to_json())
-
-
-class BoundedRequest(Request):
-    """
-    A request whose body is in memory, because it is small; anything else is
-    refused.
-    """
-
-    defaultContentType = b"application/json"
-
-    def gotLength(self, length: Optional[int]) -> None:
-        self.content = BytesIO()
-        self._size = 0
-
-    def handleContentChunk(self, data: bytes) -> None:
-        if self.finished:
-            return
-        self._size += len(data)
-        if self._size > self.channel.site.max_request_size:
-            self.channel.refuse(self, BodyTooLarge())
-        else:
-            self.content.write(data)
-
-    def parseCookies(self) -> None:
-        """There are none."""
-
-    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
-        """As twisted.web does it, but no form is read from the body."""
-        self.content.seek(0)
-        self.args: dict[bytes, list[bytes]] = {}
-        self.method, self.uri, self.clientproto = command, path, version
-        self.path = path.partition(b"?")[0]
-        self.process()
-
-    def getRequestHostname(self) -> bytes:
-        """
-        All names are one site. klein would take what a client says for a host
-        name, and stumble over what is none.
-        """
-        return b"localhost"
-
-    def process(self) -> None:
-        try:
-            self.method.decode("ascii")
-            unquote_to_bytes(self.path).decode("utf-8")
-        except UnicodeDecodeError:
-            self.answer(NotFound())
-        else:
-            super().process()
-
-    def processingFailed(self, reason: Failure) -> Failure:
-        """A bug: say so with an id that is also in the log."""
-        error_id = uuid4().hex
-        log.failure("Answering a request failed ({error_id})", reason, error_id=error_id)
-        if self.channel is not None and not self.finished and not self.startedWriting:
-            self.answer(InternalError(error_id))
-        return reason
-
-    def answer(self, error: ApiError) -> None:
-        """Write an error and finish."""
-        self.write(respond_error(self, error))
-        self.finish()
-
-    def _handleStar(self) -> None:
-        self.answer(NotFound())
-
-
 class BoundedChannel(HTTPChannel):
     """
     A connection.
@@ -137,6 +50,9 @@ class BoundedChannel(HTTPChannel):
     maxHeaders = 100
 
     site: BoundedSite
+    transport: Any
+    timeOut: Any
+    _networkProducer: Any
 
     def __init__(self) -> None:
         super().__init__()
@@ -148,7 +64,7 @@ class BoundedChannel(HTTPChannel):
         super().connectionMade()
         self.site.waits(self)
 
-    def connectionLost(self, reason: Failure) -> None:
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.site.gone(self)
         super().connectionLost(reason)
 
@@ -202,7 +118,7 @@ class BoundedChannel(HTTPChannel):
         self.site.waits(self)
         super().requestDone(request)
 
-    def refuse(self, request: Request, error: ApiError) -> None:
+    def refuse(self, request: BoundedRequest, error: ApiError) -> None:
         """
         Answer a request that has not arrived yet, and close the connection.
         What still comes is thrown away for a moment: were the connection
@@ -319,7 +235,7 @@ class BoundedSite(Site):
         for channel in self._busy:
             channel.close_after_answer()
 
-    def log(self, request: Request) -> None:
+    def log(self, request: Any) -> None:
         log.debug(
             "{method} {path} was answered {code}", method=request.method, path=request.path, code=request.code
         )
@@ -341,8 +257,8 @@ class Paths(Resource):
 
     def __init__(self, resource: IResource, others: Mapping[bytes, IResource]) -> None:
         super().__init__()
-        self._resource = resource
-        self._others = dict(others)
+        self._resource: Any = resource
+        self._others: dict[bytes, Any] = dict(others)
 
     def render(self, request: Request) -> Any:
         return self._others.get(request.path, self._resource).render(request)

@@ -1,21 +1,16 @@
 """
 ``POST {api_path}/messages``: what Turn wants to be sent.
 
-A request is answered 200 once the broker has its message, and not before. A
-message outlives its requests: a client that goes away, or a broker that takes
-too long, ends the waiting and not the publishing, so that Turn's next attempt
-can join it (:mod:`vumi_turn.turn.repeats`).
+A request is answered 200 once the broker has its message, and not before.
 """
 
 from __future__ import annotations
 
 import json
-from typing import Any, Awaitable, Callable, Mapping, Optional
-from uuid import uuid4
+from typing import Any, Callable, Mapping, Optional
 
 from klein import Klein
-from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
-from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.resource import IResource
@@ -23,20 +18,13 @@ from twisted.web.server import Request
 from werkzeug.exceptions import HTTPException
 from werkzeug.exceptions import MethodNotAllowed as WrongMethod
 
-from ..vumi.message import TransportUserMessage
-from .errors import (
-    ApiError,
-    BrokerUnavailableError,
-    InternalError,
-    MethodNotAllowed,
-    NotFound,
-    SignatureMismatchError,
-    TimeoutError_,
-)
+from .errors import ApiError, BrokerUnavailableError, MethodNotAllowed, NotFound, SignatureMismatchError
 from .payloads import MESSAGES_PATH, OutboundRequest, parse_outbound
+from .publishing import Build, Publish, Publishing, internal_error
 from .repeats import Pending, Repeats, Stage
+from .requests import respond, respond_error
 from .signature import SIGNATURE_HEADER, verify
-from .site import BoundedSite, Paths, respond, respond_error
+from .site import BoundedSite, Paths
 
 log = Logger()
 
@@ -51,12 +39,7 @@ GONE = "ClientGone"
 #: Seconds between two lines about the same kind of refusal.
 LINE_EVERY = 60.0
 
-NOT_CONFIRMED = "the message broker has not confirmed the message in time; try again later"
-
 _SIGNATURE = SIGNATURE_HEADER.encode("ascii")
-
-Build = Callable[[OutboundRequest, str], Awaitable[TransportUserMessage]]
-Publish = Callable[[TransportUserMessage], Awaitable[None]]
 
 
 class Webhook:
@@ -94,16 +77,14 @@ class Webhook:
         observe: Optional[Callable[[str], None]] = None,
     ) -> None:
         self._secret = secret.encode("utf-8")
-        self._build = build
-        self._publish = publish
-        self._retryable = retryable
         self._clock = clock
-        self._request_timeout = request_timeout
-        self._publish_timeout = publish_timeout
         self._max_request_size = max_request_size
         self._new_id = new_id
         self._observe = observe or (lambda title: None)
         self._repeats = Repeats(clock)
+        self._publishing = Publishing(
+            clock, build, publish, retryable, self._repeats, request_timeout, publish_timeout
+        )
         self._lines = _RefusalLines(clock)
         self._stopping = False
         self._under_way = 0
@@ -120,7 +101,7 @@ class Webhook:
 
     def resource(self) -> IResource:
         """The klein resource; only a :class:`BoundedSite` bounds what it reads."""
-        resource: IResource = self._app.resource()
+        resource: Any = self._app.resource()
         return resource
 
     def site(self, beside: Optional[Mapping[bytes, IResource]] = None) -> BoundedSite:
@@ -129,7 +110,7 @@ class Webhook:
 
         :param beside: further resources by their exact paths.
         """
-        resource = self.resource()
+        resource: Any = self.resource()
         if beside:
             resource = Paths(resource, beside)
         return BoundedSite(resource, self._clock, self._max_request_size, observe=self._observe)
@@ -196,7 +177,8 @@ class Webhook:
             # The client has gone away: the same body again is still the same message.
             lambda _: None,
         )
-        return respond(request, 200, b'{"messages": [{"id": %b}]}' % json.dumps(pending.message_id).encode("ascii"))
+        answer = {"messages": [{"id": pending.message_id}]}
+        return respond(request, 200, json.dumps(answer).encode("ascii"))
 
     def _refuse(self, request: Request, error: ApiError) -> bytes:
         self._observe(error.title)
@@ -205,7 +187,8 @@ class Webhook:
 
     async def _handle(self, request: Request) -> Pending:
         """The message that a request asks for, once the broker has it."""
-        body: bytes = request.content.read()
+        content: Any = request.content
+        body: bytes = content.read()
         signature = request.requestHeaders.getRawHeaders(_SIGNATURE, (None,))[0]
         if not verify(self._secret, body, signature):
             raise SignatureMismatchError()
@@ -219,61 +202,12 @@ class Webhook:
             self._start(pending, outbound)
         elif pending.stage is Stage.REFUSED:
             self._start(pending, None)
-        if pending.stage is not Stage.CONFIRMED:
-            await self._wait_for(pending)
+        await self._publishing.wait_for(pending)
         return pending
 
-    async def _wait_for(self, pending: Pending) -> None:
-        """Wait until a message is confirmed, but not too long."""
-        waiter = _Waiter(self._clock, self._clock.seconds() + self._request_timeout)
-        if pending.stage is Stage.PUBLISHING:
-            waiter.publishing(self._publish_timeout)
-        pending.waiters.append(waiter)
-        try:
-            await waiter.outcome
-        finally:
-            waiter.stop()
-            pending.waiters.remove(waiter)
-
-    # -- a message, which outlives its requests --------------------------------
-
     def _start(self, pending: Pending, outbound: Optional[OutboundRequest]) -> None:
-        """
-        :param outbound: None where the message has been built before.
-        """
         self._begin()
-        # It never fails.
-        ensureDeferred(self._carry(pending, outbound))
-
-    async def _carry(self, pending: Pending, outbound: Optional[OutboundRequest]) -> None:
-        """Build a message and publish it, and tell whoever waits for it then."""
-        error: Optional[ApiError] = None
-        try:
-            message = pending.message
-            if message is None:
-                assert outbound is not None
-                message = pending.message = await self._build(outbound, pending.message_id)
-            pending.stage = Stage.PUBLISHING
-            for waiter in pending.waiters:
-                waiter.publishing(self._publish_timeout)
-            await self._publish(message)
-        except ApiError as refusal:
-            error = refusal
-        except self._retryable:
-            error = BrokerUnavailableError()
-        except Exception:  # the boundary of a message
-            error = internal_error("Making a message of a POST of Turn's failed")
-        if error is None:
-            pending.stage = Stage.CONFIRMED
-            pending.message = None
-        elif pending.stage is Stage.PUBLISHING:
-            # Whether the broker has it may not be known, so its id has to stay.
-            pending.stage = Stage.REFUSED
-        else:
-            self._repeats.forget(pending)
-        for waiter in list(pending.waiters):
-            waiter.end(error)
-        self._end()
+        self._publishing.start(pending, outbound).addBoth(lambda _: self._end())
 
     # -- what is under way -------------------------------------------------------
 
@@ -287,45 +221,6 @@ class Webhook:
             for waiting in drained:
                 if not waiting.called:
                     waiting.callback(None)
-
-
-class _Waiter:
-    """
-    One request that waits for its message.
-
-    :param deadline: when the whole request has to be answered.
-    :ivar outcome: fires when the broker has the message; fails with an
-        :exc:`ApiError`. Cancelling it touches nothing else.
-    """
-
-    def __init__(self, clock: Any, deadline: float) -> None:
-        self.outcome: Deferred[None] = Deferred()
-        self._clock = clock
-        self._deadline = deadline
-        self._timer: IDelayedCall = clock.callLater(
-            max(deadline - clock.seconds(), 0.0), lambda: self.end(TimeoutError_())
-        )
-
-    def publishing(self, timeout: float) -> None:
-        """From now on it is the broker that is waited for."""
-        left = self._deadline - self._clock.seconds()
-        if timeout < left and self._timer.active():
-            self._timer.cancel()
-            self._timer = self._clock.callLater(timeout, lambda: self.end(BrokerUnavailableError(NOT_CONFIRMED)))
-
-    def end(self, error: Optional[ApiError]) -> None:
-        """It has come, or it has not."""
-        if self.outcome.called:
-            return
-        if error is None:
-            self.outcome.callback(None)
-        else:
-            self.outcome.errback(error)
-
-    def stop(self) -> None:
-        """Nothing is waited for any more."""
-        if self._timer.active():
-            self._timer.cancel()
 
 
 class _RefusalLines:
@@ -350,13 +245,6 @@ class _RefusalLines:
             details=error.details,
             unsaid=self._unsaid.pop(title, 0),
         )
-
-
-def internal_error(what: str) -> InternalError:
-    """Log the exception that is being handled, and make the answer that names its id."""
-    error_id = uuid4().hex
-    log.failure("{what} ({error_id})", what=what, error_id=error_id)
-    return InternalError(error_id)
 
 
 def answer_routing_errors(app: Klein) -> None:
