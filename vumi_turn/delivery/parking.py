@@ -12,6 +12,7 @@ from .lines import Journey, State
 from .pace import PacedLog
 from .parcel import Parking, Result
 from .rounds import Doubling
+from .verdicts import Verdict
 
 log = Logger()
 
@@ -46,7 +47,7 @@ class Attendant:
             else:
                 self._parked.warn(
                     "{message_id} is parked ({code}): {reason}",
-                    message_id=parcel.name, code=parking.code, reason=parking.reason,
+                    message_id=parcel.name, code=parking.code, reason=_loggable(parking),
                 )
                 return Result.LOST if parcel.lost else Result.PARKED
             ended = journey.interrupted
@@ -54,3 +55,10 @@ class Attendant:
                 return ended
             journey.state = State.UNPARKED
             await deferLater(self._clock, backoff.next())
+
+
+def _loggable(parking: Parking) -> str:
+    """The reason without words of the message itself: what is malformed is told by quoting it."""
+    if parking.verdict is Verdict.MALFORMED:
+        return "it is not a vumi message; the failure message says why"
+    return parking.reason
