@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import atexit
-from typing import Any, Optional
+from contextlib import contextmanager
+from typing import Any, Iterator, Optional
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -107,6 +108,14 @@ class BridgeCase(SynchronousTestCase):
         self.peer.purge(*(rig.queue(kind) for kind in ("inbound", "event", "outbound", "turn_failures")))
 
     # What many tests do
+
+    @contextmanager
+    def case(self, name: str) -> Iterator[None]:
+        """One row of a test's table: a failure names it."""
+        try:
+            yield
+        except AssertionError as error:
+            raise AssertionError(f"{name}: {error}") from error
 
     def say(self, message: dict[str, Any], **changes: Any) -> dict[str, Any]:
         """A person's message goes into the queue; returned as it was sent."""

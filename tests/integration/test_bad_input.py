@@ -78,8 +78,8 @@ class SignatureTests(BadInputCase):
             ("UTF-8", "\u00e9\u4e2d".encode()),
             ("blank", b" "),
         ):
-            answer = self.http.request("POST", self.http.path, body, {SIGNATURE: signature})
-            with self.subTest(name):
+            with self.case(name):
+                answer = self.http.request("POST", self.http.path, body, {SIGNATURE: signature})
                 self.refused(answer, 401, "SignatureMismatchError")
 
     def test_unsigned(self) -> None:
@@ -115,7 +115,8 @@ class BodyTests(BadInputCase):
             20_000 * b"[" + 20_000 * b"]",
             10_000 * b'{"a":' + b"1" + 10_000 * b"}",
         ):
-            self.refused(self.http.post_bytes(body), 400, "JsonDecodeError")
+            with self.case(repr(body[:50])):
+                self.refused(self.http.post_bytes(body), 400, "JsonDecodeError")
 
     def test_not_an_object(self) -> None:
         """JSON that is no object is not a request, and the error names what it is."""
@@ -126,7 +127,7 @@ class BodyTests(BadInputCase):
     def test_fields(self) -> None:
         """A field that is missing or of the wrong type is named, with what it should be."""
         for path, value in _wrong_fields():
-            with self.subTest(f"{path}: {value!r}"):
+            with self.case(f"{path}: {value!r}"):
                 details = self.refused(self.http.post(changed(path, value)), 400, "ApiUsageError")
                 self.assertIn(path, details)
 
@@ -231,11 +232,10 @@ class RequestTests(BadInputCase):
             ("GET", "/nowhere"),
             ("POST", "/message"),
             ("POST", "/messages/7"),
-            ("POST", "//messages"),
             ("GET", "/messages/../health/x"),
             ("GET", "/%ff%00"),
         ):
-            with self.subTest(path):
+            with self.case(path):
                 self.refused(self.http.request(method, path), 404, "NotFound")
 
 

@@ -118,11 +118,16 @@ class ConfigErrorTests(CommandCase):
         self.refused(self.worker(None, "--config", "nowhere.yaml"), "nowhere.yaml")
 
     def test_file_not_yaml(self) -> None:
-        """A config file that is no YAML, or no mapping, is named, with the place of the mistake."""
+        """A config file that is no YAML, or no mapping, is named, and so is what it asks for in vain."""
         path = self.folder / "broken.yaml"
-        for text in ("a: [1\nb: 2\n", "- a\n- b\n", "a: !env NO_SUCH_VARIABLE\n", "a: !include gone.yaml\n"):
+        for text, name in (
+            ("a: [1\nb: 2\n", "broken.yaml"),
+            ("- a\n- b\n", "broken.yaml"),
+            ("a: !env NO_SUCH_VARIABLE\n", "NO_SUCH_VARIABLE"),
+            ("a: !include gone.yaml\n", "gone.yaml"),
+        ):
             path.write_text(text)
-            self.refused(self.worker(None, "--config", str(path)), "broken.yaml")
+            self.refused(self.worker(None, "--config", str(path)), name)
 
     def test_worker_class(self) -> None:
         """A worker class that cannot be loaded is named."""

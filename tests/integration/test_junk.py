@@ -106,7 +106,7 @@ class JunkTests(BridgeCase):
         self.assertEqual(len(parked), len(junk))
         whole = [original(failure) for failure in parked]
         for name, body in junk:
-            with self.subTest(name):
+            with self.case(name):
                 self.assertIn(expected(body), whole)
         for failure in parked:
             self.check_failure(failure, queue)
