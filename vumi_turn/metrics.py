@@ -21,6 +21,7 @@ from twisted.logger import Logger
 from . import __version__
 from .delivery import Result, Verdict
 from .parcels import MESSAGE, STATUS
+from .turn.errors import ApiError
 
 log = Logger()
 
@@ -80,7 +81,7 @@ class Metrics:
         self._outbound = _bound(
             counter("outbound", "POSTs from Turn by their answer: ok, or the error's title.", "answer"),
             "inc",
-            ["ok"],
+            ["ok", *sorted({error.title for error in ApiError.__subclasses__()})],
         )
         self.confirmed: Callable[[float], None] = histogram(
             "confirm_seconds", "How long the broker took to confirm messages from Turn.", CONFIRM_BUCKETS
@@ -143,7 +144,7 @@ class Metrics:
 
     def render(self) -> bytes:
         """All numbers, in Prometheus' text format."""
-        return generate_latest(self.registry)
+        return generate_latest(_Plain(self.registry))
 
     def _counter(self, name: str, documentation: str, *labels: str) -> Counter:
         return Counter(PREFIX + name, documentation, labels, registry=self.registry)
@@ -230,7 +231,21 @@ class _Source:
         return labelled
 
 
+class _Plain(Collector):
+    """A registry without the moments at which its series were made; the text format has no use for them."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+
+    def collect(self) -> Iterator[Metric]:
+        for metric in self._registry.collect():
+            metric.samples = [sample for sample in metric.samples if not sample.name.endswith("_created")]
+            yield metric
+
+
 class _Watched(Collector):
+    """All watched metrics."""
+
     def __init__(self) -> None:
         self._sources: dict[str, _Source] = {}
 
