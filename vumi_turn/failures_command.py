@@ -16,6 +16,7 @@ from typing import Any, Awaitable, Callable, Iterable, Optional, Sequence, TextI
 
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.threads import deferToThread
 from twisted.python import usage
 
 from .failures import FAILURES, body_of
@@ -28,6 +29,9 @@ QUIET = 1.0
 
 #: How long to wait for the broker, in seconds.
 CONNECT_TIMEOUT = 15.0
+
+#: How many parked messages are read at a time: AMQP's largest prefetch.
+MOST = 65535
 
 
 @dataclass(frozen=True)
@@ -94,10 +98,11 @@ class FailuresDesk:
         Show each parked message to ``treat``, oldest first, and settle it as
         that says: ACK takes it out of the queue, REQUEUE leaves it there.
 
-        :param limit: how many to read at the most; 0 is all.
+        :param limit: how many to read at the most; 0 is as many as can be, :data:`MOST`.
         :return: how many were read.
         :raises vumi_turn.vumi.broker.BrokerError: if the broker did not take a replay.
         """
+        most = min(limit or MOST, MOST)
         found: list[tuple[Parked, Deferred[Outcome]]] = []
         last_seen = self._clock.seconds()
 
@@ -108,20 +113,16 @@ class FailuresDesk:
             found.append((read_parked(delivery), settled))
             return await settled
 
-        consumer = self._broker.consume(f"{self._connector}.{FAILURES}", take, prefetch=min(limit, 65535))
+        consumer = self._broker.consume(f"{self._connector}.{FAILURES}", take, prefetch=most)
         consumer.unpause()
-        while self._clock.seconds() - last_seen < QUIET and not (limit and len(found) >= limit):
+        while self._clock.seconds() - last_seen < QUIET and len(found) < most:
             await _sleep(self._clock, QUIET / 10)
         consumer.pause()
         for parked, settled in found:
             if parked.when is not None and parked.when > self._started:
                 settled.callback(Outcome.REQUEUE)  # parked while we work: a replay that failed again
                 continue
-            try:
-                settled.callback(await treat(parked))
-            except BrokerError:
-                settled.callback(Outcome.REQUEUE)
-                raise
+            settled.callback(await treat(parked))
         return len(found)
 
     async def replay(self, parked: Parked) -> None:
@@ -202,7 +203,7 @@ class Command:
     :param ask: asks the user a yes-or-no question.
     """
 
-    def __init__(self, desk: FailuresDesk, out: TextIO, ask: Callable[[str], bool]) -> None:
+    def __init__(self, desk: FailuresDesk, out: TextIO, ask: Callable[[str], Awaitable[bool]]) -> None:
         self._desk = desk
         self._out = out
         self._ask = ask
@@ -253,7 +254,7 @@ class Command:
             if parked.id not in ids:
                 return Outcome.REQUEUE
             found += 1
-            if not (yes or self._ask(f"{_line_of(parked)}\nDrop it for ever? [y/N] ")):
+            if not (yes or await self._ask(f"{_line_of(parked)}\nDrop it for ever? [y/N] ")):
                 return Outcome.REQUEUE
             dropped += 1
             return Outcome.ACK
@@ -277,8 +278,13 @@ def _line_of(parked: Parked) -> str:
     return f"{parked.id}  {parked.queue or '-'}  {parked.code}  {when}  {parked.reason}"
 
 
-def _ask_on_terminal(question: str) -> bool:
-    return input(question).strip().lower() in ("y", "yes")
+async def _ask_on_terminal(question: str) -> bool:
+    """Asked in a thread, because the connection needs its heartbeats meanwhile."""
+    try:
+        answer: str = await deferToThread(input, question)
+    except EOFError:
+        return False  # there is nobody to answer
+    return answer.strip().lower() in ("y", "yes")
 
 
 async def run(reactor: Any, options: FailuresOptions, out: TextIO) -> int:

@@ -1,0 +1,189 @@
+"""``vumi_turn_failures``: what it shows, replays and drops, on a broker in memory."""
+
+from __future__ import annotations
+
+import io
+import json
+from datetime import datetime, timezone
+from typing import Any, Optional
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.python.usage import UsageError
+from twisted.trial.unittest import SynchronousTestCase
+
+from vumi_turn.failures_command import Command, FailuresDesk, FailuresOptions
+from vumi_turn.vumi.broker import BrokerError
+from vumi_turn.vumi.memory_broker import MemoryBroker
+from vumi_turn.vumi.message import FailureMessage
+
+NOW = 1_700_000_000.0
+
+
+def failure(original: Any, queue: Optional[str] = "inbound", when: float = NOW - 60) -> bytes:
+    """A parked message."""
+    message = FailureMessage(
+        message=original,
+        failure_code="temporary",
+        reason="Turn answered 500.",
+        timestamp=datetime.fromtimestamp(when, timezone.utc),
+        helper_metadata={"turn": {"queue": queue}},
+    )
+    return message.to_json()
+
+
+class CommandCase(SynchronousTestCase):
+    """A queue of parked messages."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.clock.advance(NOW)
+        self.broker = MemoryBroker(self.clock)
+        self.broker.start()
+        self.out = io.StringIO()
+        self.questions: list[str] = []
+        self.answer = True
+        for body in (failure({"message_id": "m1"}), failure({"event_id": "e2"}, "event"), failure("junk")):
+            self.broker.push("c.turn_failures", body)
+
+    async def ask(self, question: str) -> bool:
+        self.questions.append(question)
+        return self.answer
+
+    def run_command(self, name: str, *args: Any) -> Deferred[int]:
+        command = Command(FailuresDesk(self.broker, "c", self.clock), self.out, self.ask)
+        done = Deferred.fromCoroutine(getattr(command, name)(*args))
+        self.clock.pump([0.1] * 30)
+        return done
+
+    def status(self, name: str, *args: Any) -> int:
+        status = self.successResultOf(self.run_command(name, *args))
+        self.successResultOf(self.broker.stop())  # whatever is unsettled is back in its queue
+        return status
+
+    def queue(self, name: str) -> list[bytes]:
+        return self.broker.queue_contents(f"c.{name}")
+
+
+class ListTests(CommandCase):
+    def test_lines(self) -> None:
+        """Each parked message is a line with id, queue, kind, time and reason, oldest first."""
+        self.assertEqual(self.status("list", (), False, 0), 0)
+        lines = self.out.getvalue().splitlines()
+        self.assertEqual(
+            lines[0], "m1  inbound  temporary  2023-11-14 22:12:20.000000  Turn answered 500."
+        )
+        self.assertTrue(lines[1].startswith("e2  event  "), lines[1])
+        self.assertTrue(lines[2].startswith("digest-"), lines[2])
+        self.assertEqual(lines[3], "3 parked")
+
+    def test_everything_stays(self) -> None:
+        """Listing takes nothing out of the queue and changes no order."""
+        before = self.queue("turn_failures")
+        self.status("list", (), False, 0)
+        self.assertEqual(self.queue("turn_failures"), before)
+
+    def test_content_only_with_its_flag(self) -> None:
+        """What the messages say is shown only where that is asked for."""
+        self.broker.push("c.turn_failures", failure({"message_id": "m3", "content": "my words"}))
+        self.status("list", (), False, 0)
+        self.assertNotIn("my words", self.out.getvalue())
+        self.broker.start()
+        self.status("list", ("m3",), True, 0)
+        self.assertIn("my words", self.out.getvalue())
+
+    def test_limit(self) -> None:
+        """With a limit no more than so many are read."""
+        self.status("list", (), False, 2)
+        self.assertIn("2 parked", self.out.getvalue())
+
+    def test_junk(self) -> None:
+        """What is no failure message is shown as such."""
+        self.broker.push("c.turn_failures", b"\xff not JSON")
+        self.assertEqual(self.status("list", (), False, 0), 0)
+        self.assertIn("unreadable", self.out.getvalue())
+
+
+class ReplayTests(CommandCase):
+    def test_chosen(self) -> None:
+        """A chosen one goes back to the queue it came from, the others stay."""
+        self.assertEqual(self.status("replay", ("e2",)), 0)
+        self.assertEqual([json.loads(body) for body in self.queue("event")], [{"event_id": "e2"}])
+        self.assertEqual(self.queue("inbound"), [])
+        self.assertEqual(len(self.queue("turn_failures")), 2)
+
+    def test_all(self) -> None:
+        """All go back in their order, what was no JSON as it was."""
+        self.assertEqual(self.status("replay", ()), 0)
+        self.assertEqual(self.queue("inbound"), [b'{"message_id": "m1"}', b"junk"])
+        self.assertEqual(self.queue("turn_failures"), [])
+        self.assertIn("3 replayed", self.out.getvalue())
+
+    def test_unknown(self) -> None:
+        """An id that is not parked is an error."""
+        self.assertEqual(self.status("replay", ("nothing",)), 1)
+        self.assertEqual(len(self.queue("turn_failures")), 3)
+
+    def test_confirmed_before_acknowledged(self) -> None:
+        """What the broker does not take stays parked."""
+        self.broker.nack_next(1)
+        done = self.run_command("replay", ())
+        self.failureResultOf(done, BrokerError)
+        self.successResultOf(self.broker.stop())
+        self.assertEqual(len(self.queue("turn_failures")), 3)
+        self.assertEqual(self.queue("inbound"), [])
+
+    def test_parked_again(self) -> None:
+        """What is parked while the command runs is not replayed in circles."""
+        self.broker.push("c.turn_failures", failure({"message_id": "m9"}, when=NOW + 1))
+        self.status("replay", ())
+        self.assertEqual(len(self.queue("turn_failures")), 1)
+
+    def test_no_queue(self) -> None:
+        """A failure message that does not say where it came from stays, and the exit status says so."""
+        self.broker.push("c.turn_failures", failure({"message_id": "m4"}, queue=None))
+        self.assertEqual(self.status("replay", ()), 1)
+        self.assertEqual(len(self.queue("turn_failures")), 1)
+
+
+class DropTests(CommandCase):
+    def test_asked(self) -> None:
+        """A chosen one is dropped after asking."""
+        self.assertEqual(self.status("drop", ("m1",), False), 0)
+        self.assertEqual(len(self.questions), 1)
+        self.assertEqual(len(self.queue("turn_failures")), 2)
+
+    def test_no(self) -> None:
+        """A no leaves it where it is."""
+        self.answer = False
+        self.status("drop", ("m1",), False)
+        self.assertEqual(len(self.queue("turn_failures")), 3)
+        self.assertIn("0 dropped", self.out.getvalue())
+
+    def test_yes_flag(self) -> None:
+        """With --yes nobody is asked."""
+        self.status("drop", ("m1",), True)
+        self.assertEqual(self.questions, [])
+        self.assertEqual(len(self.queue("turn_failures")), 2)
+
+
+class OptionsTests(SynchronousTestCase):
+    def refused(self, *argv: str) -> str:
+        return str(self.assertRaises(UsageError, FailuresOptions().parseOptions, list(argv)))
+
+    def test_what_to_do(self) -> None:
+        """Connector and subcommand are required; replay wants ids or --all, drop wants ids."""
+        self.assertIn("--connector", self.refused("list"))
+        self.assertIn("list, replay or drop", self.refused("--connector", "c"))
+        self.assertIn("--all", self.refused("--connector", "c", "replay"))
+        self.assertIn("--all", self.refused("--connector", "c", "replay", "--all", "m1"))
+        self.assertIn("name the ids", self.refused("--connector", "c", "drop"))
+
+    def test_amqp_flags(self) -> None:
+        """The broker is named as for the worker."""
+        options = FailuresOptions()
+        options.parseOptions(["--hostname", "rabbit", "--vhost", "/other", "-c", "c", "list", "--limit", "5", "m1"])
+        self.assertEqual(options.vumi_options["hostname"], "rabbit")
+        self.assertEqual(options.vumi_options["vhost"], "/other")
+        self.assertEqual((options.subCommand, options.subOptions["ids"]), ("list", ("m1",)))
+        self.assertEqual(options.subOptions["limit"], 5)
