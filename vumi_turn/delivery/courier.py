@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 
 from .gate import Gate
 from .lines import Journey, Lines, State
+from .observing import Guarded
 from .outage import Outage
 from .parcel import Observer, Parcel, Parking, Result
 from .parking import Attendant
@@ -61,7 +62,7 @@ class Courier:
         observer: Optional[Observer] = None,
     ) -> None:
         self._clock = clock
-        self._observer: Observer = _Guarded(observer)
+        self._observer: Observer = Guarded(observer)
         self._gate = Gate(clock, prefetch)
         self._outage = Outage(clock, self._gate)
         plan = RetryPlan(max_retries, retry_delay_base, retry_delay_exponent, rng)
@@ -333,24 +334,3 @@ class Courier:
             del self._turned_back[key]
             return False
         return True
-
-
-class _Guarded:
-    """An observer, if there is one, whose own trouble is no trouble of the parcels'."""
-
-    def __init__(self, observer: Optional[Observer]) -> None:
-        self._observer = observer
-
-    def tried(self, kind: str, verdict_name: str, seconds: float) -> None:
-        if self._observer is not None:
-            try:
-                self._observer.tried(kind, verdict_name, seconds)
-            except Exception:  # a boundary: whoever counts must not change what is counted
-                log.failure("Counting a try failed")
-
-    def settled(self, kind: str, result_name: str) -> None:
-        if self._observer is not None:
-            try:
-                self._observer.settled(kind, result_name)
-            except Exception:  # a boundary, as above
-                log.failure("Counting a result failed")
