@@ -227,6 +227,9 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # An answer goes out in one piece and at once.
+    wbufsize = -1
+    disable_nagle_algorithm = True
     server_of_tests: TurnServer
 
     def setup(self) -> None:
