@@ -294,7 +294,7 @@ class ConfigServerEndpoint(ConfigText):
         super().clean(value)
         kind = value.partition(":")[0]
         found = _HOST_AND_PORT.fullmatch(value)
-        if found is not None and not (kind in _ENDPOINT_KINDS):
+        if found is not None and kind not in _ENDPOINT_KINDS:
             return self._address(value, found["host"], int(found["port"]))
         if kind not in _ENDPOINT_KINDS:
             self.refuse(value, self.expected)

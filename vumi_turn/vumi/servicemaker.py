@@ -56,7 +56,7 @@ class VumiOptions(usage.Options):
         else the defaults.
     """
 
-    optParameters = [
+    optParameters: list[list[Any]] = [
         ["hostname", None, None, "AMQP broker (*)"],
         ["port", None, None, "AMQP port (*)", int],
         ["username", None, None, "AMQP username (*)"],
@@ -118,7 +118,7 @@ def parameters_from_options(options: Mapping[str, Any]) -> Any:
         port = 0
     if not 0 < port < 65536:
         raise ValueError(f"port must be a number from 1 to 65535, not {options['port']!r}")
-    texts = {name: str(options[name]) for name in ("hostname", "username", "password", "vhost")}
+    texts: dict[str, Any] = {name: str(options[name]) for name in ("hostname", "username", "password", "vhost")}
     return ConnectionParameters(port=port, **texts, **common)
 
 
