@@ -350,7 +350,7 @@ class RepeatTests(WebhookCase):
         self.assertEqual(self.ids_published(), ["m1"])
 
     def test_hung_broker(self) -> None:
-        """While the broker hangs every repeat waits its own publish_timeout, and nothing more is published."""
+        """While the broker hangs each repeat waits publish_timeout, and nothing more is published."""
         for _ in range(5):
             self.post()
             self.clock.advance(4)
@@ -561,9 +561,8 @@ class LogTests(WebhookCase):
         self.addCleanup(globalLogPublisher.removeObserver, self.events.append)
 
     def lines(self) -> list[str]:
-        return [
-            event["log_format"].format(**event) for event in self.events if event["log_level"] > LogLevel.debug
-        ]
+        told = [event for event in self.events if event["log_level"] > LogLevel.debug]
+        return [event["log_format"].format(**event) for event in told]
 
     def test_one_line_a_minute(self) -> None:
         """Refusals of a kind are a line a minute, with the number of those between."""

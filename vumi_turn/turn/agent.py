@@ -44,7 +44,10 @@ class PreparedURL(EncodedURL):
         """
         :param text: an http(s) URL; its host name may have any letters.
         """
-        url: Any = cls.from_text(EncodedURL.from_text(text).to_uri().to_text())
+        given = EncodedURL.from_text(text)
+        # An IPv6 address is no name that could be encoded.
+        encoded = given.to_uri() if ":" not in given.host else _rest_encoded(given)
+        url: Any = cls.from_text(encoded.to_text())
         url._text = EncodedURL.to_text(url)
         prepared: PreparedURL = url
         return prepared
@@ -54,6 +57,10 @@ class PreparedURL(EncodedURL):
 
     def to_text(self, with_password: bool = False) -> str:
         return self._text
+
+
+def _rest_encoded(url: EncodedURL) -> EncodedURL:
+    return url.replace(host="").to_uri().replace(host=url.host)
 
 
 class NoCookies(CookieJar):

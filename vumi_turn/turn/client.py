@@ -10,6 +10,7 @@ import json
 import math
 import re
 from dataclasses import dataclass
+from datetime import timezone
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, Optional
@@ -17,7 +18,13 @@ from typing import Any, Optional
 from OpenSSL import SSL
 from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
-from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError, UnknownHostError
+from twisted.internet.error import (
+    ConnectError,
+    ConnectingCancelledError,
+    ConnectionClosed,
+    DNSLookupError,
+    UnknownHostError,
+)
 from twisted.python.failure import Failure
 from twisted.web.client import (
     RequestGenerationFailed,
@@ -44,6 +51,7 @@ NETWORK_TROUBLE = (
     CancelledError,
     CertificateRefused,
     ConnectError,
+    ConnectingCancelledError,
     ConnectionClosed,
     OSError,  # DNSLookupError is one
     RequestGenerationFailed,
@@ -257,7 +265,11 @@ def _http_date(value: Optional[bytes]) -> Optional[float]:
     if value is None:
         return None
     try:
-        return parsedate_to_datetime(value.decode("ascii")).timestamp()
+        moment = parsedate_to_datetime(value.decode("ascii"))
+        if moment.tzinfo is None:
+            # The oldest of HTTP's three forms names no zone; all are in GMT.
+            moment = moment.replace(tzinfo=timezone.utc)
+        return moment.timestamp()
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
 
