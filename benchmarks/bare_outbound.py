@@ -1,0 +1,89 @@
+"""
+A bare loop of klein and txamqp as they come: check the signature, decode,
+publish with a confirm, answer. What the worker's outbound side is compared with.
+
+Run as ``bare_outbound.py AMQP_PORT QUEUE HTTP_PORT SECRET``.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import sys
+from typing import Any
+from uuid import uuid4
+
+from klein import Klein
+from twisted.internet import defer, endpoints, protocol, reactor
+from twisted.web.server import Site
+from txamqp.client import TwistedDelegate
+from txamqp.content import Content
+
+from benchmarks.bare_inbound import Client
+
+PORT, QUEUE, HTTP_PORT, SECRET = int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4].encode()
+
+
+class Confirms(TwistedDelegate):
+    """Fires what waits for each delivery tag."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waiting: dict[int, defer.Deferred[None]] = {}
+
+    def basic_ack(self, channel: Any, message: Any) -> None:
+        """The broker has one message, or all up to it."""
+        tags = [t for t in self.waiting if t <= message.delivery_tag] if message.multiple else [message.delivery_tag]
+        for tag in tags:
+            self.waiting.pop(tag).callback(None)
+
+
+class ConfirmingClient(Client):
+    """txamqp's client with a delegate that takes confirms."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.delegate = Confirms()
+        self.delegate.client = self
+
+
+async def start() -> None:
+    """Connect and listen."""
+    endpoint = endpoints.TCP4ClientEndpoint(reactor, "127.0.0.1", PORT)
+    client = await endpoint.connect(protocol.Factory.forProtocol(ConfirmingClient))
+    await client.authenticate("vumi", "vumi", mechanism="PLAIN")
+    channel = await client.channel(1)
+    await channel.channel_open()
+    await channel.confirm_select()
+    app = Klein()
+    last_tag = 0
+
+    @app.route("/messages", methods=["POST"])
+    async def messages(request: Any) -> bytes:
+        nonlocal last_tag
+        body = request.content.read()
+        expected = base64.b64encode(hmac.new(SECRET, body, hashlib.sha256).digest())
+        if not hmac.compare_digest(expected, request.getHeader(b"X-Turn-Hook-Signature") or b""):
+            request.setResponseCode(401)
+            return b""
+        asked = json.loads(body)
+        message_id = uuid4().hex
+        out = {"message_id": message_id, "to_addr": asked["to"], "content": asked["turn"]["text"]["body"]}
+        last_tag += 1
+        confirmed = client.delegate.waiting[last_tag] = defer.Deferred()
+        content = Content(json.dumps(out).encode(), properties={"delivery-mode": 2})
+        channel.basic_publish(exchange="vumi", routing_key=QUEUE, content=content)
+        await confirmed
+        request.setHeader("Content-Type", "application/json")
+        return json.dumps({"messages": [{"id": message_id}]}).encode()
+
+    site = Site(app.resource())
+    site.noisy = False
+    await endpoints.TCP4ServerEndpoint(reactor, HTTP_PORT, interface="127.0.0.1").listen(site)
+
+
+if __name__ == "__main__":
+    defer.ensureDeferred(start()).addErrback(lambda f: (f.printTraceback(), reactor.stop()))
+    reactor.run()

@@ -1,0 +1,229 @@
+"""What a benchmark runs on: a private RabbitMQ, an HTTP sink, and messages."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Optional, Sequence
+from uuid import uuid4
+
+import pika
+
+from tests.integration.rabbitmq import PASSWORD, USERNAME, VHOST, RabbitMQ
+from tests.integration.requirements import find_program, free_port
+
+HERE = Path(__file__).parent
+
+#: Bytes of a message, as it lies in the queue.
+MESSAGE_SIZE = 500
+
+TOKEN = "benchmark-token"
+SECRET = "benchmark-secret"
+
+
+class Nginx:
+    """
+    nginx as Turn: answers 200 to everything, at once.
+
+    :ivar port: where it listens, on 127.0.0.1.
+    """
+
+    def __init__(self) -> None:
+        program = find_program("VUMI_TURN_NGINX", ["nginx", "/usr/sbin/nginx"], "nginx", "apt-get install nginx-light")
+        self.port = free_port()
+        self._folder = Path(tempfile.mkdtemp(prefix="vumi_turn_nginx_"))
+        config = self._folder / "nginx.conf"
+        config.write_text(
+            f"daemon off; worker_processes 1; pid {self._folder}/pid; error_log {self._folder}/error;\n"
+            "events { worker_connections 512; }\n"
+            "http {\n"
+            f"  access_log off; client_body_temp_path {self._folder}/body; proxy_temp_path {self._folder}/proxy;\n"
+            f"  fastcgi_temp_path {self._folder}/f; uwsgi_temp_path {self._folder}/u; scgi_temp_path {self._folder}/s;\n"
+            "  keepalive_requests 100000000; keepalive_timeout 300;\n"
+            f"  server {{ listen 127.0.0.1:{self.port}; default_type application/json;\n"
+            '    location / { return 200 "{}"; } }\n'
+            "}\n"
+        )
+        self._process = subprocess.Popen(
+            [program, "-c", str(config), "-p", str(self._folder)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    @property
+    def url(self) -> str:
+        """For ``turn_api_url``."""
+        return f"http://127.0.0.1:{self.port}/v1/numbers/benchmark"
+
+    def close(self) -> None:
+        """End it."""
+        self._process.terminate()
+        self._process.wait()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+class PythonSink:
+    """
+    A sink in a process of its own that answers after a while and notes when
+    each message came.
+
+    :param delay: seconds before each answer.
+    """
+
+    def __init__(self, delay: float) -> None:
+        self.port = free_port()
+        self._notes = Path(tempfile.mkdtemp(prefix="vumi_turn_sink_")) / "notes"
+        self._process = subprocess.Popen(
+            [sys.executable, str(HERE / "sink.py"), str(self.port), str(delay), str(self._notes)],
+            stdin=subprocess.DEVNULL,
+        )
+
+    @property
+    def url(self) -> str:
+        """For ``turn_api_url``."""
+        return f"http://127.0.0.1:{self.port}/v1/numbers/benchmark"
+
+    def came(self) -> dict[str, float]:
+        """When each message came first, by its id, in Unix seconds."""
+        found: dict[str, float] = {}
+        if self._notes.exists():
+            for line in self._notes.read_text().splitlines():
+                name, at = line.split()
+                found.setdefault(name, float(at))
+        return found
+
+    def close(self) -> None:
+        """End it."""
+        self._process.terminate()
+        self._process.wait()
+        shutil.rmtree(self._notes.parent, ignore_errors=True)
+
+
+class Queues:
+    """The broker as everybody else sees it."""
+
+    def __init__(self, port: int) -> None:
+        credentials = pika.PlainCredentials(USERNAME, PASSWORD)
+        parameters = pika.ConnectionParameters("127.0.0.1", port, VHOST, credentials, heartbeat=0)
+        self._channel = pika.BlockingConnection(parameters).channel()
+
+    def declare(self, name: str) -> None:
+        """As legacy vumi does."""
+        self._channel.exchange_declare("vumi", "direct", durable=True)
+        self._channel.queue_declare(name, durable=True)
+        self._channel.queue_bind(name, "vumi", name)
+
+    def purge(self, name: str) -> None:
+        """Empty a queue."""
+        self._channel.queue_purge(name)
+
+    def publish(self, name: str, bodies: Sequence[bytes]) -> None:
+        """Put messages into a queue."""
+        properties = pika.BasicProperties(delivery_mode=2)
+        for body in bodies:
+            self._channel.basic_publish("vumi", name, body, properties)
+        self.ready(name)  # a round trip: all are in the queue
+
+    def ready(self, name: str) -> int:
+        """How many messages wait in a queue."""
+        return int(self._channel.queue_declare(name, passive=True).method.message_count)
+
+    def consumers(self, name: str) -> int:
+        """How many consumers a queue has."""
+        return int(self._channel.queue_declare(name, passive=True).method.consumer_count)
+
+
+def inbound_message(number: int, transport: str = "bench", size: int = MESSAGE_SIZE) -> bytes:
+    """
+    A person's SMS of ``size`` bytes of JSON.
+
+    :param number: says who the person is; 1,000 different ones.
+    """
+    message = {
+        "message_type": "user_message",
+        "message_version": "20110921",
+        "message_id": uuid4().hex,
+        "timestamp": time.strftime("%Y-%m-%d %H:%M:%S.000000", time.gmtime()),
+        "to_addr": "8864",
+        "from_addr": f"+2661234{number % 1000:04}",
+        "in_reply_to": None,
+        "session_event": None,
+        "content": "",
+        "transport_name": transport,
+        "transport_type": "sms",
+        "transport_metadata": {},
+        "helper_metadata": {},
+        "routing_metadata": {"endpoint_name": "default"},
+        "group": None,
+        "provider": None,
+    }
+    message["content"] = "x" * max(size - len(json.dumps(message)), 1)
+    return json.dumps(message).encode("ascii")
+
+
+def drain_rate(queues: Queues, queue: str, count: int, limit: float = 600.0) -> tuple[float, float]:
+    """
+    Watch a queue get empty.
+
+    :param count: how many messages it held.
+    :return: messages a second from the first tenth to the last message, and
+        the seconds that this took.
+    """
+    deadline = time.monotonic() + limit
+    begun: Optional[tuple[float, int]] = None
+    while True:
+        left = queues.ready(queue)
+        now = time.monotonic()
+        if begun is None and left <= count * 0.9:
+            begun = (now, left)
+        if left == 0:
+            break
+        if now > deadline:
+            raise AssertionError(f"{left} of {count} messages are still in {queue} after {limit:.0f} s")
+        time.sleep(0.02)
+    assert begun is not None, "the queue was empty before it was looked at: more messages are needed"
+    return begun[1] / (now - begun[0]), now - begun[0]
+
+
+def cpu_seconds(pid: int) -> float:
+    """The CPU time of a process, user and system."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def resident_bytes(pid: int) -> int:
+    """The memory of a process."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024
+    raise AssertionError("the kernel does not tell the process's memory")
+
+
+def median(values: Sequence[float]) -> float:
+    """The median."""
+    return statistics.median(values)
+
+
+def private_broker() -> RabbitMQ:
+    """A node that is started."""
+    node = RabbitMQ()
+    node.start()
+    return node
+
+
+def command_of_machine() -> dict[str, Any]:
+    """What machine this is, for the record."""
+    model = "unknown"
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            model = line.partition(":")[2].strip()
+            break
+    return {"cpu": model, "cores": os.cpu_count(), "python": sys.version.split()[0]}
