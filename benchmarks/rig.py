@@ -21,6 +21,8 @@ from tests.integration.requirements import find_program, free_port
 
 HERE = Path(__file__).parent
 
+HINT = "install nginx (Debian: apt-get install nginx-light)"
+
 #: Bytes of a message, as it lies in the queue.
 MESSAGE_SIZE = 500
 
@@ -36,7 +38,7 @@ class Nginx:
     """
 
     def __init__(self) -> None:
-        program = find_program("VUMI_TURN_NGINX", ["nginx", "/usr/sbin/nginx"], "nginx", "apt-get install nginx-light")
+        program = find_program("VUMI_TURN_NGINX", ["nginx", "/usr/sbin/nginx"], "nginx", HINT)
         self.port = free_port()
         self._folder = Path(tempfile.mkdtemp(prefix="vumi_turn_nginx_"))
         config = self._folder / "nginx.conf"
