@@ -47,7 +47,8 @@ class Nginx:
             "events { worker_connections 512; }\n"
             "http {\n"
             f"  access_log off; client_body_temp_path {self._folder}/body; proxy_temp_path {self._folder}/proxy;\n"
-            f"  fastcgi_temp_path {self._folder}/f; uwsgi_temp_path {self._folder}/u; scgi_temp_path {self._folder}/s;\n"
+            f"  fastcgi_temp_path {self._folder}/f; uwsgi_temp_path {self._folder}/u;\n"
+            f"  scgi_temp_path {self._folder}/s;\n"
             "  keepalive_requests 100000000; keepalive_timeout 300;\n"
             f"  server {{ listen 127.0.0.1:{self.port}; default_type application/json;\n"
             '    location / { return 200 "{}"; } }\n'
