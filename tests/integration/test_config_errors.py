@@ -1,4 +1,4 @@
-"""The command itself: its help, its flags, and how it says that a config is wrong."""
+"""The command itself: its help, and how it says that a config is wrong."""
 
 from __future__ import annotations
 
@@ -12,11 +12,8 @@ from typing import Any, Optional
 import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.integration.bridge_case import BridgeCase
-from tests.integration.http_peer import HttpPeer, outbound
 from tests.integration.requirements import free_port
-from tests.integration.vumi_words import new_person
-from tests.integration.worker import WORKER_CLASS, Worker, run_twistd
+from tests.integration.worker import WORKER_CLASS, run_twistd
 
 Done = subprocess.CompletedProcess  # what a command left
 
@@ -171,44 +168,3 @@ class HelpTests(CommandCase):
         self.assertEqual(done.returncode, 0, done.stdout)
         for name in ("vumi_worker", "start_worker"):
             self.assertIn(name, done.stdout)
-
-
-class FlagTests(BridgeCase):
-    """Flags with which a worker runs."""
-
-    connector = "config_flags"
-
-    def runs(self, config: dict[str, Any], *flags: str) -> None:
-        """A worker with these flags carries a message."""
-        worker = Worker({**self.worker.config, **config}, self.node.port, flags)
-        worker.config["http_bind"] = f"127.0.0.1:{worker.port}"
-        try:
-            worker.start()
-            answer = HttpPeer(worker.port, self.http.secret).post(outbound(new_person()))
-            self.assertEqual(answer.status, 200, answer.body)
-            self.assertEqual(self.sent()["message_id"], answer.message_id)
-            worker.stop()
-            self.assertNotIn("Traceback", worker.log)
-        finally:
-            worker.close()
-
-    def test_amqp_url(self) -> None:
-        """``--amqp-url`` names the broker as the single flags do."""
-        self.runs({}, "--amqp-url", self.node.url, "--heartbeat", "5")
-
-    def test_legacy_flags(self) -> None:
-        """What a legacy set-up passes along is taken, also where we ignore it."""
-        self.runs({}, "--specfile", "amqp-spec-0-8.xml", "--maxthreads", "5", "--system-id", "production")
-
-    def test_other_names_of_options(self) -> None:
-        """The names that legacy vumi and earlier programs use for two options are taken."""
-        config = {"transport_name": self.rig.connector, "worker_concurrency": 5}
-        self.worker.config.pop("connector_name", None)
-        try:
-            self.runs(config)
-        finally:
-            self.worker.config["connector_name"] = self.rig.connector
-
-    def test_json_log(self) -> None:
-        """With ``--log-format json`` the worker runs and logs objects."""
-        self.runs({}, "--log-format", "json")

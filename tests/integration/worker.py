@@ -65,10 +65,11 @@ class Worker:
     :param flags: more of the command's flags, over those that name the
         broker; with ``--amqp-url`` those are left out.
     :ivar port: where it listens, on 127.0.0.1.
+    :ivar health_port: where it tells its health; the same, unless it is changed.
     """
 
     def __init__(self, config: Mapping[str, Any], amqp_port: int, flags: Sequence[str] = ()) -> None:
-        self.port = free_port()
+        self.port = self.health_port = free_port()
         self.config = {"http_bind": f"127.0.0.1:{self.port}", **config}
         self._amqp_port = amqp_port
         self._flags = list(flags)
@@ -137,7 +138,7 @@ class Worker:
 
     def health(self) -> Optional[int]:
         """The status of ``/health``, None when nobody answers."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.health_port, timeout=10)
         try:
             connection.request("GET", "/health")
             return connection.getresponse().status
