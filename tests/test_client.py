@@ -7,6 +7,7 @@ from email.utils import formatdate
 from typing import Any, Optional
 
 from OpenSSL import SSL
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.error import (
     ConnectionDone,
@@ -15,11 +16,13 @@ from twisted.internet.error import (
     NoRouteError,
     TCPTimedOutError,
 )
+from twisted.internet.interfaces import IReactorPluggableNameResolver
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.client import ResponseNeverReceived
 from twisted.web.http_headers import Headers
+from zope.interface import implementer
 
 from tests.web_case import Transport
 from vumi_turn.turn.agent import IDLE_TIMEOUT, MAX_BODY, PreparedURL, host_header
@@ -33,12 +36,25 @@ DATE = formatdate(NOW, usegmt=True)
 PAYLOAD = {"message": {"text": {"body": "Dumela \u263a"}, "from": "+26612345678"}}
 
 
-class NoNames:
-    """A resolver that knows no name."""
+class Names:
+    """A resolver that knows where everything is, or nothing."""
 
-    def resolveHostName(self, receiver: Any, *args: Any, **kw: Any) -> None:
+    known = True
+
+    def resolveHostName(self, receiver: Any, name: str, portNumber: int = 0, *args: Any, **kw: Any) -> None:
         receiver.resolutionBegan(None)
+        if self.known:
+            receiver.addressResolved(IPv4Address("TCP", "192.0.2.1", portNumber))
         receiver.resolutionComplete()
+
+
+@implementer(IReactorPluggableNameResolver)
+class Reactor(MemoryReactorClock):
+    """Connects and resolves in memory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.nameResolver: Any = Names()
 
 
 class ClientTransport(Transport):
@@ -58,7 +74,7 @@ class ClientCase(SynchronousTestCase):
     url = "http://turn.example:8080/v1/numbers/1"
 
     def setUp(self) -> None:
-        self.reactor = MemoryReactorClock()
+        self.reactor = Reactor()
         self.reactor.advance(NOW)
         self.transports: list[ClientTransport] = []
         self.client = self.make(self.url)
@@ -257,7 +273,7 @@ class TroubleTests(ClientCase):
 
     def test_no_name(self) -> None:
         """A host name that is not found is ``dns``."""
-        self.reactor.nameResolver = NoNames()
+        self.reactor.nameResolver.known = False
         answer = self.successResultOf(self.post())
         self.assertEqual((answer.status, answer.error), (None, "dns"))
 

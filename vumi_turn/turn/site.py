@@ -141,6 +141,9 @@ class BoundedChannel(HTTPChannel):
         else:
             half_close()
 
+    def resetTimeout(self) -> None:
+        """Twisted's older releases let each line prolong a request's time."""
+
     def timeoutConnection(self) -> None:
         """Too slow, or idle: what has not arrived by now is not waited for."""
         self.transport.abortConnection()
