@@ -6,33 +6,47 @@ Everything the page does goes through this API, so scripts can do it too.
 
 from __future__ import annotations
 
-import json
 from importlib import resources
-from typing import Any, Callable
+from typing import Any, Awaitable, Callable
 
-from klein import Klein
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
-from twisted.web.http import Request
 from twisted.web.iweb import IRequest
 
-from .network import PhoneError
-from .world import World
+from .events import EventStreams
+from .network import PhoneNetwork
+from .phones import PhoneError
+from .simulator import TurnSimulator
+from .weather import WeatherError
+from .web import (
+    BadRequest,
+    NotTaken,
+    NotThere,
+    argument,
+    as_json,
+    change,
+    flag_of,
+    ids_of_body,
+    json_app,
+    number_argument,
+    text_of,
+)
+from .world import World, conversation_json
 
-#: A comment goes to each listening page this often, in seconds, so that nobody
-#: between takes the connection for a dead one.
-KEEP_ALIVE = 15.0
+#: Where the simulated Turn is, below the page's address.
+TURN_PREFIX = "/turn"
 
-#: A request's body may have so many bytes.
-MAX_BODY = 65536
+#: The page's files, and their types.
+FILES = {
+    "index.html": "text/html; charset=utf-8",
+    "style.css": "text/css; charset=utf-8",
+    "app.js": "text/javascript; charset=utf-8",
+    "icon.svg": "image/svg+xml",
+}
 
-TYPES = {"html": "text/html; charset=utf-8", "css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8"}
-
-
-class BadRequest(Exception):
-    """The request cannot be carried out; the text says why."""
+#: The code that the page dials first.
+USSD_CODE = "*120*8864#"
 
 
 class SandboxServer:
@@ -43,33 +57,36 @@ class SandboxServer:
 
     def __init__(self, world: World, clock: IReactorTime) -> None:
         self._world = world
-        self._clock = clock
-        self.app = Klein()
+        self._streams = EventStreams(world.wire, clock)
+        self.app = json_app()
+        self._errors()
         self._files()
         self._reads()
         self._phones()
-        self._turn()
+        self._conversations()
         self._weather()
+        if world.turn is not None:
+            world.turn.add_routes(self.app, TURN_PREFIX)
+
+    def stop(self) -> None:
+        """End the pages' streams."""
+        self._streams.stop()
+
+    def _errors(self) -> None:
+        @self.app.handle_errors(PhoneError, WeatherError)
+        def refused(request: IRequest, failure: Failure) -> bytes:
+            return as_json(request, {"errors": [{"code": 400, "details": str(failure.value)}]}, 400)
 
     # -- the page ----------------------------------------------------------------
 
     def _files(self) -> None:
-        app = self.app
-
-        @app.route("/")
+        @self.app.route("/", methods=["GET"])
         def index(request: IRequest) -> bytes:
             return _file(request, "index.html")
 
-        @app.route("/<name>")
+        @self.app.route("/<name>", methods=["GET"])
         def file(request: IRequest, name: str) -> bytes:
             return _file(request, name)
-
-        if self._world.turn is not None:
-
-            @app.route("/turn/", branch=True)
-            def turn(request: IRequest) -> Any:
-                assert self._world.turn is not None
-                return self._world.turn.app.resource()
 
     # -- what there is to see ------------------------------------------------------
 
@@ -78,195 +95,146 @@ class SandboxServer:
 
         @app.route("/api/state", methods=["GET"])
         def state(request: IRequest) -> bytes:
-            return _json(
-                request,
-                {
-                    "phones": {number: phone.to_dict() for number, phone in world.network.phones.items()},
-                    "conversations": world.conversations(),
-                    "lines": world.wire.lines(),
-                    "weather": world.weather(),
-                    "health": world.health(),
-                    "journey": world.journey_on,
-                },
-            )
+            return as_json(request, self._state())
 
         @app.route("/api/wire", methods=["GET"])
         def wire(request: IRequest) -> bytes:
-            since = _argument(request, "since", "0")
-            if not since.isdigit():
-                raise BadRequest("since must be a whole number")
-            return _json(request, {"lines": world.wire.lines(int(since), _argument(request, "message", "") or None)})
+            lines = world.wire.lines(number_argument(request, "since"), argument(request, "message"))
+            return as_json(request, {"lines": lines})
 
         @app.route("/api/health", methods=["GET"])
         def health(request: IRequest) -> bytes:
-            return _json(request, world.health())
+            return as_json(request, world.health())
+
+        @app.route("/api/weather", methods=["GET"])
+        def weather(request: IRequest) -> bytes:
+            return as_json(request, world.weather())
 
         @app.route("/api/events", methods=["GET"])
         def events(request: IRequest) -> Deferred[None]:
-            return self._stream(request)  # type: ignore[arg-type]
+            return self._streams.open(request)  # type: ignore[arg-type]
 
-        @app.handle_errors(BadRequest, PhoneError, ValueError)
-        def bad(request: IRequest, failure: Failure) -> bytes:
-            request.setResponseCode(400)
-            return _json(request, {"errors": [{"code": 400, "details": str(failure.value)}]})
+    def _state(self) -> dict[str, Any]:
+        world = self._world
+        return {
+            "setup": {
+                "connector": world.options.connector_name,
+                "sms_number": world.network.sms_number if world.network is not None else None,
+                "ussd_code": USSD_CODE,
+                "phones": world.network is not None,
+                "turn": "simulated" if world.turn is not None else "real",
+                "broker": "memory" if world.memory_broker is not None else "RabbitMQ",
+            },
+            "phones": world.phones(),
+            "conversations": world.conversations(),
+            "lines": world.wire.lines(),
+            "weather": world.weather(),
+            "health": world.health(),
+            "journey": world.journey_on,
+        }
 
-    def _stream(self, request: Request) -> Deferred[None]:
-        """Server-sent events, until the page goes away."""
-        request.setHeader("Content-Type", "text/event-stream")
-        request.setHeader("Cache-Control", "no-store")
-        request.write(b": welcome\n\n")
-
-        def send(event: dict[str, Any]) -> None:
-            data = json.dumps(event).encode("ascii")
-            request.write(b"event: " + event["event"].encode("ascii") + b"\ndata: " + data + b"\n\n")
-
-        unsubscribe = self._world.wire.subscribe(send)
-        pulse = LoopingCall(request.write, b": still here\n\n")
-        pulse.clock = self._clock
-        pulse.start(KEEP_ALIVE, now=False)
-
-        def gone(_: Any) -> None:
-            unsubscribe()
-            pulse.stop()
-
-        finished: Deferred[None] = request.notifyFinish()
-        return finished.addBoth(gone)
-
-    # -- phones, Turn, weather --------------------------------------------------------
+    # -- phones ---------------------------------------------------------------------
 
     def _phones(self) -> None:
-        network = self._world.network
-
-        async def dial(number: str, body: dict[str, Any]) -> Any:
-            return {"id": (await network.dial(number, _text(body, "code"))).message_id}
-
-        async def answer(number: str, body: dict[str, Any]) -> Any:
-            return {"id": (await network.answer(number, _text(body, "text"))).message_id}
-
-        async def hang_up(number: str, body: dict[str, Any]) -> Any:
-            await network.hang_up(number)
-            return {}
-
-        async def sms(number: str, body: dict[str, Any]) -> Any:
-            return {"id": (await network.sms(number, _text(body, "text"))).message_id}
-
-        actions = {"dial": dial, "answer": answer, "hangup": hang_up, "sms": sms}
-
-        @self.app.route("/api/phones/<number>/<action>", methods=["POST"])
-        def act(request: IRequest, number: str, action: str) -> Deferred[bytes]:
-            if action not in actions:
-                raise BadRequest(f"a phone can {', '.join(actions)}, not {action}")
-            return self._change(request, lambda body: actions[action](number, body))
+        actions: dict[str, Callable[[str, dict[str, Any]], Awaitable[Any]]] = {
+            "dial": lambda number, body: self._network().dial(number, text_of(body, "code")),
+            "answer": lambda number, body: self._network().answer(number, text_of(body, "text")),
+            "hangup": lambda number, body: self._network().hang_up(number),
+            "sms": lambda number, body: self._network().sms(number, text_of(body, "text")),
+        }
 
         @self.app.route("/api/phones/<number>", methods=["GET"])
         def phone(request: IRequest, number: str) -> bytes:
-            return _json(request, network.phone(number).to_dict())
+            return as_json(request, self._network().phone(number).to_dict())
 
-    def _turn(self) -> None:
+        @self.app.route("/api/phones/<number>/<action>", methods=["POST"])
+        def act(request: IRequest, number: str, action: str) -> Deferred[bytes]:
+            async def do(body: dict[str, Any]) -> dict[str, Any]:
+                if action not in actions:
+                    raise NotThere(f"a phone can {', '.join(actions)}, not {action}")
+                return {"id": (await actions[action](number, body)).message_id}
+
+            return change(request, do)
+
+    def _network(self) -> PhoneNetwork:
+        if self._world.network is None:
+            raise NotThere("there are no phones here: a real transport is on the connector")
+        return self._world.network
+
+    # -- Turn -----------------------------------------------------------------------
+
+    def _conversations(self) -> None:
         world = self._world
 
-        async def send(address: str, body: dict[str, Any]) -> Any:
-            if world.turn is None:
-                raise BadRequest("Turn is the real one: write there")
-            text, reply_to = _text(body, "text"), body.get("reply_to")
-            if not text:
-                raise BadRequest("text must not be empty")
-            entry = await world.agent_sends(address, text, body.get("waiting") is True, reply_to)
-            if entry.error is not None:
-                raise BadRequest(entry.error)
-            return {"id": entry.id}
-
-        async def journey(body: dict[str, Any]) -> Any:
-            world.journey_on = body.get("on") is True
-            return {"on": world.journey_on}
-
-        @self.app.route("/api/turn/<address>/send", methods=["POST"])
-        def send_route(request: IRequest, address: str) -> Deferred[bytes]:
-            return self._change(request, lambda body: send(address, body))
-
-        @self.app.route("/api/turn/journey", methods=["PUT"])
-        def journey_route(request: IRequest) -> Deferred[bytes]:
-            return self._change(request, journey)
-
-        @self.app.route("/api/turn/<address>", methods=["GET"])
+        @self.app.route("/api/conversations/<address>", methods=["GET"])
         def conversation(request: IRequest, address: str) -> bytes:
-            return _json(request, {"entries": world.conversations().get(address, [])})
+            for known in self._turn().conversations():
+                if known.address.lstrip("+") == address.lstrip("+"):
+                    return as_json(request, conversation_json(known))
+            return as_json(request, {"address": address, "entries": []})
+
+        @self.app.route("/api/conversations/<address>", methods=["POST"])
+        def send(request: IRequest, address: str) -> Deferred[bytes]:
+            return change(request, lambda body: self._send(address, body))
+
+        @self.app.route("/api/journey", methods=["PUT"])
+        def journey(request: IRequest) -> Deferred[bytes]:
+            async def switch(body: dict[str, Any]) -> dict[str, bool]:
+                self._turn()
+                world.journey_on = flag_of(body, "on")
+                world.wire.say("journey", {"on": world.journey_on})
+                return {"on": world.journey_on}
+
+            return change(request, switch)
+
+    async def _send(self, address: str, body: dict[str, Any]) -> dict[str, Any]:
+        reply_to = text_of(body, "reply_to") if body.get("reply_to") is not None else None
+        entry = await self._turn().send(
+            address,
+            text_of(body, "text"),
+            reply_to=reply_to,
+            waiting=flag_of(body, "waiting", False),
+            repeats=flag_of(body, "repeats", True),
+        )
+        if entry.error is not None:
+            raise NotTaken(entry.error)
+        return {"id": entry.id}
+
+    def _turn(self) -> TurnSimulator:
+        if self._world.turn is None:
+            raise NotThere("Turn is the real one: its conversations are there")
+        return self._world.turn
+
+    # -- weather --------------------------------------------------------------------
 
     def _weather(self) -> None:
         world = self._world
 
-        async def change(body: dict[str, Any]) -> Any:
+        async def set_weather(body: dict[str, Any]) -> dict[str, Any]:
+            if not body:
+                raise BadRequest("say which weather: turn, turn_script, network or broker")
             world.set_weather(body)
             return world.weather()
 
-        async def replay(body: dict[str, Any]) -> Any:
-            ids = body.get("ids")
-            if ids is not None and not isinstance(ids, list):
-                raise BadRequest("ids must be a list")
-            return {"replayed": await world.replay(ids)}
+        async def replay(body: dict[str, Any]) -> dict[str, int]:
+            return {"replayed": await world.parked.replay(ids_of_body(body))}
 
         @self.app.route("/api/weather", methods=["PUT"])
         def weather_route(request: IRequest) -> Deferred[bytes]:
-            return self._change(request, change)
+            return change(request, set_weather)
+
+        @self.app.route("/api/parked", methods=["GET"])
+        def parked(request: IRequest) -> bytes:
+            return as_json(request, {"parked": world.parked.lines()})
 
         @self.app.route("/api/parked/replay", methods=["POST"])
         def replay_route(request: IRequest) -> Deferred[bytes]:
-            return self._change(request, replay)
-
-    def _change(self, request: Any, act: Callable[[dict[str, Any]], Any]) -> Deferred[bytes]:
-        """Do what a request with a JSON body asks for."""
-
-        async def run() -> bytes:
-            return _json(request, await act(_body(request)))
-
-        return ensureDeferred(run())
-
-
-def _body(request: Request) -> dict[str, Any]:
-    """
-    The JSON object that a request carries. The content type is asked for
-    because no other site's page can send it without being allowed to.
-    """
-    content_type = (request.getHeader("content-type") or "").partition(";")[0].strip().lower()
-    if content_type != "application/json":
-        raise BadRequest("the Content-Type must be application/json")
-    data = request.content.read(MAX_BODY + 1)
-    if len(data) > MAX_BODY:
-        raise BadRequest(f"the body must not have more than {MAX_BODY} bytes")
-    try:
-        value = json.loads(data.decode("utf-8"))
-    except (ValueError, RecursionError):
-        raise BadRequest("the body must be JSON") from None
-    if not isinstance(value, dict):
-        raise BadRequest("the body must be a JSON object")
-    return value
-
-
-def _text(body: dict[str, Any], name: str) -> str:
-    value = body.get(name)
-    if not isinstance(value, str):
-        raise BadRequest(f"{name} must be a string")
-    return value
-
-
-def _argument(request: Any, name: str, default: str) -> str:
-    values = request.args.get(name.encode("ascii"), [])
-    return values[0].decode("utf-8", "replace") if values else default
-
-
-def _json(request: Any, value: Any) -> bytes:
-    request.setHeader("Content-Type", "application/json")
-    request.setHeader("Cache-Control", "no-store")
-    return json.dumps(value).encode("ascii")
+            return change(request, replay)
 
 
 def _file(request: Any, name: str) -> bytes:
-    path = resources.files("vumi_turn.sandbox") / "page" / name
-    kind = TYPES.get(name.rpartition(".")[2])
-    if kind is None or "/" in name or not path.is_file():
-        request.setResponseCode(404)
-        return _json(request, {"errors": [{"code": 404, "details": "there is no such page"}]})
-    request.setHeader("Content-Type", kind)
+    if name not in FILES:
+        raise NotThere("there is no such page")
+    request.setHeader("Content-Type", FILES[name])
     request.setHeader("Cache-Control", "no-cache")
-    request.setHeader("Content-Security-Policy", "default-src 'self'; img-src data:; frame-ancestors 'none'")
-    return path.read_bytes()
+    return (resources.files("vumi_turn.sandbox") / "page" / name).read_bytes()

@@ -3,11 +3,8 @@ A simulated Turn: the Channels API as a channel sees it.
 
 It takes messages and statuses, validates them strictly, signs and POSTs
 outbound messages, repeats those that fail as Turn does, limits the rate, and
-can be told to misbehave. It records everything. It knows nothing of vumi, so
-any channel can be pointed at it.
-
-The formats are those of Turn's Channels API documentation,
-https://whatsapp.turn.io/docs/api/channel_api.
+can be told to misbehave. It remembers what happened. It knows nothing of vumi,
+so any channel can be pointed at it.
 """
 
 from __future__ import annotations
@@ -16,68 +13,64 @@ import base64
 import hashlib
 import hmac
 import json
+from collections import deque
 from dataclasses import dataclass, field
-from typing import Any, Awaitable, Callable, Optional
+from typing import Any, Awaitable, Callable, Mapping, Optional
 
 from klein import Klein
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
-from twisted.web.http import Request
 from twisted.web.iweb import IRequest
 
-log = Logger()
+from ..vumi.waits import Waits
+from .poster import ChannelAnswer, NoAnswer, plain_headers
+from .recent import Recent
+from .turn_formats import Invalid, check_message, check_status, outbound_payload, person_of, same_person
+from .weather import Forecast, RateLimit, TurnWeather, limit_headers
 
-#: Posts ``body`` with ``headers`` to a URL; gives the status and the body of the answer.
-Post = Callable[[str, dict[str, str], bytes], Awaitable[tuple[int, bytes]]]
-
-#: Turn wants an answer within this many seconds.
-WEBHOOK_TIMEOUT = 5.0
+#: Posts a body with headers to a URL; raises :exc:`NoAnswer`.
+Post = Callable[[str, Mapping[str, str], bytes], Awaitable[ChannelAnswer]]
 
 #: The waits between Turn's tries of one outbound message, in seconds.
 REPEAT_AFTER = (1.0, 2.0, 4.0, 8.0, 15.0)
 
-STATUSES = ("sent", "delivered", "read", "failed")
+#: What is remembered at the most: requests, people, lines of one conversation, ids.
+MAX_RECORDS, MAX_PEOPLE, MAX_ENTRIES, MAX_IDS = 500, 200, 200, 10_000
 
 
-class Invalid(Exception):
-    """What was POSTed is not what the Channels API takes; the text says why."""
-
-
-@dataclass(frozen=True)
-class Weather:
+@dataclass
+class Record:
     """
-    How Turn behaves.
+    A request of the channel.
 
-    :ivar mode: ``up``; ``down`` cuts each connection; ``hang`` never answers;
-        ``error`` answers ``status``; ``throttle`` answers 429 with
-        ``retry_after``; ``liar`` takes what it got and then cuts.
-    :ivar delay: seconds before each answer.
-    :ivar status: what ``error`` answers.
-    :ivar retry_after: seconds that ``throttle`` tells to wait.
-    :ivar times: for how many requests; None is until it is changed.
+    :ivar status: what it was answered, None while it is not, or where it is not at all.
+    :ivar answered: whether that is settled.
     """
 
-    mode: str = "up"
-    delay: float = 0.0
-    status: int = 500
-    retry_after: int = 10
-    times: Optional[int] = None
-
-    MODES = ("up", "down", "hang", "error", "throttle", "liar")
-
-    def __post_init__(self) -> None:
-        if self.mode not in self.MODES:
-            raise ValueError(f"mode must be one of {', '.join(self.MODES)}, not {self.mode!r}")
-        if self.delay < 0 or self.retry_after < 0:
-            raise ValueError("delay and retry_after must not be negative")
-        if not 300 <= self.status <= 599:
-            raise ValueError("status must be from 300 to 599")
+    number: int
+    at: float
+    kind: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+    status: Optional[int] = None
+    answer_headers: Mapping[str, str] = field(default_factory=dict)
+    answer: bytes = b""
+    answered: bool = False
 
 
 @dataclass
 class Entry:
-    """One line of a conversation: ``direction`` is ``inbound`` or ``outbound``."""
+    """
+    One line of a conversation.
+
+    :ivar direction: ``inbound`` or ``outbound``.
+    :ivar id: the message's id; None while the channel has not given one.
+    :ivar statuses: of an outbound message, in the order in which they came.
+    :ivar error: why an outbound message was not taken.
+    :ivar sending: whether that may still change, because Turn tries again.
+    :ivar tries: how often it was POSTed.
+    """
 
     direction: str
     id: Optional[str]
@@ -86,95 +79,16 @@ class Entry:
     statuses: list[str] = field(default_factory=list)
     error: Optional[str] = None
     waiting: bool = False
+    sending: bool = False
+    tries: int = 0
 
 
-def _string(value: Any, name: str) -> str:
-    if not isinstance(value, str):
-        raise Invalid(f"{name} must be a string")
-    if not value:
-        raise Invalid(f"{name} must not be empty")
-    return value
+@dataclass
+class Conversation:
+    """What was said with one person."""
 
-
-def _object(value: Any, name: str, allowed: tuple[str, ...]) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise Invalid(f"{name} must be an object")
-    for key in value:
-        if key not in allowed:
-            raise Invalid(f"{name}.{key} is not known")
-    return value
-
-
-def _timestamp(value: Any, name: str) -> str:
-    text = _string(value, name)
-    if not (text.isascii() and text.isdigit()):
-        raise Invalid(f"{name} must be a string of Unix seconds")
-    return text
-
-
-def check_message(payload: Any) -> dict[str, Any]:
-    """
-    :return: the ``message`` object of a valid payload.
-    :raises Invalid: naming the field that is wrong.
-    """
-    _object(payload, "the body", ("contact", "message"))
-    contact = _object(payload.get("contact"), "contact", ("id", "profile"))
-    _string(contact.get("id"), "contact.id")
-    _string(_object(contact.get("profile"), "contact.profile", ("name",)).get("name"), "contact.profile.name")
-    message = _object(payload.get("message"), "message", ("type", "text", "from", "id", "timestamp"))
-    if message.get("type") != "text":
-        raise Invalid("message.type must be text")
-    _string(_object(message.get("text"), "message.text", ("body",)).get("body"), "message.text.body")
-    _string(message.get("from"), "message.from")
-    _string(message.get("id"), "message.id")
-    _timestamp(message.get("timestamp"), "message.timestamp")
-    if message["from"] != contact["id"]:
-        raise Invalid("message.from must be contact.id")
-    return message
-
-
-def check_status(payload: Any) -> dict[str, Any]:
-    """
-    :return: the ``status`` object of a valid payload.
-    :raises Invalid: naming the field that is wrong.
-    """
-    _object(payload, "the body", ("status",))
-    status = _object(payload.get("status"), "status", ("id", "status", "timestamp", "recipient_id"))
-    _string(status.get("id"), "status.id")
-    if status.get("status") not in STATUSES:
-        raise Invalid(f"status.status must be one of {', '.join(STATUSES)}")
-    _timestamp(status.get("timestamp"), "status.timestamp")
-    if "recipient_id" in status:
-        _string(status["recipient_id"], "status.recipient_id")
-    return status
-
-
-class RateLimit:
-    """Turn's limit: so many calls in a window of so many seconds."""
-
-    def __init__(self, clock: IReactorTime, calls: int = 60, window: float = 60.0) -> None:
-        self._clock = clock
-        self.calls = calls
-        self.window = window
-        self._used = 0
-        self._until = 0.0
-
-    def take(self) -> tuple[bool, dict[str, str]]:
-        """Count a call: whether it is within the limit, and the headers that say so."""
-        now = self._clock.seconds()
-        if now >= self._until:
-            self._used, self._until = 0, now + self.window
-        allowed = self._used < self.calls
-        if allowed:
-            self._used += 1
-        headers = {
-            "X-Ratelimit-Limit": str(self.calls),
-            "X-Ratelimit-Remaining": str(self.calls - self._used),
-            "X-Ratelimit-Reset": f"{self._until:.3f}",
-        }
-        if not allowed:
-            headers["Retry-After"] = str(max(1, int(self._until - now + 0.999)))
-        return allowed, headers
+    address: str
+    entries: deque[Entry] = field(default_factory=lambda: deque(maxlen=MAX_ENTRIES))
 
 
 class TurnSimulator:
@@ -185,7 +99,11 @@ class TurnSimulator:
     :param webhook: the channel's URL for messages.
     :param post: how to POST to it.
     :param limit: the rate limit, None for none.
-    :param observe: called with each ``(name, details)`` that happens.
+    :ivar forecast: how it behaves.
+    :ivar on_message: called with each new message of a person's.
+    :ivar on_request: called with each request's record when it has come, and
+        again when it is settled.
+    :ivar on_conversation: called with a conversation that has changed.
     """
 
     def __init__(
@@ -197,142 +115,164 @@ class TurnSimulator:
         webhook: str,
         post: Post,
         limit: Optional[RateLimit] = None,
-        observe: Optional[Callable[[str, dict[str, Any]], None]] = None,
     ) -> None:
         self._clock = clock
-        self._token = token
+        self._token = token.encode("utf-8")
         self._secret = secret.encode("utf-8")
-        self.webhook = webhook
         self._post = post
+        self._waits = Waits(clock)
+        self.webhook = webhook
         self.limit = limit
-        self._observe = observe if observe is not None else lambda name, details: None
-        self.weather = Weather()
-        self.requests: list[dict[str, Any]] = []
-        self.conversations: dict[str, list[Entry]] = {}
-        self._received: set[str] = set()
-        self._sent: dict[str, tuple[str, Entry]] = {}
-        self.on_message: Optional[Callable[[str, dict[str, Any]], None]] = None
-        self.app = self._routes()
+        self.forecast = Forecast()
+        self.on_message: Callable[[str, dict[str, Any]], None] = lambda address, message: None
+        self.on_request: Callable[[Record], None] = lambda record: None
+        self.on_conversation: Callable[[Conversation], None] = lambda conversation: None
+        self.records: deque[Record] = deque(maxlen=MAX_RECORDS)
+        self._last_number = 0
+        self._conversations: Recent[Conversation] = Recent(MAX_PEOPLE)
+        self._received: Recent[bool] = Recent(MAX_IDS)
+        self._sent: Recent[tuple[str, Entry]] = Recent(MAX_IDS)
+        self._early: Recent[list[str]] = Recent(MAX_IDS)
+
+    def reset(self) -> None:
+        """Forget all that happened, and have fair weather."""
+        self.forecast.set(TurnWeather())
+        self.records.clear()
+        for memory in (self._conversations, self._received, self._sent, self._early):
+            memory.clear()
+
+    def stop(self) -> None:
+        """End all waits: delayed answers are given, and nothing is tried again."""
+        self._waits.end(lambda: NoAnswer("the simulated Turn is stopping"))
+
+    def conversation(self, address: str) -> Conversation:
+        """A person's conversation, a new one where there is none."""
+        key = person_of(address)
+        known = self._conversations.get(key)
+        return known if known is not None else self._conversations.put(key, Conversation(address))
+
+    def conversations(self) -> list[Conversation]:
+        """All of them, the one that began first first."""
+        return self._conversations.values()
 
     # -- what a channel POSTs to Turn ----------------------------------------
 
-    def _routes(self) -> Klein:
-        app = Klein()
+    def add_routes(self, app: Klein, prefix: str = "") -> None:
+        """Serve the API's paths, below ``prefix``."""
 
-        @app.route("/v1/numbers/<number>/messages", methods=["POST"])
+        @app.route(f"{prefix}/v1/numbers/<number>/messages", methods=["POST"])
         def messages(request: IRequest, number: str) -> Deferred[bytes]:
-            return ensureDeferred(self._serve(request, "message", check_message, self._take_message))
+            return ensureDeferred(self._serve(request, "message"))
 
-        @app.route("/v1/numbers/<number>/statuses", methods=["POST"])
+        @app.route(f"{prefix}/v1/numbers/<number>/statuses", methods=["POST"])
         def statuses(request: IRequest, number: str) -> Deferred[bytes]:
-            return ensureDeferred(self._serve(request, "status", check_status, self._take_status))
+            return ensureDeferred(self._serve(request, "status"))
 
-        return app
-
-    async def _serve(
-        self,
-        request: Request,
-        kind: str,
-        check: Callable[[Any], dict[str, Any]],
-        take: Callable[[dict[str, Any]], None],
-    ) -> bytes:
-        body = request.content.read()
-        weather = self._next_weather()
+    async def _serve(self, request: Any, kind: str) -> bytes:
+        record = self._record(request, kind)
+        request.notifyFinish().addErrback(lambda _: self._settle(record))
+        weather = self.forecast.next(kind)
         if weather.delay:
-            await sleep(self._clock, weather.delay)
+            await self._waits.sleep(weather.delay)
         if weather.mode == "hang":
-            return await _never(request)
-        if weather.mode == "down":
-            return await self._cut(request, kind, body)
-        status, headers, answer = self._judge(request, weather, kind, body, check, take)
+            await Deferred()  # ends when the client has gone, and klein cancels this
         if weather.mode == "liar":
-            return await self._cut(request, kind, body)
-        self._record(request, kind, body, status, headers)
+            self._judge(request, record, TurnWeather())
+        if weather.mode in ("down", "liar"):
+            request.transport.abortConnection()
+            await Deferred()
+        status, headers, problem = self._judge(request, record, weather)
+        record.answer_headers = {**headers, "Content-Type": "application/json"}
+        record.answer = json.dumps({"errors": [{"details": problem}]} if problem else {}).encode("ascii")
         request.setResponseCode(status)
-        for name, value in headers.items():
+        for name, value in record.answer_headers.items():
             request.setHeader(name, value)
-        request.setHeader("Content-Type", "application/json")
-        return json.dumps(answer).encode("utf-8")
+        self._settle(record, status)
+        return record.answer
+
+    def _record(self, request: Any, kind: str) -> Record:
+        self._last_number += 1
+        record = Record(
+            self._last_number,
+            self._clock.seconds(),
+            kind,
+            request.path.decode("ascii", "replace"),
+            plain_headers(request.requestHeaders),
+            request.content.read(),
+        )
+        self.records.append(record)
+        self.on_request(record)
+        return record
+
+    def _settle(self, record: Record, status: Optional[int] = None) -> None:
+        if not record.answered:
+            record.answered, record.status = True, status
+            self.on_request(record)
 
     def _judge(
-        self,
-        request: Request,
-        weather: Weather,
-        kind: str,
-        body: bytes,
-        check: Callable[[Any], dict[str, Any]],
-        take: Callable[[dict[str, Any]], None],
-    ) -> tuple[int, dict[str, str], dict[str, Any]]:
+        self, request: Any, record: Record, weather: TurnWeather
+    ) -> tuple[int, dict[str, str], Optional[str]]:
+        """The status, its headers, and what is wrong."""
         headers: dict[str, str] = {}
         if weather.mode == "throttle":
-            return 429, {"Retry-After": str(weather.retry_after)}, _error("rate limit exceeded")
+            reset = self._clock.seconds() + weather.retry_after
+            calls = self.limit.calls if self.limit is not None else 60
+            headers = {"Retry-After": str(weather.retry_after), **limit_headers(calls, 0, reset)}
+            return 429, headers, "rate limit exceeded"
         if weather.mode == "error":
-            return weather.status, {}, _error(f"told to answer {weather.status}")
+            return weather.status, {}, f"told to answer {weather.status}"
         if self.limit is not None:
             allowed, headers = self.limit.take()
             if not allowed:
-                return 429, headers, _error("rate limit exceeded")
-        expected = b"Bearer " + self._token.encode("utf-8")
-        if not hmac.compare_digest(request.getHeader(b"authorization") or b"", expected):
-            return 401, headers, _error("the bearer token is missing or wrong")
+                return 429, headers, "rate limit exceeded"
+        given = request.requestHeaders.getRawHeaders(b"authorization") or [b""]
+        if not hmac.compare_digest(given[0], b"Bearer " + self._token):
+            return 401, headers, "the bearer token is missing or wrong"
         try:
-            take(check(json.loads(body.decode("utf-8"))))
-        except (ValueError, RecursionError):
-            return 400, headers, _error("the body is not JSON")
+            self._take(record)
         except Invalid as error:
-            return 400, headers, _error(str(error))
-        return 200, headers, {}
+            return 400, headers, str(error)
+        return 200, headers, None
+
+    def _take(self, record: Record) -> None:
+        """
+        :raises Invalid: the body is not what the API takes.
+        """
+        try:
+            payload = json.loads(record.body.decode("utf-8"))
+        except (ValueError, RecursionError):
+            raise Invalid("the body is not JSON") from None
+        if record.kind == "message":
+            self._take_message(check_message(payload))
+        else:
+            self._take_status(check_status(payload))
 
     def _take_message(self, message: dict[str, Any]) -> None:
         if message["id"] in self._received:
             return  # the same message again: Turn keeps one
-        self._received.add(message["id"])
+        self._received.put(message["id"], True)
         entry = Entry("inbound", message["id"], message["text"]["body"], self._clock.seconds())
-        self.conversations.setdefault(message["from"], []).append(entry)
-        self._observe("inbound", {"address": message["from"], "id": message["id"]})
-        if self.on_message is not None:
-            self.on_message(message["from"], message)
+        self._say(message["from"], entry)
+        self.on_message(message["from"], message)
 
     def _take_status(self, status: dict[str, Any]) -> None:
-        address, entry = self._sent.get(status["id"], (None, None))
-        if entry is not None and status["status"] not in entry.statuses:
+        known = self._sent.get(status["id"])
+        if known is None:
+            # A status may overtake the answer that has the message's id.
+            early = self._early.get(status["id"]) or self._early.put(status["id"], [])
+            early.append(status["status"])
+            return
+        address, entry = known
+        if "recipient_id" in status and not same_person(status["recipient_id"], address):
+            raise Invalid("status.recipient_id must be the person whom the message went to")
+        if status["status"] not in entry.statuses:
             entry.statuses.append(status["status"])
-        self._observe("status", {"address": address, "id": status["id"], "status": status["status"]})
+        self.on_conversation(self.conversation(address))
 
-    def _next_weather(self) -> Weather:
-        weather = self.weather
-        if weather.times is not None:
-            left = weather.times - 1
-            self.weather = (
-                Weather(weather.mode, weather.delay, weather.status, weather.retry_after, left)
-                if left > 0
-                else Weather()
-            )
-        return weather
-
-    async def _cut(self, request: Request, kind: str, body: bytes) -> bytes:
-        self._record(request, kind, body, None, {})
-        gone = _never(request)
-        request.transport.abortConnection()
-        return await gone
-
-    def _record(
-        self, request: Request, kind: str, body: bytes, status: Optional[int], headers: dict[str, str]
-    ) -> None:
-        record = {
-            "at": self._clock.seconds(),
-            "kind": kind,
-            "path": request.path.decode("ascii", "replace"),
-            "request_headers": {
-                name.decode("ascii", "replace"): values[0].decode("ascii", "replace")
-                for name, values in request.requestHeaders.getAllRawHeaders()
-            },
-            "body": body.decode("utf-8", "replace"),
-            "status": status,
-            "headers": headers,
-        }
-        self.requests.append(record)
-        self._observe("request", record)
+    def _say(self, address: str, entry: Entry) -> None:
+        conversation = self.conversation(address)
+        conversation.entries.append(entry)
+        self.on_conversation(conversation)
 
     # -- what Turn POSTs to a channel ----------------------------------------
 
@@ -349,64 +289,43 @@ class TurnSimulator:
         :param repeats: whether to repeat a POST that failed, as Turn does.
         :return: the line of the conversation; its ``error`` says why it failed.
         """
-        entry = Entry("outbound", None, text, self._clock.seconds(), waiting=waiting)
-        self.conversations.setdefault(to, []).append(entry)
-        self._observe("outbound", {"address": to, "id": None, "error": None})
-        body = json.dumps(outbound_payload(to, text, reply_to, waiting)).encode("utf-8")
-        for wait in REPEAT_AFTER if repeats else (0.0,):
-            status, answer = await self._post_once(body)
-            if status is not None and status < 500:
+        entry = Entry("outbound", None, text, self._clock.seconds(), waiting=waiting, sending=True)
+        self._say(to, entry)
+        body = json.dumps(outbound_payload(to, text, reply_to, waiting)).encode("ascii")
+        for wait in (*REPEAT_AFTER, None) if repeats else (None,):
+            entry.tries += 1
+            again, entry.error = await self._try(to, entry, body)
+            if not again or wait is None:
                 break
-            if repeats:
-                await sleep(self._clock, wait)
-        if status == 200:
-            entry.id = json.loads(answer)["messages"][0]["id"]
-            entry.error = None
-            self._sent[entry.id] = (to, entry)
-        else:
-            entry.error = f"the channel answered {status}" if status else "the channel did not answer"
-        self._observe("outbound", {"address": to, "id": entry.id, "error": entry.error})
+            self.on_conversation(self.conversation(to))
+            await self._waits.sleep(wait)
+        entry.sending = False
+        self.on_conversation(self.conversation(to))
         return entry
 
-    async def _post_once(self, body: bytes) -> tuple[Optional[int], bytes]:
+    async def _try(self, to: str, entry: Entry, body: bytes) -> tuple[bool, Optional[str]]:
+        """POST once; whether to try again, and what was wrong."""
         signature = base64.b64encode(hmac.new(self._secret, body, hashlib.sha256).digest())
         headers = {"Content-Type": "application/json", "X-Turn-Hook-Signature": signature.decode("ascii")}
         try:
             answer = await self._post(self.webhook, headers, body)
-        except Exception as error:  # whatever the network does is one more reason to try again
-            log.debug("POST to the channel failed: {error!r}", error=error)
-            return None, b""
-        return answer
+        except NoAnswer as error:
+            return True, f"the channel gave {error}"
+        if not 200 <= answer.status < 300:
+            return answer.status >= 500, f"the channel answered {answer.status}"
+        name = _id_of(answer.body)
+        if name is None:
+            return False, f"the channel answered {answer.status}, without messages[0].id"
+        entry.id = name
+        entry.statuses.extend(self._early.pop(name) or [])
+        self._sent.put(name, (to, entry))
+        return False, None
 
 
-def outbound_payload(to: str, text: str, reply_to: Optional[str], waiting: bool) -> dict[str, Any]:
-    """What Turn POSTs for a text message."""
-    return {
-        "to": to,
-        "from": None,
-        "reply_to": reply_to,
-        "content": text,
-        "context": None,
-        "block": None,
-        "resources": None,
-        "evaluated_resources": None,
-        "turn": {"type": "text", "text": {"body": text}},
-        "waiting_for_user_input": waiting,
-    }
-
-
-def _error(details: str) -> dict[str, Any]:
-    return {"errors": [{"details": details}]}
-
-
-async def _never(request: Request) -> bytes:
-    """Give no answer; ends when the client has gone."""
-    await request.notifyFinish()
-    return b""
-
-
-def sleep(clock: IReactorTime, seconds: float) -> Deferred[None]:
-    """Fires after ``seconds``."""
-    done: Deferred[None] = Deferred()
-    clock.callLater(seconds, done.callback, None)
-    return done
+def _id_of(answer: bytes) -> Optional[str]:
+    """The id that a channel's answer gives to a message."""
+    try:
+        name = json.loads(answer)["messages"][0]["id"]
+    except (ValueError, RecursionError, LookupError, TypeError):
+        return None
+    return name if isinstance(name, str) and name else None

@@ -4,37 +4,45 @@ The sandbox's world: phone network, broker, worker and Turn, wired together.
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, replace
-from typing import Any, Mapping, Optional
+from dataclasses import asdict
+from typing import Any, Awaitable, Callable, Mapping, Optional
+from urllib.parse import urlsplit
 
-import treq
 from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
-from twisted.web.client import Agent, HTTPConnectionPool
 
-from ..channels_api import TurnChannelsApi
-from ..failures import FAILURES, body_of, original_of
-from ..vumi.broker import Broker, Delivery, Outcome
+from ..vumi.broker import Broker
 from ..vumi.memory_broker import MemoryBroker
 from ..vumi.message import generate_id
+from ..vumi.waits import Waits
 from .journey import Journey
-from .network import NetworkWeather, PhoneNetwork
-from .simulator import WEBHOOK_TIMEOUT, Entry, RateLimit, TurnSimulator, Weather
-from .wire import ObservedBroker, Wire
+from .network import PhoneNetwork
+from .observed import ObservedBroker, ObservedWorker
+from .parked import ParkedMessages
+from .phones import Phone
+from .poster import ChannelAnswer, Poster
+from .simulator import Conversation, Entry, Record, TurnSimulator
+from .tally import Tally
+from .weather import NetworkWeather, RateLimit, TurnWeather, WeatherError, from_json
+from .wire import Wire, ids_of, json_of
 
 log = Logger()
 
-#: The page gets the worker's health this often, in seconds.
-HEALTH_EVERY = 1.0
+#: The page is told how the worker is this often, in seconds, where that has changed.
+HEALTH_EVERY = 0.5
 
+#: The journey answers so long after Turn has taken a message, in seconds.
+THINKING = 0.05
+
+#: The worker's options where ``--config`` says nothing else. The retries are
+#: quick, because somebody watches them.
 DEFAULT_CONFIG: dict[str, Any] = {
     "connector_name": "phones",
     "default_from_addr": "8864",
     "retry_delay_exponent": 1,
-    "retry_delay_base": 2,
+    "shutdown_timeout": 3,
 }
 
 
@@ -46,6 +54,10 @@ class World(MultiService):
     :param turn_url: the simulated Turn's, or the real Turn's, API URL.
     :param simulate: whether Turn is simulated.
     :param broker: a real broker; None for the one in memory.
+    :param phones: whether there is a phone network; there is none where a
+        real transport is on the connector.
+    :param fatal: called when the worker cannot start.
+    :raises ConfigErrors: with everything that is wrong with ``config``.
     """
 
     def __init__(
@@ -57,233 +69,250 @@ class World(MultiService):
         turn_url: str,
         simulate: bool = True,
         broker: Optional[Broker] = None,
+        phones: bool = True,
+        fatal: Optional[Callable[[], None]] = None,
     ) -> None:
         super().__init__()
         self._reactor = reactor
         self.wire = Wire(reactor)
+        self.tally = Tally()
         self.memory_broker = MemoryBroker(reactor) if broker is None else None
-        self.broker = ObservedBroker(broker if broker is not None else self.memory_broker, self.wire)  # type: ignore[arg-type]
-        settings = {
-            "auth_token": generate_id(),
-            "turn_hmac_secret": generate_id(),
-            **DEFAULT_CONFIG,
-            **config,
-            "http_bind": worker_bind,
-            "turn_api_url": turn_url,
-        }
-        self.connector = settings["connector_name"]
-        self._pool = HTTPConnectionPool(reactor)
-        self._agent = Agent(reactor, connectTimeout=WEBHOOK_TIMEOUT, pool=self._pool)
+        self.broker = ObservedBroker(broker or self.memory_broker, self.wire)  # type: ignore[arg-type]
+        settings = _settings(config, worker_bind, turn_url)
+        self.worker = ObservedWorker(settings, broker=self.broker, reactor=reactor, fatal=fatal)
+        self.worker.setServiceParent(self)
+        self.options = self.worker.get_static_config()
         self.journey = Journey()
         self.journey_on = simulate
+        self._poster = Poster(reactor)
         self.turn: Optional[TurnSimulator] = None
         if simulate:
-            self.turn = self._simulated_turn(settings, f"http://{worker_bind}")
-        self.network = PhoneNetwork(self.broker, self.connector, reactor, observe=self.wire.say)
-        self.worker = TurnChannelsApi(settings, broker=self.broker, reactor=reactor)
-        self.worker.setServiceParent(self)
+            self.turn = self._simulated_turn(f"http://{worker_bind}")
+        else:
+            self.worker.wire, self.worker.posted = self.wire, self.tally.count
+        connector = self.options.connector_name
+        self.parked = ParkedMessages(self.broker, connector, reactor)
+        self.network: Optional[PhoneNetwork] = None
+        if phones:
+            number = self.options.default_from_addr
+            number = number if number.isascii() and number.isdigit() else "8864"
+            self.network = PhoneNetwork(
+                self.broker, connector, reactor, sms_number=number, changed=self._phone_changed
+            )
         self._health_call: Optional[IDelayedCall] = None
-        self._parked: list[tuple[Delivery, Deferred[Outcome]]] = []
+        self._last_health: Optional[dict[str, Any]] = None
+        self._waits = Waits(reactor)
+        self._stopping = False
 
-    def _simulated_turn(self, settings: Mapping[str, Any], worker_url: str) -> TurnSimulator:
-        path = str(settings.get("vumi_api_path", "")).rstrip("/")
+    def _simulated_turn(self, worker_url: str) -> TurnSimulator:
+        path = self.options.vumi_api_path.strip("/")
         turn = TurnSimulator(
             self._reactor,
-            token=settings["auth_token"],
-            secret=settings["turn_hmac_secret"],
-            webhook=f"{worker_url}{path}/messages",
+            token=self.options.auth_token,
+            secret=self.options.turn_hmac_secret,
+            webhook=f"{worker_url}/{path}/messages" if path else f"{worker_url}/messages",
             post=self._post,
             limit=RateLimit(self._reactor),
-            observe=self._turn_said,
         )
         turn.on_message = self._journey_answers
+        turn.on_request = self._show_request
+        turn.on_conversation = self._conversation_changed
         return turn
 
     # -- starting and stopping ------------------------------------------------
 
     def startService(self) -> None:
         super().startService()
-        self.network.start()
-        parked = self.broker.consume(f"{self.connector}.{FAILURES}", self._hold_parked, 1000)
-        parked.unpause()
+        if self.network is not None:
+            self.network.start()
+        self.parked.start()
         self._tell_health()
 
     def stopService(self) -> Deferred[None]:
-        if self._health_call is not None:
-            self._health_call.cancel()
-            self._health_call = None
-        self.network.stop()
         return ensureDeferred(self._stop())
 
     async def _stop(self) -> None:
+        self._stopping = True
+        self._waits.end(lambda: CancelledError())
+        if self._health_call is not None:
+            self._health_call.cancel()
+            self._health_call = None
+        if self.network is not None:
+            self.network.stop()
+        if self.turn is not None:
+            self.turn.stop()
+        self.parked.stop()
         await MultiService.stopService(self)
-        await self._pool.closeCachedConnections()
+        await self._poster.close()
 
     # -- Turn -------------------------------------------------------------------
 
-    async def _post(self, url: str, headers: dict[str, str], body: bytes) -> tuple[int, bytes]:
+    async def _post(self, url: str, headers: Mapping[str, str], body: bytes) -> ChannelAnswer:
         """POST to the worker's webhook, and show it on the wire."""
-        status: Optional[int] = None
+        where = f"POST {urlsplit(url).path}"
+        ids = self.wire.http("request", "turn", where, body, headers=headers)
+        status, answer_headers, answer_body = None, None, b""
         try:
-            response = await treq.post(
-                url, data=body, headers=headers, agent=self._agent, timeout=WEBHOOK_TIMEOUT, reactor=self._reactor
-            )
-            answer = await response.content()
-            status = response.code
-            return status, answer
+            answer = await self._poster.post(url, headers, body)
+            status, answer_headers, answer_body = answer.status, answer.headers, answer.body
+            return answer
         finally:
-            self.wire.http("Turn POST", url, body, status, headers)
+            self.wire.http(
+                "response", "turn", where, answer_body, headers=answer_headers, status=status, ids=ids
+            )
 
-    def _turn_said(self, name: str, details: dict[str, Any]) -> None:
-        if name == "request":
-            body = details["body"].encode("utf-8")
-            self.wire.http("worker POST", details["path"], body, details["status"], details["request_headers"])
-        else:
-            self._tell_conversation(details.get("address"))
-
-    def _tell_conversation(self, address: Optional[str]) -> None:
-        if self.turn is not None and address is not None:
-            entries = self.conversations().get(address, [])
-            self.wire.say("conversation", {"address": address, "entries": entries})
-
-    def conversations(self) -> dict[str, list[dict[str, Any]]]:
-        """Each person's conversation as Turn sees it."""
-        if self.turn is None:
-            return {}
-        return {
-            address: [asdict(entry) for entry in entries]
-            for address, entries in self.turn.conversations.items()
-        }
-
-    def _journey_answers(self, person: str, message: dict[str, Any]) -> None:
-        if not self.journey_on or self.turn is None:
+    def _show_request(self, record: Record) -> None:
+        """Show a request of the worker's to the simulated Turn on the wire, when it comes and when it is settled."""
+        where = f"POST /{record.path.rpartition('/')[2]}"
+        if not record.answered:
+            self.wire.http("request", "worker", where, record.body, headers=record.headers)
             return
-        answer = self.journey.answer(person, message["text"]["body"])
-        # Turn answers after it has answered the POST, as a flow does.
-        self._reactor.callLater(
-            0.05, self._background, self.turn.send(person, answer.text, reply_to=message["id"], waiting=answer.waiting)
+        name = _name_of(record)
+        self.tally.count(record.kind, name, record.status)
+        headers = record.answer_headers if record.status is not None else None
+        body = record.answer if record.status is not None else b""
+        self.wire.http(
+            "response", "worker", where, body, headers=headers, status=record.status, ids=(name,)
         )
 
+    def _journey_answers(self, person: str, message: dict[str, Any]) -> None:
+        if self.journey_on:
+            self._background(self._journey_answer(person, message["id"], message["text"]["body"]))
+
+    async def _journey_answer(self, person: str, message_id: str, text: str) -> None:
+        """Answer, after Turn has answered the POST, as a flow does."""
+        assert self.turn is not None
+        await self._waits.sleep(THINKING)
+        if not self._stopping:
+            answer = self.journey.answer(person, text)
+            await self.turn.send(person, answer.text, reply_to=message_id, waiting=answer.waiting)
+
     async def agent_sends(self, to: str, text: str, waiting: bool, reply_to: Optional[str]) -> Entry:
-        """An agent in the simulated Turn writes to a person; the repeats of a failed POST go on by themselves."""
+        """An agent in the simulated Turn writes to a person."""
         assert self.turn is not None
         return await self.turn.send(to, text, waiting=waiting, reply_to=reply_to)
+
+    def _conversation_changed(self, conversation: Conversation) -> None:
+        self.wire.say("conversation", conversation_json(conversation))
+
+    def conversations(self) -> list[dict[str, Any]]:
+        """Each person's conversation as Turn sees it."""
+        return [] if self.turn is None else [conversation_json(one) for one in self.turn.conversations()]
+
+    # -- phones -------------------------------------------------------------------
+
+    def _phone_changed(self, phone: Phone) -> None:
+        self.wire.say("phone", phone.to_dict())
+
+    def phones(self) -> list[dict[str, Any]]:
+        """Each phone that was used."""
+        return [] if self.network is None else [phone.to_dict() for phone in self.network.phones()]
 
     # -- weather ------------------------------------------------------------------
 
     def weather(self) -> dict[str, Any]:
-        """The weather as JSON; ``fixed`` names what is real and cannot be switched."""
-        fixed = [name for name, part in (("turn", self.turn), ("broker", self.memory_broker)) if part is None]
+        """The weather as JSON; None where the part is real, or is not there."""
+        turn, network = self.turn, self.network
         return {
-            "turn": asdict(self.turn.weather) if self.turn is not None else None,
-            "network": asdict(self.network.weather),
-            "broker": "up" if self.memory_broker is None or self.broker.state != "connecting" else "away",
-            "fixed": fixed,
+            "turn": None if turn is None else asdict(turn.forecast.now),
+            "turn_script": [] if turn is None else [asdict(one) for one in turn.forecast.to_list()],
+            "network": None if network is None else asdict(network.weather),
+            "broker": None if self.memory_broker is None else ("away" if self._is_away() else "up"),
         }
 
     def set_weather(self, change: Mapping[str, Any]) -> None:
         """
-        Change the weather.
+        Change the weather; all of it, or nothing where something is wrong.
 
         :param change: ``turn`` and ``network``: their weather's fields;
-            ``broker``: ``up`` or ``away``.
-        :raises ValueError: what is wrong with it.
+            ``turn_script``: a list of Turn's weathers to come; ``broker``:
+            ``up`` or ``away``.
+        :raises WeatherError: what is wrong with it.
         """
-        unknown = set(change) - {"turn", "network", "broker"}
-        if unknown:
-            raise ValueError(f"there is no weather for {', '.join(sorted(unknown))}")
-        turn = _weather(Weather, change["turn"], "turn") if "turn" in change else None
-        network = _weather(NetworkWeather, change["network"], "network") if "network" in change else None
-        if turn is not None:
-            if self.turn is None:
-                raise ValueError("Turn is the real one: its weather cannot be changed")
-            self.turn.weather = turn
-        if network is not None:
-            self.network.weather = network
-        if "broker" in change:
-            self._set_broker(change["broker"])
+        acts = [self._change_of(name, value) for name, value in change.items()]
+        for act in acts:
+            act()
         self.wire.say("weather", self.weather())
 
-    def _set_broker(self, wanted: Any) -> None:
-        if self.memory_broker is None:
-            raise ValueError("the broker is a real one: it cannot be sent away from here")
-        if wanted not in ("up", "away"):
-            raise ValueError("broker must be up or away")
-        if wanted == "away" and self.broker.state != "connecting":
-            self.memory_broker.go_away()
-        elif wanted == "up" and self.broker.state == "connecting":
-            self.memory_broker.come_back()
+    def _change_of(self, name: str, value: Any) -> Callable[[], None]:
+        turn, network, broker = self.turn, self.network, self.memory_broker
+        if name in ("turn", "turn_script"):
+            if turn is None:
+                raise WeatherError("Turn is the real one: its weather cannot be changed")
+            forecast = turn.forecast
+            if name == "turn":
+                weather = from_json(TurnWeather, value, name)
+                return lambda: forecast.set(weather)
+            if not isinstance(value, list):
+                raise WeatherError("turn_script must be a list of weathers")
+            script = [from_json(TurnWeather, one, f"turn_script[{n}]") for n, one in enumerate(value)]
+            return lambda: forecast.script(script)
+        if name == "network":
+            if network is None:
+                raise WeatherError("the phone network is a real one: its weather cannot be changed")
+            return _setter(network, from_json(NetworkWeather, value, name))
+        if name == "broker":
+            if broker is None:
+                raise WeatherError("the broker is a real one: it cannot be sent away from here")
+            if value not in ("up", "away"):
+                raise WeatherError("broker must be up or away")
+            return self._go_away if value == "away" else broker.come_back
+        raise WeatherError(f"there is no weather for {name}; there is turn, turn_script, network and broker")
 
-    # -- health and what is parked --------------------------------------------------
+    def _is_away(self) -> bool:
+        return self.memory_broker is not None and self.memory_broker.state == "connecting"
+
+    def _go_away(self) -> None:
+        if self.memory_broker is not None and not self._is_away():
+            self.memory_broker.go_away()
+
+    # -- how the worker is -----------------------------------------------------------
 
     def health(self) -> dict[str, Any]:
         """What ``/health`` says, with counters and what is parked."""
-        status, report = self.worker.health.report()
-        courier = self.worker.courier
-        return {
-            **report,
-            "counters": {
-                "in flight": courier.in_flight,
-                "held": courier.held,
-                "parked": len(self._parked),
-                "remembered": self.worker.cache.size,
-                "reconnects": self.broker.reconnects,
-            },
-            "parked": [_parked_line(delivery) for delivery, _ in self._parked],
-        }
+        report = self.worker.health_report() or {"health": "down", "components": {}}
+        counters = {**self.worker.counts(), **self._queued(), "parked": len(self.parked), **self.tally.to_dict()}
+        return {**report, "counters": counters, "parked": self.parked.lines()}
+
+    def _queued(self) -> dict[str, int]:
+        """What waits in the queues, or is in hand; of a real broker that is not known here."""
+        if self.memory_broker is None:
+            return {}
+        connector, contents = self.options.connector_name, self.memory_broker.queue_contents
+        return {f"{kind}_queue": len(contents(f"{connector}.{kind}")) for kind in ("inbound", "event", "outbound")}
 
     def _tell_health(self) -> None:
         self._health_call = self._reactor.callLater(HEALTH_EVERY, self._tell_health)
-        if self.worker.ready:
-            self.wire.say("health", self.health())
+        health = self.health()
+        if health != self._last_health:
+            self._last_health = health
+            self.wire.say("health", health)
 
-    async def _hold_parked(self, delivery: Delivery) -> Outcome:
-        """What is parked stays unsettled here until it is replayed."""
-        settled: Deferred[Outcome] = Deferred()
-        item = (delivery, settled)
-        self._parked.append(item)
-        delivery.on_lost(lambda: self._forget_parked(item))
-        return await settled
-
-    def _forget_parked(self, item: tuple[Delivery, Deferred[Outcome]]) -> None:
-        if item in self._parked:
-            self._parked.remove(item)
-            item[1].callback(Outcome.REQUEUE)
-
-    async def replay(self, ids: Optional[list[str]] = None) -> int:
-        """
-        Put parked messages back into their queue.
-
-        :param ids: which; None is all.
-        :return: how many.
-        """
-        chosen = [item for item in self._parked if ids is None or _parked_line(item[0])["id"] in ids]
-        for item in chosen:
-            failure = json.loads(item[0].body)
-            queue = failure["helper_metadata"]["turn"]["queue"]
-            await self.broker.publisher(f"{self.connector}.{queue}").publish(body_of(failure["message"]))
-            if item in self._parked:
-                self._parked.remove(item)
-                item[1].callback(Outcome.ACK)
-        return len(chosen)
-
-    def _background(self, awaitable: Any) -> None:
-        done: Deferred[Any] = ensureDeferred(awaitable)
-        done.addErrback(lambda f: log.failure("The simulated Turn failed", f))
+    def _background(self, awaitable: Awaitable[Any]) -> None:
+        done: Deferred[Any] = ensureDeferred(awaitable)  # type: ignore[arg-type]
+        done.addErrback(lambda failure: log.failure("The simulated Turn failed", failure))
 
 
-def _weather(kind: Any, fields: Any, name: str) -> Any:
-    if not isinstance(fields, dict):
-        raise ValueError(f"{name} must be an object")
-    try:
-        return replace(kind(), **fields)
-    except TypeError:
-        raise ValueError(f"{name} has a field that is not known, or of the wrong type") from None
+def conversation_json(conversation: Conversation) -> dict[str, Any]:
+    """A conversation as JSON."""
+    return {"address": conversation.address, "entries": [asdict(entry) for entry in conversation.entries]}
 
 
-def _parked_line(delivery: Delivery) -> dict[str, Any]:
-    failure = original_of(delivery.body)
-    assert isinstance(failure, dict)
-    original = failure["message"]
-    ids = [original.get("event_id"), original.get("message_id")] if isinstance(original, dict) else []
-    return {"id": next((i for i in ids if i), "?"), "reason": failure["reason"], "code": failure["failure_code"]}
+def _settings(config: Mapping[str, Any], worker_bind: str, turn_url: str) -> dict[str, Any]:
+    """The worker's options: the sandbox's, over those that were given, over the defaults."""
+    defaults = dict(DEFAULT_CONFIG, auth_token=generate_id(), turn_hmac_secret=generate_id())
+    if "transport_name" in config:
+        del defaults["connector_name"]  # the same option by its older name
+    return {**defaults, **config, "http_bind": worker_bind, "turn_api_url": turn_url}
+
+
+def _setter(network: PhoneNetwork, weather: NetworkWeather) -> Callable[[], None]:
+    def set_weather() -> None:
+        network.weather = weather
+
+    return set_weather
+
+
+def _name_of(record: Record) -> str:
+    """The id of what a request was about."""
+    return next(iter(ids_of(json_of(record.body))), "?")

@@ -1,0 +1,185 @@
+"""
+``twistd vumi_turn_simulator``: a simulated Turn on its own, for the
+integration tests of any channel.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from typing import Any
+
+from klein import Klein
+from twisted.application.service import IService
+from twisted.internet.defer import Deferred
+from twisted.python import usage
+from twisted.web.iweb import IRequest
+
+from ..vumi.servicemaker import end_with_failure
+from .listening import Listening, host_and_port
+from .simulator import Record, TurnSimulator
+from .weather import RateLimit, TurnWeather, WeatherError, from_json
+from .web import (
+    BadRequest,
+    NotTaken,
+    argument,
+    as_json,
+    change,
+    flag_of,
+    json_app,
+    number_argument,
+    text_of,
+)
+from .wire import json_of, masked
+
+
+class SimulatorOptions(usage.Options):
+    """
+    Flags of ``vumi_turn_simulator``.
+
+    :ivar where: host and port.
+    """
+
+    longdesc = (
+        "Takes messages and statuses at /v1/numbers/<any>/messages and /statuses, and says what is wrong with "
+        "a bad one. GET /requests shows all that came, PUT /weather sets how it behaves, POST /send makes it "
+        "POST a signed message to the webhook."
+    )
+    optParameters = [
+        ["http", None, "127.0.0.1:8020", "host:port to listen on"],
+        ["webhook", None, "http://127.0.0.1:8080/messages", "The channel's URL for messages"],
+        ["token", None, None, "The bearer token that a channel must send (environment: TURN_TOKEN)"],
+        ["secret", None, None, "What messages are signed with (environment: TURN_HMAC_SECRET)"],
+        ["limit", None, 60, "Calls allowed in 60 s; 0 is no limit", int],
+    ]
+
+    def postOptions(self) -> None:
+        """Check the flags."""
+        self.where = host_and_port(self["http"], "--http")
+        if not self["webhook"].startswith(("http://", "https://")):
+            raise usage.UsageError("--webhook must be a URL, as http://127.0.0.1:8080/messages")
+        if self["limit"] < 0:
+            raise usage.UsageError("--limit must not be negative")
+        for name, variable in (("token", "TURN_TOKEN"), ("secret", "TURN_HMAC_SECRET")):
+            self[name] = self[name] or os.environ.get(variable)
+            if not self[name]:
+                raise usage.UsageError(f"--{name} is required, or {variable} in the environment")
+
+
+def simulator_app(turn: TurnSimulator) -> Klein:
+    """A simulated Turn, and the API by which a test drives it."""
+    app = json_app()
+    turn.add_routes(app)
+
+    @app.handle_errors(WeatherError)
+    def refused(request: IRequest, failure: Any) -> bytes:
+        return as_json(request, {"errors": [{"code": 400, "details": str(failure.value)}]}, 400)
+
+    @app.route("/requests", methods=["GET"])
+    def requests(request: IRequest) -> bytes:
+        since, kind = number_argument(request, "since"), argument(request, "kind")
+        found = [r for r in turn.records if r.number > since and kind in (None, r.kind)]
+        return as_json(request, {"requests": [_record_json(record) for record in found]})
+
+    @app.route("/conversations", methods=["GET"])
+    def conversations(request: IRequest) -> bytes:
+        found = {one.address: [asdict(entry) for entry in one.entries] for one in turn.conversations()}
+        return as_json(request, {"conversations": found})
+
+    @app.route("/weather", methods=["GET"])
+    def weather(request: IRequest) -> bytes:
+        return as_json(request, _weather_json(turn))
+
+    @app.route("/weather", methods=["PUT"])
+    def set_weather(request: IRequest) -> Deferred[bytes]:
+        return change(request, lambda body: _set_weather(turn, body))
+
+    @app.route("/send", methods=["POST"])
+    def send(request: IRequest) -> Deferred[bytes]:
+        return change(request, lambda body: _send(turn, body))
+
+    @app.route("/reset", methods=["POST"])
+    def reset(request: IRequest) -> Deferred[bytes]:
+        async def forget(body: dict[str, Any]) -> dict[str, Any]:
+            turn.reset()
+            return {}
+
+        return change(request, forget)
+
+    return app
+
+
+async def _set_weather(turn: TurnSimulator, body: dict[str, Any]) -> dict[str, Any]:
+    script = body.get("script")
+    if script is None:
+        turn.forecast.set(from_json(TurnWeather, body, "weather"))
+    elif len(body) > 1 or not isinstance(script, list):
+        raise BadRequest("script must be a list of weathers, and come alone")
+    else:
+        turn.forecast.script([from_json(TurnWeather, one, f"script[{n}]") for n, one in enumerate(script)])
+    return _weather_json(turn)
+
+
+async def _send(turn: TurnSimulator, body: dict[str, Any]) -> dict[str, Any]:
+    entry = await turn.send(
+        text_of(body, "to"),
+        text_of(body, "text"),
+        reply_to=text_of(body, "reply_to") if body.get("reply_to") is not None else None,
+        waiting=flag_of(body, "waiting", False),
+        repeats=flag_of(body, "repeats", True),
+    )
+    if entry.error is not None:
+        raise NotTaken(entry.error)
+    return {"id": entry.id, "tries": entry.tries}
+
+
+def _weather_json(turn: TurnSimulator) -> dict[str, Any]:
+    return {**asdict(turn.forecast.now), "script": [asdict(one) for one in turn.forecast.to_list()]}
+
+
+def _record_json(record: Record) -> dict[str, Any]:
+    return {
+        "number": record.number,
+        "at": record.at,
+        "kind": record.kind,
+        "path": record.path,
+        "headers": masked(record.headers),
+        "body": json_of(record.body),
+        "answered": record.answered,
+        "status": record.status,
+        "answer": json_of(record.answer) if record.answer else None,
+    }
+
+
+def makeService(options: SimulatorOptions) -> IService:
+    """The simulated Turn that the flags ask for."""
+    from twisted.internet import reactor
+
+    from .poster import Poster
+    from .web import site_of
+
+    poster = Poster(reactor)
+    turn = TurnSimulator(
+        reactor,  # type: ignore[arg-type]
+        token=options["token"],
+        secret=options["secret"],
+        webhook=options["webhook"],
+        post=poster.post,
+        limit=RateLimit(reactor, options["limit"]) if options["limit"] else None,  # type: ignore[arg-type]
+    )
+
+    def stop() -> Deferred[None]:
+        turn.stop()
+        return poster.close()
+
+    return Listening(
+        reactor,
+        "The simulated Turn",
+        options.where,
+        site_of(simulator_app(turn), reactor, options.where[0]),  # type: ignore[arg-type]
+        stopping=stop,
+        fatal=lambda: end_with_failure(reactor),
+    )
+
+
+Options = SimulatorOptions
