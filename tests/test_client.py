@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from email.utils import formatdate
 from typing import Any, Optional
@@ -26,7 +27,8 @@ from zope.interface import implementer
 
 from tests.web_case import Transport
 from vumi_turn.turn.agent import IDLE_TIMEOUT, MAX_BODY, PreparedURL, host_header
-from vumi_turn.turn.client import CLOSE_TIMEOUT, Answer, TurnClient, answer_for_failure, wait_told
+from vumi_turn.turn.client import CLOSE_TIMEOUT, Answer, TurnClient, answer_for_failure
+from vumi_turn.turn.rate_limit import wait_told
 from vumi_turn.turn.tls import CertificateRefused
 
 #: 10 s after this moment Turn will take requests again.
@@ -240,11 +242,12 @@ class AnswerTests(ClientCase):
         self.assertEqual(transport.producerState, "stopped")
 
     def test_compressed_bomb(self) -> None:
-        """A body is not decompressed, whatever it says it is."""
+        """A body is not decompressed: a small one stays small, and its connection is kept."""
         posted = self.post()
-        self.connect()
-        self.answer(headers={"Content-Encoding": "gzip"}, body=b"this is no gzip at all")
+        transport = self.connect()
+        self.answer(headers={"Content-Encoding": "gzip"}, body=gzip.compress(bytes(100 * MAX_BODY)))
         self.assertEqual(self.successResultOf(posted).status, 200)
+        self.assertEqual(transport.producerState, "producing")
 
     def test_until_closed(self) -> None:
         """A body whose length nobody said ends with the connection."""
@@ -447,6 +450,11 @@ class WaitTests(ClientCase):
     def test_date(self) -> None:
         """Retry-After as a date is compared with the answer's own Date, not with our clock."""
         self.assertEqual(self.told(429, {"Retry-After": formatdate(NOW + 30, usegmt=True)}), 30.0)
+
+    def test_forms_of_dates(self) -> None:
+        """All three forms of HTTP's dates are GMT, also the one that does not say so."""
+        for date in ("Tue, 14 Nov 2023 22:13:30 GMT", "Tuesday, 14-Nov-23 22:13:30 GMT", "Tue Nov 14 22:13:30 2023"):
+            self.assertEqual(self.told(429, {"Retry-After": date}), 10.0, date)
 
     def test_reset(self) -> None:
         """Without Retry-After X-Ratelimit-Reset counts, from the answer's Date."""

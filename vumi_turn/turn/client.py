@@ -7,11 +7,7 @@ What an answer means, whether to try again and when, is decided elsewhere.
 from __future__ import annotations
 
 import json
-import math
-import re
 from dataclasses import dataclass
-from datetime import timezone
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, Optional
 
@@ -36,15 +32,11 @@ from twisted.web.http_headers import Headers
 
 from .agent import BytesProducer, LeanAgent, NoCookies, PreparedURL, drain, host_header
 from .payloads import MESSAGES_PATH, STATUSES_PATH
+from .rate_limit import value_of, wait_told, whole_number
 from .tls import CertificateRefused
-
-#: The longest time, in seconds, that Turn is believed when it says to wait.
-MAX_WAIT = 600.0
 
 #: Seconds for idle connections to be closed properly.
 CLOSE_TIMEOUT = 1.0
-
-TOO_MANY_REQUESTS = 429
 
 #: What may befall a POST; anything else is a bug.
 NETWORK_TROUBLE = (
@@ -60,8 +52,6 @@ NETWORK_TROUBLE = (
     ResponseNeverReceived,
     SSL.Error,
 )
-
-_SECONDS = re.compile(rb"[0-9]+(\.[0-9]*)?\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,76 +192,12 @@ class TurnClient:
         return Answer(response.code, None, wait, _words_for(response.code))
 
     def _note_limits(self, headers: Headers) -> None:
-        limit = _whole_number(_value(headers, b"X-Ratelimit-Limit"))
+        limit = whole_number(value_of(headers, b"X-Ratelimit-Limit"))
         if limit is not None:
             self.rate_limit = limit
-        remaining = _whole_number(_value(headers, b"X-Ratelimit-Remaining"))
+        remaining = whole_number(value_of(headers, b"X-Ratelimit-Remaining"))
         if remaining is not None:
             self.rate_limit_remaining = remaining
-
-
-# -- how long to wait ---------------------------------------------------------
-
-
-def wait_told(status: int, headers: Headers, now: float) -> Optional[float]:
-    """
-    How long Turn told us to wait.
-
-    Turn's clock is not ours: a moment that it names is compared with the
-    ``Date`` of the same answer.
-
-    :param now: Unix seconds, for an answer without ``Date``.
-    :return: seconds, at most :data:`MAX_WAIT`; None where it said nothing that
-        can be understood, or a moment that is over.
-    """
-    throttled = status == TOO_MANY_REQUESTS
-    if not throttled and _whole_number(_value(headers, b"X-Ratelimit-Remaining")) != 0:
-        return None
-    date = _http_date(_value(headers, b"Date"))
-    wait = _retry_after(_value(headers, b"Retry-After"), now if date is None else date) if throttled else None
-    if wait is None:
-        reset = _seconds(_value(headers, b"X-Ratelimit-Reset"))
-        wait = None if reset is None else reset - (now if date is None else date)
-    if wait is None or wait <= 0:
-        return None
-    return min(wait, MAX_WAIT)
-
-
-def _retry_after(value: Optional[bytes], date: float) -> Optional[float]:
-    seconds = _seconds(value)
-    if seconds is not None:
-        return seconds
-    moment = _http_date(value)
-    return None if moment is None else moment - date
-
-
-def _value(headers: Headers, name: bytes) -> Optional[bytes]:
-    values = headers.getRawHeaders(name)
-    return values[0].strip() if values else None
-
-
-def _seconds(value: Optional[bytes]) -> Optional[float]:
-    if value is None or not _SECONDS.match(value):
-        return None
-    seconds = float(value)
-    return seconds if math.isfinite(seconds) else MAX_WAIT * 1e9
-
-
-def _whole_number(value: Optional[bytes]) -> Optional[int]:
-    return int(value) if value is not None and value.isdigit() and len(value) < 16 else None
-
-
-def _http_date(value: Optional[bytes]) -> Optional[float]:
-    if value is None:
-        return None
-    try:
-        moment = parsedate_to_datetime(value.decode("ascii"))
-        if moment.tzinfo is None:
-            # The oldest of HTTP's three forms names no zone; all are in GMT.
-            moment = moment.replace(tzinfo=timezone.utc)
-        return moment.timestamp()
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
 
 
 # -- why there was no answer --------------------------------------------------
