@@ -1,0 +1,49 @@
+"""The sample configs in ``etc`` load as they are, and name every option."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from vumi_turn.config import TurnChannelsApiConfig
+from vumi_turn.vumi.servicemaker import DEFAULTS, VumiOptions
+from vumi_turn.vumi.settings import load_yaml
+
+ETC = Path(__file__).parent.parent / "etc"
+
+
+class SampleTests(SynchronousTestCase):
+    def test_worker(self) -> None:
+        """The worker's sample is a valid configuration without unknown options."""
+        data = load_yaml(str(ETC / "turn_channels.yaml"), environ={})
+        config = TurnChannelsApiConfig(data)
+        self.assertEqual(config.connector_name, "turn_sms")
+        self.assertEqual(TurnChannelsApiConfig.unknown_keys(data), [])
+
+    def test_secrets_from_the_environment(self) -> None:
+        """Secrets may come from the environment."""
+        data = load_yaml(str(ETC / "turn_channels.yaml"), environ={"TURN_AUTH_TOKEN": "t", "TURN_HMAC_SECRET": "s"})
+        self.assertEqual((data["auth_token"], data["turn_hmac_secret"]), ("t", "s"))
+
+    def test_every_option(self) -> None:
+        """Each option is in the sample, at its default where it is commented out."""
+        text = (ETC / "turn_channels.yaml").read_text()
+        named = set(re.findall(r"^(?:# )?([a-z_]+):", text, re.MULTILINE))
+        self.assertEqual(set(TurnChannelsApiConfig._field_names) - named, set())
+
+    def test_defaults(self) -> None:
+        """The numbers that the sample shows as defaults are the defaults."""
+        text = (ETC / "turn_channels.yaml").read_text()
+        shown = dict(re.findall(r"^# ([a-z_]+): ([0-9]+)$", text, re.MULTILINE))
+        self.assertGreater(len(shown), 8)
+        fields = TurnChannelsApiConfig._fields
+        self.assertEqual({name: float(value) for name, value in shown.items()},
+                         {name: float(fields[name].default) for name in shown})
+
+    def test_vumi(self) -> None:
+        """The sample for --vumi-config gives the documented defaults."""
+        options = VumiOptions()
+        options.parseOptions(["--vumi-config", str(ETC / "vumi.yaml")])
+        self.assertEqual({name: options.vumi_options[name] for name in DEFAULTS}, dict(DEFAULTS))
