@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
+from functools import partial
 from typing import Any, Callable, Mapping, Optional
 
-from twisted.internet.defer import Deferred, ensureDeferred, fail, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from vumi_turn.vumi.broker import (
     Broker,
@@ -24,9 +23,9 @@ from vumi_turn.vumi.broker import (
     Delivery,
     Handler,
     Nacked,
-    Outcome,
     Publisher,
 )
+from vumi_turn.vumi.memory_consumer import MemoryConsumer, Message
 
 #: No more publishes than this may wait for their confirmation.
 MAX_UNCONFIRMED = 1000
@@ -34,23 +33,6 @@ MAX_UNCONFIRMED = 1000
 #: Seconds until a requeued message is delivered again: a handler that always
 #: requeues must not stop the clock.
 REDELIVERY_DELAY = 0.001
-
-log = Logger()
-
-
-class _Message:
-    """A message and its place in its queue, which it gets back when it is requeued."""
-
-    __slots__ = ("position", "body", "headers", "redelivered")
-
-    def __init__(self, position: int, body: bytes, headers: Mapping[str, Any]) -> None:
-        self.position = position
-        self.body = body
-        self.headers = headers
-        self.redelivered = False
-
-    def __lt__(self, other: _Message) -> bool:
-        return self.position < other.position
 
 
 class MemoryBroker(Broker):
@@ -66,7 +48,7 @@ class MemoryBroker(Broker):
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
-        self._queues: dict[str, list[_Message]] = {}  # heaps of what can be delivered
+        self._queues: dict[str, list[Message]] = {}  # heaps of what can be delivered
         self._consumers: list[MemoryConsumer] = []
         self._unconfirmed: deque[tuple[Deferred[None], Optional[Exception]]] = deque()
         self._watchers: list[Callable[[str], None]] = []
@@ -95,16 +77,16 @@ class MemoryBroker(Broker):
 
     def consume(self, queue: str, handler: Handler, prefetch: int) -> Consumer:
         self._queues.setdefault(queue, [])
-        consumer = MemoryConsumer(self, queue, handler, prefetch)
+        consumer = MemoryConsumer(queue, handler, prefetch, self._requeue, self._schedule)
         self._consumers.append(consumer)
         return consumer
 
     def publisher(self, routing_key: str) -> Publisher:
         self._queues.setdefault(routing_key, [])
-        return _MemoryPublisher(self, routing_key)
+        return _MemoryPublisher(partial(self._publish, routing_key))
 
     def transient_publisher(self, exchange: str, routing_key: str) -> Publisher:
-        return _TransientPublisher(self, exchange, routing_key)
+        return _MemoryPublisher(partial(self._publish_transient, exchange, routing_key))
 
     def stop(self, timeout: Optional[float] = None) -> Deferred[None]:
         self._stopped = True
@@ -130,7 +112,7 @@ class MemoryBroker(Broker):
         """Put a message into a queue, as another program would."""
         self._last_position += 1
         heap = self._queues.setdefault(queue, [])
-        heapq.heappush(heap, _Message(self._last_position, body, headers or {}))
+        heapq.heappush(heap, Message(self._last_position, body, headers or {}))
         self._schedule()
 
     def delete_queue(self, name: str) -> None:
@@ -170,8 +152,7 @@ class MemoryBroker(Broker):
 
     # Publishing
 
-    def publish(self, routing_key: str, body: bytes) -> Deferred[None]:
-        """See :meth:`vumi_turn.vumi.broker.Publisher.publish`."""
+    def _publish(self, routing_key: str, body: bytes) -> Deferred[None]:
         if self.state != "connected":
             return fail(BrokerUnavailable(f"the broker is {self.state}"))
         if len(self._unconfirmed) >= MAX_UNCONFIRMED:
@@ -187,17 +168,16 @@ class MemoryBroker(Broker):
         self._schedule()
         return done
 
-    # Settling
+    def _publish_transient(self, exchange: str, routing_key: str, body: bytes) -> Deferred[None]:
+        if self.state != "connected":
+            return fail(BrokerUnavailable(f"the broker is {self.state}"))
+        self.transient.append((exchange, routing_key, body))
+        return succeed(None)
 
-    def requeue(self, queue: str, message: _Message) -> None:
-        """Put a message back where it was; for consumers only."""
+    def _requeue(self, queue: str, message: Message) -> None:
         message.redelivered = True
         heapq.heappush(self._queues.setdefault(queue, []), message)
         self._schedule(REDELIVERY_DELAY)
-
-    def wake(self) -> None:
-        """A consumer may be able to take more; for consumers only."""
-        self._schedule()
 
     # The state
 
@@ -271,95 +251,15 @@ class MemoryBroker(Broker):
         return True
 
 
-class MemoryConsumer(Consumer):
-    """
-    What :meth:`MemoryBroker.consume` gives.
-
-    :ivar unsettled: what the handler has not decided on yet.
-    """
-
-    def __init__(self, broker: MemoryBroker, queue: str, handler: Handler, prefetch: int) -> None:
-        self.queue = queue
-        self.unsettled: dict[Delivery, _Message] = {}
-        self._broker = broker
-        self._handler = handler
-        self._prefetch = prefetch
-        self._paused = True
-
-    @property
-    def paused(self) -> bool:
-        return self._paused
-
-    def pause(self) -> None:
-        self._paused = True
-
-    def unpause(self) -> None:
-        self._paused = False
-        self._broker.wake()
-
-    @property
-    def able(self) -> bool:
-        """True while it takes another delivery."""
-        return not self._paused and len(self.unsettled) < self._prefetch
-
-    def deliver(self, delivery: Delivery, message: _Message) -> None:
-        """Give a message to the handler; for the broker only."""
-        self.unsettled[delivery] = message
-        try:
-            outcome: Deferred[Outcome] = ensureDeferred(self._handler(delivery))  # type: ignore[arg-type]
-        except Exception:  # a handler must not raise; if it does, that is one delivery's trouble
-            self._failed(Failure(), delivery)
-            return
-        outcome.addCallbacks(
-            self._settle, self._failed, callbackArgs=(delivery,), errbackArgs=(delivery,)
-        ).addErrback(_not_settled)
-
-    def detach(self) -> list[Delivery]:
-        """Give back what is unsettled, to tell who watches; for the broker only."""
-        unsettled, self.unsettled = self.unsettled, {}
-        for message in unsettled.values():
-            self._broker.requeue(self.queue, message)
-        return list(unsettled)
-
-    def _settle(self, outcome: Outcome, delivery: Delivery) -> None:
-        message = self.unsettled.pop(delivery, None)
-        if message is None:
-            return  # lost, or its queue is deleted
-        if outcome is Outcome.ACK:
-            self._broker.wake()
-        else:
-            self._broker.requeue(self.queue, message)
-
-    def _failed(self, failure: Failure, delivery: Delivery) -> None:
-        log.failure("The handler of {queue} failed; its message is requeued", failure, queue=self.queue)
-        self._settle(Outcome.REQUEUE, delivery)
-
-
 class _MemoryPublisher(Publisher):
-    """What :meth:`MemoryBroker.publisher` gives."""
+    """
+    What :meth:`MemoryBroker.publisher` gives.
 
-    def __init__(self, broker: MemoryBroker, routing_key: str) -> None:
-        self._broker = broker
-        self._routing_key = routing_key
+    :param publish: does it.
+    """
 
-    def publish(self, body: bytes) -> Deferred[None]:
-        return self._broker.publish(self._routing_key, body)
-
-
-class _TransientPublisher(Publisher):
-    """What :meth:`MemoryBroker.transient_publisher` gives."""
-
-    def __init__(self, broker: MemoryBroker, exchange: str, routing_key: str) -> None:
-        self._broker = broker
-        self._exchange = exchange
-        self._routing_key = routing_key
+    def __init__(self, publish: Callable[[bytes], Deferred[None]]) -> None:
+        self._publish = publish
 
     def publish(self, body: bytes) -> Deferred[None]:
-        if self._broker.state != "connected":
-            return fail(BrokerUnavailable(f"the broker is {self._broker.state}"))
-        self._broker.transient.append((self._exchange, self._routing_key, body))
-        return succeed(None)
-
-
-def _not_settled(failure: Failure) -> None:
-    log.failure("A delivery could not be settled", failure)
+        return self._publish(body)
