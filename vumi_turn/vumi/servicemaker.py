@@ -19,6 +19,7 @@ from twisted.python.reflect import namedAny
 
 from .broker import Broker
 from .fields import ConfigErrors
+from .logs import FORMATS, LEVELS, LoggedService
 from .settings import SettingsError, load_yaml, overlay
 
 log = Logger()
@@ -145,6 +146,7 @@ class StartWorkerOptions(VumiOptions):
         ["config", None, None, "YAML config file for worker configuration options"],
         ["maxthreads", None, None, "Maximum size of reactor thread pool", int],
         ["log-format", None, "text", "How log lines look: text, or json with one object a line; new"],
+        ["log-level", None, "info", "The lowest level that is logged: debug (addresses too), info, warn, error; new"],
     ]
 
     def __init__(self) -> None:
@@ -167,8 +169,9 @@ class StartWorkerOptions(VumiOptions):
             name = name or self["worker_class"]
         if not name:
             raise usage.UsageError("please specify --worker-class")
-        if self["log-format"] not in ("text", "json"):
-            raise usage.UsageError(f"--log-format must be text or json, not {self['log-format']!r}")
+        for flag, values in (("log-format", FORMATS), ("log-level", LEVELS)):
+            if self[flag] not in values:
+                raise usage.UsageError(f"--{flag} must be one of {', '.join(values)}, not {self[flag]!r}")
         self.worker_class_name = name
         if self["worker-help"]:
             self._help()
@@ -247,7 +250,7 @@ def makeService(options: StartWorkerOptions) -> IService:
     except ValueError as error:
         _stop(str(error))
     warn_of_unknown_keys(worker_class, options.worker_config)
-    return worker
+    return LoggedService(worker, options.parent, options["log-format"], options["log-level"])
 
 
 def end_with_failure(reactor: Any, status: int = 1) -> None:

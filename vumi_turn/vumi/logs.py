@@ -1,0 +1,117 @@
+"""
+The log: which lines are written, where to, and what they look like.
+
+twistd writes debug lines too. Here they are left out unless they are asked
+for, because addresses and content are logged at that level.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import datetime, timezone
+from typing import Any, Mapping, TextIO
+
+from twisted.application.service import IService, MultiService
+from twisted.logger import (
+    FileLogObserver,
+    FilteringLogObserver,
+    ILogObserver,
+    LegacyLogObserverWrapper,
+    LogEvent,
+    LogLevel,
+    LogLevelFilterPredicate,
+    formatEvent,
+    textFileLogObserver,
+)
+from twisted.python.components import Componentized
+from twisted.python.logfile import LogFile
+
+FORMATS = ("text", "json")
+LEVELS = ("debug", "info", "warn", "error")
+
+#: Keys of an event that are the logging system's own.
+_INNER_KEYS = frozenset({"format", "isError", "message", "time", "system", "failure", "why", "log_text"})
+
+
+def json_line(event: LogEvent) -> str:
+    """
+    A log event as one line of JSON: ``time``, ``level``, ``namespace`` and
+    ``message``; the event's own fields where they are plain values; and for an
+    exception its ``traceback``.
+    """
+    level = event.get("log_level")
+    line: dict[str, Any] = {
+        "time": datetime.fromtimestamp(event.get("log_time", 0), timezone.utc).isoformat(timespec="microseconds"),
+        "level": level.name if level is not None else "info",
+        "namespace": event.get("log_namespace", ""),
+        "message": formatEvent(event),
+    }
+    for key, value in event.items():
+        if key in line or key in _INNER_KEYS or key.startswith("log_"):
+            continue
+        if value is None or isinstance(value, (str, int, float, bool)):
+            line[key] = value
+    failure = event.get("log_failure")
+    if failure is not None:
+        line["traceback"] = failure.getTraceback()
+    return json.dumps(line) + "\n"
+
+
+def make_observer(stream: TextIO, log_format: str, level: str) -> ILogObserver:
+    """
+    :param stream: where lines go.
+    :param log_format: ``text`` or ``json``.
+    :param level: the lowest level that is written.
+    """
+    lines = FileLogObserver(stream, json_line) if log_format == "json" else textFileLogObserver(stream)
+    return filtered(lines, level)
+
+
+def filtered(observer: ILogObserver, level: str) -> ILogObserver:
+    """What lets only events of a level, and of higher ones, through to ``observer``."""
+    predicate = LogLevelFilterPredicate(LogLevel.levelWithName(level))
+    return FilteringLogObserver(observer, [predicate])
+
+
+def observer_for(twistd: Mapping[str, Any], log_format: str, level: str) -> ILogObserver:
+    """
+    What writes the log where twistd would write it.
+
+    :param twistd: twistd's own options: ``logfile``, ``nodaemon``, ``syslog``, ``prefix``.
+    :param log_format: ``text`` or ``json``.
+    :param level: the lowest level that is written.
+    """
+    if twistd.get("syslog"):
+        from twisted.python.syslog import SyslogObserver
+
+        syslog: Any = SyslogObserver(twistd.get("prefix", "")).emit
+        return filtered(LegacyLogObserverWrapper(syslog), level)
+    name = twistd.get("logfile")
+    if name == "-" or (not name and twistd.get("nodaemon")):
+        return make_observer(sys.stdout, log_format, level)
+    return make_observer(LogFile.fromFullPath(name or "twistd.log"), log_format, level)
+
+
+class LoggedService(MultiService):
+    """
+    A service that brings its log observer to the application it is put into;
+    twistd takes it unless the user names another with ``--logger``.
+
+    :param service: the service itself.
+    :param twistd: twistd's own options, None outside twistd.
+    :param log_format: ``text`` or ``json``.
+    :param level: the lowest level that is written.
+    """
+
+    def __init__(self, service: IService, twistd: Any, log_format: str, level: str) -> None:
+        super().__init__()
+        self._twistd = twistd
+        self._log_format = log_format
+        self._level = level
+        service.setServiceParent(self)
+
+    def setServiceParent(self, parent: Any) -> None:
+        if isinstance(parent, Componentized) and self._twistd is not None:
+            parent.setComponent(ILogObserver, observer_for(self._twistd, self._log_format, self._level))
+        super().setServiceParent(parent)
