@@ -9,10 +9,15 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from .recent import Recent
+
+MAX_PEOPLE = 1000
+
 WELCOME = "Welcome to the clinic line.\n1. Book a visit\n2. Opening hours\n3. Leave"
 DAYS = "Which day suits you?\n1. Monday\n2. Wednesday\n3. Friday"
 HOURS = "We are open Monday to Friday, 8:00 to 16:00. Goodbye."
 GOODBYE = "Thank you, and goodbye."
+AGAIN = "Please answer 1, 2 or 3.\n"
 DAY_NAMES = {"1": "Monday", "2": "Wednesday", "3": "Friday"}
 
 
@@ -27,26 +32,23 @@ class Journey:
     """Where each person stands in the menu."""
 
     def __init__(self) -> None:
-        self._step: dict[str, str] = {}
+        self._step: Recent[str] = Recent(MAX_PEOPLE)
 
     def answer(self, person: str, text: str) -> Answer:
         """
         The answer to a person's input.
 
         :param person: the person's address.
-        :param text: what they said; anything starts the menu where none is open.
+        :param text: what they said. Anything but a number starts the menu
+            again: a word by SMS, or the code that a USSD session begins with.
         """
-        step = self._step.get(person)
         choice = text.strip()
+        step = self._step.get(person)
+        if step is None or not choice.isdigit():
+            return self._ask(person, "menu", WELCOME)
         if step == "menu":
             return self._menu(person, choice)
-        if step == "day":
-            return self._day(person, choice)
-        return self._ask(person, "menu", WELCOME)
-
-    def forget(self, person: str) -> None:
-        """The person's session has ended."""
-        self._step.pop(person, None)
+        return self._day(person, choice)
 
     def _menu(self, person: str, choice: str) -> Answer:
         if choice == "1":
@@ -55,21 +57,17 @@ class Journey:
             return self._end(person, HOURS)
         if choice == "3":
             return self._end(person, GOODBYE)
-        if choice.startswith("*") and choice.endswith("#"):
-            return self._ask(person, "menu", WELCOME)  # dialled again
-        return self._ask(person, "menu", "Please answer 1, 2 or 3.\n" + WELCOME)
+        return self._ask(person, "menu", AGAIN + WELCOME)
 
     def _day(self, person: str, choice: str) -> Answer:
         if choice in DAY_NAMES:
             return self._end(person, f"Your visit is booked for {DAY_NAMES[choice]}. Goodbye.")
-        if choice.startswith("*") and choice.endswith("#"):
-            return self._ask(person, "menu", WELCOME)  # dialled again
-        return self._ask(person, "day", "Please answer 1, 2 or 3.\n" + DAYS)
+        return self._ask(person, "day", AGAIN + DAYS)
 
     def _ask(self, person: str, step: str, text: str) -> Answer:
-        self._step[person] = step
+        self._step.put(person, step)
         return Answer(text, True)
 
     def _end(self, person: str, text: str) -> Answer:
-        self.forget(person)
+        self._step.pop(person)
         return Answer(text, False)

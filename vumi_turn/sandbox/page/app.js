@@ -49,6 +49,7 @@ function idButton(id, text) {
   const button = element("button", text || short(id));
   button.type = "button";
   button.title = `Show only ${id} on the wire`;
+  button.setAttribute("aria-label", `Only ${id} on the wire`);
   button.addEventListener("click", (event) => {
     event.preventDefault();
     $("wire-message").value = id;
@@ -198,6 +199,19 @@ function summaryOf(line) {
   return { how: back, where: line.where, result: [String(line.status), line.status < 300 ? GOOD : BAD] };
 }
 
+// The few words that tell one line from the next.
+function gistOf(body) {
+  if (!body || typeof body !== "object") return "";
+  const quoted = (text) => (text ? `“${text.length > 40 ? text.slice(0, 40) + "…" : text}”` : "");
+  if (body.message_type === "event") return body.delivery_status || body.event_type;
+  if (body.message_type === "failure_message") return body.failure_code;
+  if (body.message_type === "user_message") return [body.session_event, quoted(body.content)].filter(Boolean).join(" ");
+  if (body.status && body.status.status) return body.status.status;
+  if (body.message && body.message.text) return quoted(body.message.text.body);
+  if (body.errors && body.errors[0]) return body.errors[0].details || "";
+  return typeof body.content === "string" ? quoted(body.content) : "";
+}
+
 function lineElement(line) {
   const item = element("li");
   const details = element("details");
@@ -205,6 +219,8 @@ function lineElement(line) {
   const { how, where, result } = summaryOf(line);
   const what = element("span", undefined, "what");
   what.append(element("span", how + " ", "how"), where);
+  const gist = gistOf(line.body);
+  if (gist) what.append(element("span", " " + gist, "gist"));
   summary.append(element("span", time(line.at), "at"), element("span", line.protocol.toUpperCase(), "tag " + line.protocol), what);
   if (result) summary.append(element("span", result[0], "result " + result[1]));
   details.append(summary);
@@ -275,6 +291,7 @@ const TURN_WEATHER = {
   down: { mode: "down" },
   slow: { mode: "up", delay: 3 },
   error500: { mode: "error", status: 500 },
+  error400: { mode: "error", status: 400 },
   throttle: { mode: "throttle", retry_after: 10 },
   error401: { mode: "error", status: 401 },
   hang: { mode: "hang" },
@@ -284,7 +301,7 @@ const TURN_WEATHER = {
 function turnWeatherName(weather) {
   if (weather.turn_script.length) return "other";
   const { mode, status, delay } = weather.turn;
-  if (mode === "error") return { 401: "error401", 500: "error500" }[status] || "other";
+  if (mode === "error") return { 400: "error400", 401: "error401", 500: "error500" }[status] || "other";
   return mode === "up" && delay > 0 ? "slow" : mode;
 }
 
