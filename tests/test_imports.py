@@ -1,0 +1,115 @@
+"""Which room may import what; see the map in README.rst."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+from typing import Iterator
+
+from twisted.trial.unittest import SynchronousTestCase
+
+import vumi_turn
+
+PACKAGE = Path(vumi_turn.__file__).parent
+
+#: What each room may import of the others; the bridge, at the top, may import all.
+ROOMS = {
+    "vumi": set(),
+    "delivery": set(),
+    "caches": {"vumi"},
+    "turn": {"vumi"},
+}
+
+#: Libraries with one door each: the modules that may import them.
+DOORS = {
+    "txamqp": ("vumi.amqp",),
+    "treq": ("turn.client", "turn.agent", "sandbox", "channel"),
+    "klein": ("turn.webhook", "turn.site", "management", "sandbox"),
+}
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    """Each module's name below the package, and its file."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        yield ".".join(part for part in parts if part != "__init__"), path
+
+
+def imports_of(name: str, path: Path, top_only: bool = False) -> Iterator[str]:
+    """The dotted names that a module imports; ours without the package's name, with a dot before."""
+    tree = ast.parse(path.read_text("utf-8"))
+    nodes = tree.body if top_only else list(ast.walk(tree))
+    package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield _shortened(alias.name)
+        elif isinstance(node, ast.ImportFrom):
+            module = node.module or ""
+            if node.level:
+                above = package[: len(package) - node.level + 1]
+                module = "." + ".".join([*above, *([module] if module else [])])
+            else:
+                module = _shortened(module)
+            yield module
+            for alias in node.names:
+                yield f"{module}{'' if module == '.' else '.'}{alias.name}"
+
+
+def _shortened(name: str) -> str:
+    if name == "vumi_turn" or name.startswith("vumi_turn."):
+        return "." + name[len("vumi_turn.") :]
+    return name
+
+
+class ImportTests(SynchronousTestCase):
+    def test_downwards_only(self) -> None:
+        """A room imports only those below it."""
+        for name, path in modules():
+            room = name.split(".")[0]
+            if room not in ROOMS or (room, name.count(".")) == ("", 0):
+                continue
+            for imported in imports_of(name, path):
+                if not imported.startswith("."):
+                    continue
+                other = imported[1:].split(".")[0]
+                if other and other != "__version__":
+                    self.assertIn(other, ROOMS[room] | {room}, f"{name} imports {imported}")
+
+    def test_only_messages_of_vumi(self) -> None:
+        """Caches and the Turn side know vumi's messages, and nothing else of vumi."""
+        for name, path in modules():
+            if name.split(".")[0] in ("caches", "turn"):
+                for imported in imports_of(name, path):
+                    if imported.startswith(".vumi."):
+                        self.assertTrue(imported.startswith(".vumi.message"), f"{name} imports {imported}")
+
+    def test_doors(self) -> None:
+        """txamqp, treq and klein are each used behind one door."""
+        for name, path in modules():
+            for imported in imports_of(name, path):
+                library = imported.split(".")[0]
+                if library in DOORS:
+                    self.assertTrue(name.startswith(DOORS[library]), f"{name} imports {imported}")
+
+    def test_no_reactor(self) -> None:
+        """No module imports the reactor when it is imported itself."""
+        for name, path in modules():
+            for imported in imports_of(name, path, top_only=True):
+                self.assertNotEqual(imported, "twisted.internet.reactor", name)
+
+    def test_plugins_are_cheap(self) -> None:
+        """Listing twistd's plugins imports none of the heavy libraries, and installs no reactor."""
+        code = (
+            "import sys\n"
+            "from twisted.plugin import getPlugins\n"
+            "from twisted.application.service import IServiceMaker\n"
+            "names = {maker.tapname for maker in getPlugins(IServiceMaker)}\n"
+            "assert {'vumi_worker', 'start_worker', 'vumi_turn_sandbox', 'vumi_turn_simulator'} <= names, names\n"
+            "heavy = {'treq', 'klein', 'txamqp', 'prometheus_client', 'twisted.internet.reactor', 'vumi_turn'}\n"
+            "print(sorted(heavy & set(sys.modules)))\n"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PACKAGE.parent)
+        self.assertEqual((done.stdout.strip(), done.returncode), ("[]", 0), done.stderr)
