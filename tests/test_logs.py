@@ -37,6 +37,11 @@ class TextTests(LinesCase):
         self.logger().debug("to {address}", address="+26612345678")
         self.assertEqual(self.lines(), [])
 
+    def test_no_noise(self) -> None:
+        """Twisted's lines about each connection's factory are left out."""
+        self.logger().info("Starting factory {factory!r}", factory="x")
+        self.assertEqual(self.lines(), [])
+
     def test_line(self) -> None:
         """A line says when, where and what."""
         self.logger().info("message {message_id} is held", message_id="m1")

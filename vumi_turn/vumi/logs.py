@@ -21,6 +21,7 @@ from twisted.logger import (
     LogEvent,
     LogLevel,
     LogLevelFilterPredicate,
+    PredicateResult,
     formatEvent,
     textFileLogObserver,
 )
@@ -71,7 +72,13 @@ def make_observer(stream: TextIO, log_format: str, level: str) -> ILogObserver:
 def filtered(observer: ILogObserver, level: str) -> ILogObserver:
     """What lets only events of a level, and of higher ones, through to ``observer``."""
     predicate = LogLevelFilterPredicate(LogLevel.levelWithName(level))
-    return FilteringLogObserver(observer, [predicate])
+    return FilteringLogObserver(observer, [predicate] if level == "debug" else [without_noise, predicate])
+
+
+def without_noise(event: LogEvent) -> Any:
+    """Leaves out Twisted's two lines for each connection that is made."""
+    noisy = str(event.get("log_format", "")).startswith(("Starting factory ", "Stopping factory "))
+    return PredicateResult.no if noisy else PredicateResult.maybe
 
 
 def observer_for(twistd: Mapping[str, Any], log_format: str, level: str) -> ILogObserver:
