@@ -71,8 +71,10 @@ def make_observer(stream: TextIO, log_format: str, level: str) -> ILogObserver:
 
 def filtered(observer: ILogObserver, level: str) -> ILogObserver:
     """What lets only events of a level, and of higher ones, through to ``observer``."""
-    predicate = LogLevelFilterPredicate(LogLevel.levelWithName(level))
-    return FilteringLogObserver(observer, [predicate] if level == "debug" else [without_noise, predicate])
+    predicates: list[Any] = [LogLevelFilterPredicate(LogLevel.levelWithName(level))]
+    if level != "debug":
+        predicates.insert(0, without_noise)
+    return FilteringLogObserver(observer, predicates)
 
 
 def without_noise(event: LogEvent) -> Any:
