@@ -15,7 +15,7 @@ from typing import Any, Mapping, Optional
 from twisted.application.service import IService
 from twisted.logger import Logger
 from twisted.python import usage
-from twisted.python.reflect import namedAny
+from twisted.python.reflect import ModuleNotFound, ObjectNotFound, namedAny
 
 from .broker import Broker
 from .fields import ConfigErrors
@@ -201,6 +201,8 @@ def find_worker_class(name: str) -> Any:
         found = namedAny(name)
     except Exception as error:  # importing a module may raise anything
         reason = (str(error) or type(error).__name__).split("\n")[0]
+        if isinstance(error, (ModuleNotFound, ObjectNotFound)):
+            reason = f"there is no {name}; is it installed, or its folder on PYTHONPATH?"
         _stop(f"--worker-class {name} cannot be imported: {reason}")
     if not (isinstance(found, type) and issubclass(found, BaseWorker)):
         _stop(f"--worker-class {name} is not a worker of vumi_turn: a subclass of BaseWorker is expected")
