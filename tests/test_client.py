@@ -203,7 +203,7 @@ class RequestTests(ClientCase):
 class AnswerTests(ClientCase):
     def test_statuses(self) -> None:
         """Any status is an answer, in the standard's words and not in Turn's."""
-        for status, detail in ((200, "200 OK"), (404, "404 Not Found"), (503, "503 Service Unavailable"), (799, "799")):
+        for status, detail in ((200, "OK"), (404, "Not Found"), (503, "Service Unavailable"), (799, "")):
             self.assertEqual(self.exchange(status), Answer(status, None, None, detail))
 
     def test_redirect(self) -> None:
@@ -511,6 +511,6 @@ class WaitTests(ClientCase):
         self.assertIsNone(self.exchange(200, headers).wait)
         self.assertEqual((self.client.rate_limit, self.client.rate_limit_remaining), (60, 41))
         answer = self.exchange(429, {"Date": DATE, "Retry-After": "9", "X-Ratelimit-Remaining": "0"})
-        self.assertEqual(answer, Answer(429, None, 9.0, "429 Too Many Requests"))
+        self.assertEqual(answer, Answer(429, None, 9.0, "Too Many Requests"))
         self.exchange(200)
         self.assertEqual((self.client.rate_limit, self.client.rate_limit_remaining), (60, 0))

@@ -242,8 +242,8 @@ def _ssl_reason(error: SSL.Error) -> str:
 
 
 def _words_for(status: int) -> str:
-    """The standard's words: what Turn wrote may quote what it was sent."""
+    """The standard's words, if it has any: what Turn wrote may quote what it was sent."""
     try:
-        return f"{status} {HTTPStatus(status).phrase}"
+        return HTTPStatus(status).phrase
     except ValueError:
-        return str(status)
+        return ""
