@@ -1,0 +1,70 @@
+"""README.rst says what the program does: its tables are compared with the code."""
+
+from __future__ import annotations
+
+import re
+
+import yaml
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.readme import block_with, document, table_rows
+from vumi_turn.caches.memory import DEFAULTS as MEMORY_DEFAULTS
+from vumi_turn.caches.redis import READERS as REDIS_READERS
+from vumi_turn.config import TurnChannelsApiConfig
+from vumi_turn.vumi.servicemaker import StartWorkerOptions
+
+
+def names_in(text: str) -> list[str]:
+    """The option names of a table's first cell."""
+    return re.findall(r"[a-z_]+", text)
+
+
+class ReadmeTests(SynchronousTestCase):
+    def test_valid(self) -> None:
+        """It is valid reStructuredText, so that PyPI shows it."""
+        self.assertIn("vumi_turn", document().astext())
+
+    def test_options(self) -> None:
+        """Each option of the worker is in the table, and nothing else is."""
+        named = [name for row in table_rows("Configuration") for name in names_in(row[0])]
+        self.assertEqual(sorted(named), sorted(TurnChannelsApiConfig._field_names))
+
+    def test_defaults(self) -> None:
+        """The numbers that the table gives as defaults are the defaults."""
+        checked = 0
+        for row in table_rows("Configuration"):
+            numbers = [float(number) for number in re.findall(r"\b[0-9]+\b", row[1])]
+            if not numbers:
+                continue
+            fields = TurnChannelsApiConfig._fields
+            self.assertEqual(numbers, [float(fields[name].default) for name in names_in(row[0])], row[0])
+            checked += 1
+        self.assertGreater(checked, 8)
+
+    def test_cache_options(self) -> None:
+        """Each option of the message caches is in their table, with its default."""
+        rows = {row[0]: row[1] for row in table_rows("Message caches")}
+        self.assertEqual(set(rows), set(MEMORY_DEFAULTS) | set(REDIS_READERS))
+        for name, default in MEMORY_DEFAULTS.items():
+            self.assertIn(str(int(default)), rows[name])
+
+    def test_flags(self) -> None:
+        """Each flag of the command is in the table, and nothing else is."""
+        named = {flag for row in table_rows("The command's flags") for flag in re.findall(r"--([a-z_-]+)", row[0])}
+        flags = {parameter[0] for parameter in StartWorkerOptions.optParameters}
+        flags |= {parameter[0] for base in StartWorkerOptions.__mro__ for parameter in vars(base).get("optParameters", ())}
+        flags |= {flag[0] for flag in StartWorkerOptions.optFlags} | {"set-option"}
+        mentioned = {flag for row in table_rows("The command's flags") for flag in re.findall(r"--([a-z_-]+)", row[1])}
+        self.assertEqual(named | (mentioned & flags), flags)
+
+    def test_config(self) -> None:
+        """The config that it shows is a valid one, once the environment has the secrets."""
+
+        class Loader(yaml.SafeLoader):
+            pass
+
+        Loader.add_constructor("!env", lambda loader, node: f"the value of {node.value}")
+        data = yaml.load(block_with("connector_name: ussd_transport"), Loader)  # noqa: S506 (a SafeLoader)
+        config = TurnChannelsApiConfig(data)
+        self.assertEqual((config.connector_name, config.default_from_addr), ("ussd_transport", "*120*8864#"))
+        self.assertEqual(TurnChannelsApiConfig.unknown_keys(data), [])
