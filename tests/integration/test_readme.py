@@ -1,0 +1,194 @@
+"""The commands of README.rst, run as they stand there; only addresses of servers are other ones."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.fakes import user_message
+from tests.integration.amqp_peer import AmqpPeer
+from tests.integration.http_peer import HttpPeer, outbound
+from tests.integration.rabbitmq import PASSWORD, USERNAME, shared_rabbitmq
+from tests.integration.requirements import free_port
+from tests.integration.turn_server import Answer, TurnServer
+from tests.integration.waiting import wait_for
+from tests.integration.worker import PATIENCE, environment
+from tests.readme import block_with, command_with, commands
+
+CONNECTOR = "ussd_transport"
+
+#: Every command of README.rst is named here by words of it: with the test that
+#: runs it, or with why none does.
+SHOWN = {
+    "&& .venv/bin/twistd -n vumi_turn_sandbox": "tests.integration.test_readme_install",
+    "&& .venv/bin/trial tests": "the checks of a clean clone run it",
+    "apt-get install": "the checks of a clean clone install the same packages",
+    "virtualenv -p python2.7": "the checks of a clean clone install the same packages",
+    "VUMI_TURN_LEGACY_PYTHON=": "it is the test command with a variable set",
+    "/opt/vumi_turn/bin/pip install": "the test command installs from the same folder",
+    "--worker-class vumi_turn.TurnChannelsApi --config turn_channels.yaml": "WorkerTests",
+    "vumi_turn_failures": "WorkerTests",
+    "greeter.Greeter": "GreeterTests",
+    "curl https://whatsapp.turn.io": "it makes a channel at Turn",
+    "\"name\": \"USSD\"": "the rest of the command above",
+    ".venv/bin/trial tests.test_gate": "it is the test command with less to run",
+    ".venv/bin/trial tests.integration.test_flows": "it is the test command with less to run",
+    "tox -e": "it needs several versions of Python",
+}
+
+
+class CoverTests(SynchronousTestCase):
+    def test_every_command(self) -> None:
+        """No command of README.rst is without a test, or a reason for having none."""
+        for command in commands():
+            self.assertTrue(any(words in command for words in SHOWN), f"nothing runs: {command}")
+        for words in SHOWN:
+            self.assertTrue(any(words in command for command in commands()), f"README.rst has no {words}")
+
+
+class ReadmeCase(SynchronousTestCase):
+    """Commands run in a folder of their own, with the programs of this interpreter."""
+
+    def setUp(self) -> None:
+        self.node = shared_rabbitmq()
+        self.peer = AmqpPeer(self.node.port)
+        self.addCleanup(self.peer.close)
+        self.folder = Path(tempfile.mkdtemp(prefix="vumi_turn_readme_"))
+        self.addCleanup(shutil.rmtree, self.folder, True)
+        self.environ = environment({"PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])})
+        self.environ.pop("PYTHONPATH")
+        self.broker = f"--port {self.node.port} --username {USERNAME} --password {PASSWORD}"
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "log").read_text(errors="replace")
+
+    def start(self, command: str) -> subprocess.Popen[bytes]:
+        """Start a command that goes on until it is stopped."""
+        with open(self.folder / "log", "ab") as log:
+            process = subprocess.Popen(
+                ["sh", "-c", re.sub(r"(^|\S+=\S* )(?=twistd)", r"\1exec ", command, count=1)],
+                cwd=self.folder,
+                env=self.environ,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        self.addCleanup(self.end, process)
+        return process
+
+    def end(self, process: subprocess.Popen[bytes]) -> None:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            process.wait(PATIENCE)
+
+    def run_command(self, command: str, answer: str = "") -> str:
+        """Run a command that ends by itself, and well; what it printed."""
+        done = subprocess.run(
+            ["sh", "-c", command],
+            cwd=self.folder,
+            env=self.environ,
+            input=answer,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=PATIENCE,
+            text=True,
+        )
+        self.assertEqual(done.returncode, 0, done.stdout)
+        return done.stdout
+
+    def say(self, message_id: str, **changes: Any) -> None:
+        """A person's message goes into the queue."""
+        self.peer.declare(f"{CONNECTOR}.inbound")
+        message = user_message(message_id, transport_name=CONNECTOR, **changes)
+        self.peer.publish(f"{CONNECTOR}.inbound", message.to_json())
+
+
+class WorkerTests(ReadmeCase):
+    """The worker, as the README starts it."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.turn = TurnServer("the channel's token")
+        self.addCleanup(self.turn.close)
+        self.port = free_port()
+        config = block_with("connector_name: ussd_transport")
+        config = config.replace("127.0.0.1:8080", f"127.0.0.1:{self.port}")
+        config = re.sub(r"(?m)^turn_api_url: .*", f"turn_api_url: {self.turn.url}", config)
+        (self.folder / "turn_channels.yaml").write_text(config)
+        self.environ.update(TURN_TOKEN="the channel's token", TURN_HMAC_SECRET="the secret")
+        for kind in ("inbound", "event", "outbound", "turn_failures"):
+            self.peer.declare(f"{CONNECTOR}.{kind}")
+            self.peer.purge(f"{CONNECTOR}.{kind}")
+
+    def start_worker(self) -> HttpPeer:
+        """The worker, ready."""
+        self.start(command_with("--config turn_channels.yaml --vhost") + " " + self.broker)
+        http = HttpPeer(self.port, "the secret")
+        wait_for(lambda: "ok" in _health_of(http), "the worker's health", PATIENCE)
+        return http
+
+    def failures(self, words: str, message_id: str = "", answer: str = "") -> str:
+        """Run the README's command for parked messages that holds these words."""
+        command = command_with(f"--connector {CONNECTOR} {words}")
+        command = command.replace("vumi_turn_failures", f"vumi_turn_failures {self.broker}")
+        return self.run_command(command.replace("MESSAGE_ID ...", message_id), answer)
+
+    def test_there_and_back(self) -> None:
+        """What a person says gets to Turn, and what Turn answers is in the transport's queue."""
+        http = self.start_worker()
+        self.say("a" * 32, content="Hello")
+        self.assertEqual(self.turn.wait_for("messages", "a" * 32).json["message"]["text"]["body"], "Hello")
+        answered = http.post(outbound(user_message("x" * 32).from_addr, "Hi"))
+        self.assertEqual(answered.status, 200, self.log)
+        reply = self.peer.take_json(f"{CONNECTOR}.outbound")
+        self.assertEqual((reply["content"], reply["in_reply_to"]), ("Hi", "a" * 32))
+
+    def test_parked_messages(self) -> None:
+        """Parked messages are listed, replayed, and dropped, while the worker runs."""
+        self.start_worker()
+        self.turn.script(*[Answer(400)] * 3)
+        for name in "abc":
+            self.say(name * 32, from_addr=f"+2782000000{name}", content="Hello")
+        wait_for(lambda: self.peer.ready(f"{CONNECTOR}.turn_failures") == 3, "three parked messages")
+        shown = self.failures("list")
+        for name in "abc":
+            self.assertIn(name * 32, shown)
+        self.assertNotIn("Hello", shown)
+        self.failures("drop MESSAGE_ID", "c" * 32, answer="yes\n")
+        self.failures("replay MESSAGE_ID", "a" * 32)
+        self.failures("replay --all")
+        wait_for(lambda: len(self.turn.of("messages")) == 5, "the replayed messages at Turn")
+        self.assertEqual(self.peer.ready(f"{CONNECTOR}.turn_failures"), 0)
+
+
+class GreeterTests(ReadmeCase):
+    def test_conversation(self) -> None:
+        """The example application asks for a name, and greets."""
+        (self.folder / "greeter.py").write_text(block_with("class Greeter"))
+        self.peer.declare(f"{CONNECTOR}.outbound")
+        self.peer.purge(f"{CONNECTOR}.outbound")
+        self.start(command_with("greeter.Greeter --set-option") + " " + self.broker)
+        self.say("a" * 32, session_event="new", content=None)
+        asked = self.peer.take_json(f"{CONNECTOR}.outbound", PATIENCE)
+        self.assertEqual((asked["content"], asked["session_event"]), ("What is your name?", None), self.log)
+        self.say("b" * 32, session_event="resume", content="Thandi")
+        greeted = self.peer.take_json(f"{CONNECTOR}.outbound", PATIENCE)
+        self.assertEqual((greeted["content"], greeted["session_event"]), ("Hello Thandi!", "close"), self.log)
+        self.assertEqual(greeted["in_reply_to"], "b" * 32)
+
+
+def _health_of(http: HttpPeer) -> str:
+    try:
+        return str(http.get("/health").json["health"])
+    except OSError:
+        return ""
