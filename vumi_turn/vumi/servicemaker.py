@@ -238,7 +238,7 @@ def makeService(options: StartWorkerOptions) -> IService:
         reactor.suggestThreadPoolSize(options["maxthreads"])  # type: ignore[attr-defined]
     vumi = options.vumi_options
     if vumi["sentry"]:
-        _install_sentry(vumi["sentry"], options.worker_class_name, vumi["system-id"])
+        _install_sentry(str(vumi["sentry"]), options.worker_class_name, vumi["system-id"], reactor)
     try:
         worker: IService = worker_class(
             options.worker_config,
@@ -268,11 +268,11 @@ def end_with_failure(reactor: Any, status: int = 1) -> None:
     reactor.callLater(0, reactor.stop)
 
 
-def _install_sentry(dsn: str, worker_class_name: str, system_id: Optional[str]) -> None:
+def _install_sentry(dsn: str, worker_class_name: str, system_id: Optional[str], reactor: Any) -> None:
     from .sentry import SentryMissing, install
 
     try:
-        install(dsn, server_name=system_id or "global", worker=worker_class_name)
+        install(dsn, server_name=system_id or "global", worker=worker_class_name, reactor=reactor)
     except (SentryMissing, ValueError) as error:
         _stop(str(error))
 
