@@ -124,6 +124,11 @@ class LineTests(SentryCase):
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 3)
         self.assertEqual(self.reports, [])
 
+    def test_printed(self) -> None:
+        """What is printed is logged by twistd as an error, and is none."""
+        Logger("stderr").error("{log_io}", log_io=CONTENT)
+        self.assertEqual(self.reports, [])
+
     def test_id_that_is_none(self) -> None:
         """An id that does not look like one of ours may be anything: an address."""
         OURS.error("Sending {message_id} failed", message_id=PERSON)

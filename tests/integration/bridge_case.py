@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import atexit
 from contextlib import contextmanager
-from typing import Any, Iterator, Optional
+from typing import Any, Iterator, Mapping, Optional
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.integration.amqp_peer import AmqpPeer
-from tests.integration.http_peer import HttpPeer
+from tests.integration.http_peer import HttpPeer, outbound
 from tests.integration.rabbitmq import VHOST, RabbitMQ, shared_rabbitmq
 from tests.integration.turn_server import TurnServer
+from tests.integration.vumi_words import inbound, new_person
 from tests.integration.worker import Worker
 
 TOKEN = "marker-auth-token"
@@ -116,6 +117,45 @@ class BridgeCase(SynchronousTestCase):
             yield
         except AssertionError as error:
             raise AssertionError(f"{name}: {error}") from error
+
+    @contextmanager
+    def running(
+        self, config: dict[str, Any], *flags: str, variables: Optional[Mapping[str, str]] = None
+    ) -> Iterator[Worker]:
+        """
+        A worker with these options over those of every test, healthy, and
+        stopped in the end. The class's own is stopped first: two on the same
+        queues would share what people say. Nothing may go wrong in it.
+        """
+        with self.started(config, *flags, variables=variables) as worker:
+            worker.wait_until_healthy()
+            yield worker
+            worker.stop()
+            self.assertNotIn("Traceback", worker.log)
+
+    @contextmanager
+    def started(
+        self, config: dict[str, Any], *flags: str, variables: Optional[Mapping[str, str]] = None
+    ) -> Iterator[Worker]:
+        """A worker instead of the class's own, started; what may go wrong in it is the test's affair."""
+        if self.rig.worker.running:
+            self.rig.worker.stop()
+        worker = Worker({**self.rig.worker.config, **config}, self.node.port, flags, variables)
+        worker.config["http_bind"] = config.get("http_bind", "127.0.0.1:{port}").format(port=worker.port)
+        if "management_bind" in config:
+            worker.health_port = int(config["management_bind"].rsplit(":", 1)[1])
+        try:
+            worker.start(wait=False)
+            yield worker
+        finally:
+            worker.close()
+
+    def carries(self, worker: Worker) -> None:
+        """Messages go both ways through this worker."""
+        self.delivered(self.say(inbound()))
+        answer = HttpPeer(worker.port, self.http.secret).post(outbound(new_person()))
+        self.assertEqual(answer.status, 200, answer.body)
+        self.assertEqual(self.sent()["message_id"], answer.message_id)
 
     def say(self, message: dict[str, Any], **changes: Any) -> dict[str, Any]:
         """A person's message goes into the queue; returned as it was sent."""

@@ -4,52 +4,22 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any, Iterator
 
 import yaml
 
 from tests.integration.bridge_case import BridgeCase
-from tests.integration.http_peer import HttpPeer, outbound
+from tests.integration.http_peer import HttpPeer
 from tests.integration.rabbitmq import PASSWORD, USERNAME, VHOST
 from tests.integration.requirements import free_port
-from tests.integration.vumi_words import inbound, new_person
-from tests.integration.worker import Worker
+from tests.integration.vumi_words import inbound
 
 
 class OptionTests(BridgeCase):
-    """
-    Each test stops the class's own worker first: two on the same queues would
-    share what people say.
-    """
+    """One option or flag after another."""
 
     connector = "options"
-
-    @contextmanager
-    def running(self, config: dict[str, Any], *flags: str) -> Iterator[Worker]:
-        """A worker with these options over those of every test, healthy; nothing may go wrong in it."""
-        if self.rig.worker.running:
-            self.rig.worker.stop()
-        worker = Worker({**self.rig.worker.config, **config}, self.node.port, flags)
-        worker.config["http_bind"] = config.get("http_bind", "127.0.0.1:{port}").format(port=worker.port)
-        if "management_bind" in config:
-            worker.health_port = int(config["management_bind"].rsplit(":", 1)[1])
-        try:
-            worker.start()
-            yield worker
-            worker.stop()
-            self.assertNotIn("Traceback", worker.log)
-        finally:
-            worker.close()
-
-    def carries(self, worker: Worker) -> None:
-        """Messages go both ways through this worker."""
-        self.delivered(self.say(inbound()))
-        answer = HttpPeer(worker.port, self.http.secret).post(outbound(new_person()))
-        self.assertEqual(answer.status, 200, answer.body)
-        self.assertEqual(self.sent()["message_id"], answer.message_id)
 
     def folder(self) -> Path:
         """A folder that goes with the test."""

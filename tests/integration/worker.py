@@ -41,13 +41,16 @@ def environment(changes: Optional[Mapping[str, str]] = None) -> dict[str, str]:
 
 
 def run_twistd(
-    *arguments: str, folder: Optional[str] = None, timeout: float = PATIENCE
+    *arguments: str,
+    folder: Optional[str] = None,
+    timeout: float = PATIENCE,
+    variables: Optional[Mapping[str, str]] = None,
 ) -> subprocess.CompletedProcess[str]:
     """Run a ``twistd`` command that ends by itself; its output is in ``stdout``, all of it."""
     return subprocess.run(
         [*twistd(), *arguments],
         cwd=folder or tempfile.gettempdir(),
-        env=environment(),
+        env=environment(variables),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -64,15 +67,23 @@ class Worker:
     :param amqp_port: where the broker is.
     :param flags: more of the command's flags, over those that name the
         broker; with ``--amqp-url`` those are left out.
+    :param variables: added to its environment.
     :ivar port: where it listens, on 127.0.0.1.
     :ivar health_port: where it tells its health; the same, unless it is changed.
     """
 
-    def __init__(self, config: Mapping[str, Any], amqp_port: int, flags: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        amqp_port: int,
+        flags: Sequence[str] = (),
+        variables: Optional[Mapping[str, str]] = None,
+    ) -> None:
         self.port = self.health_port = free_port()
         self.config = {"http_bind": f"127.0.0.1:{self.port}", **config}
         self._amqp_port = amqp_port
         self._flags = list(flags)
+        self._variables = variables
         self._folder = Path(tempfile.mkdtemp(prefix="vumi_turn_worker_"))
         self._log = self._folder / "log"
         self._process: Optional[subprocess.Popen[bytes]] = None
@@ -113,7 +124,7 @@ class Worker:
             self._process = subprocess.Popen(
                 command,
                 cwd=self._folder,
-                env=environment(),
+                env=environment(self._variables),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

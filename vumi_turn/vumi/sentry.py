@@ -59,6 +59,9 @@ ABOUT_SERVERS = {
     "vumi_turn.vumi.worker": frozenset({"what"}),
 }
 
+#: What is printed comes by these, line by line; it is no error that was logged.
+PRINTED = frozenset({"stdout", "stderr"})
+
 _ID = re.compile(r"[0-9a-f]{32}")
 #: In texts about servers: what may be a phone number, and a URL's login.
 _NUMBER = re.compile(r"\+?\d[\d \-]{5,}\d")
@@ -151,7 +154,7 @@ class Reporter:
 
     def __call__(self, event: LogEvent) -> None:
         level = event.get("log_level")
-        if level is None or level < LogLevel.error:
+        if level is None or level < LogLevel.error or event.get("log_namespace") in PRINTED:
             return
         left_out = self._may_report()
         if left_out is None:
