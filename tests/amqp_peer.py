@@ -8,7 +8,7 @@ confirms by itself.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Optional
+from typing import Any, Callable, NamedTuple, Optional
 
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.error import ConnectionDone, ConnectionLost
@@ -260,9 +260,11 @@ class FakeRabbit:
     :ivar peers: every connection there has been, in order.
     :ivar failure: if set, connecting fails with this exception.
     :ivar hanging: if True, connecting neither works nor fails.
+    :ivar new_peer: makes the server's end of a connection.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, new_peer: Callable[..., Peer] = Peer) -> None:
+        self.new_peer = new_peer
         self.clock = clock
         self.peers: list[Peer] = []
         self.attempts = 0
@@ -279,7 +281,7 @@ class FakeRabbit:
             return Deferred()
         client = factory.buildProtocol(None)
         done: Deferred[Any] = Deferred()
-        self.peers.append(Peer(client, self.clock, self.silent, self.refusals))
+        self.peers.append(self.new_peer(client, self.clock, self.silent, self.refusals))
         self.clock.callLater(0, done.callback, client)
         return done
 

@@ -41,6 +41,7 @@ class FakeConnection:
 
     def __init__(self) -> None:
         self.up = True
+        self.trouble = ""
         self.calls: list[tuple[str, tuple[str, ...], tuple[Any, ...]]] = []
         self.answers: dict[str, Any] = {GET_LAST: [None, None]}
         self.running = False
@@ -113,7 +114,9 @@ class RedisMessageCacheTests(SynchronousTestCase):
         """The cache is healthy while its connection is up."""
         self.assertTrue(self.cache.healthy)
         self.connection.up = False
+        self.connection.trouble = "the connection was lost"
         self.assertFalse(self.cache.healthy)
+        self.assertEqual(self.cache.trouble, "the connection was lost")
 
     def test_start_and_stop(self) -> None:
         """Starting and stopping is the connection's matter."""
@@ -368,10 +371,11 @@ class RedisConnectionTests(SynchronousTestCase):
         self.assertEqual(len(lines), 1)
         self.assertIn("WRONGPASS", lines[0])
         self.assertNotIn("s3cret", lines[0])
+        self.assertIn("Redis at h:6379: ResponseError: WRONGPASS", self.connection.trouble)
         self.clock.advance(0.5)
         self.endpoint.answer(b"+OK\r\n", self.clock)
         self.endpoint.answer(b"+PONG\r\n", self.clock)
-        self.assertTrue(self.connection.up)
+        self.assertEqual((self.connection.up, self.connection.trouble), (True, ""))
         self.stop()
 
     def test_answer(self) -> None:

@@ -66,6 +66,11 @@ class MessageCache(abc.ABC):
         """False while the cache works worse than it should; ``/health`` says so."""
 
     @property
+    def trouble(self) -> str:
+        """Why it is not healthy, in few words and without secrets; empty where that is not known."""
+        return ""
+
+    @property
     @abc.abstractmethod
     def size(self) -> int:
         """How many messages this process holds in memory."""

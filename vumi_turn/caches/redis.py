@@ -93,6 +93,10 @@ class Connection(Protocol):
     def up(self) -> bool:
         """Whether Redis answers."""
 
+    @property
+    def trouble(self) -> str:
+        """Why it does not; empty while it does."""
+
     async def start(self) -> None:
         """Connect, without waiting long."""
 
@@ -155,6 +159,11 @@ class RedisMessageCache(MessageCache):
     def healthy(self) -> bool:
         """False while Redis is away."""
         return self._connection.up
+
+    @property
+    def trouble(self) -> str:
+        """Why Redis is away."""
+        return self._connection.trouble
 
     @property
     def size(self) -> int:

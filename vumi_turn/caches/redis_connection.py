@@ -105,6 +105,7 @@ class RedisConnection:
     :param on_up: awaited after each connecting, before :attr:`up` is True; it
         may use :meth:`evaluate`.
     :param endpoint: instead of the one of ``address``; for tests.
+    :ivar trouble: why it could not be used last, in few words; empty while it can.
     """
 
     def __init__(
@@ -125,6 +126,7 @@ class RedisConnection:
         self._away_since: Optional[float] = None
         self._up = False
         self._stopped = False
+        self.trouble = ""
 
     @property
     def up(self) -> bool:
@@ -203,6 +205,7 @@ class RedisConnection:
 
     async def _serve(self, lost: Deferred[None]) -> str:
         self._up = True
+        self.trouble = ""
         self._first_attempt_ended()
         if self._away_since is not None:
             # A line only for an absence that had its own line: no more than one a minute.
@@ -225,6 +228,7 @@ class RedisConnection:
 
     def _went(self, reason: str) -> None:
         """Note that Redis is away: one log line when it goes, then one a minute."""
+        self.trouble = f"Redis at {self._address}: {reason}"
         now = self._clock.seconds()
         if self._away_since is None:
             self._away_since = now

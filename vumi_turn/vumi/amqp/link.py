@@ -105,7 +105,7 @@ class Link:
     async def _connection(self) -> bool:
         """One connection from its beginning to its end; returns whether it has worked."""
         try:
-            connecting = self._endpoint.connect(_ClientFactory(self._new_client))
+            connecting = self._endpoint.connect(ClientFactory(self._new_client))
             self._pause = connecting
             try:
                 client = await connecting
@@ -114,7 +114,7 @@ class Link:
         except CancelledError:
             return False
         except Exception as error:  # DNS, TCP and proxies have exceptions of many classes
-            self._down(self._unreachable(error))
+            self._down(unreachable(error))
             return False
         if self._stopping:
             client.abort()
@@ -144,7 +144,7 @@ class Link:
         self.ready = False
         if not self._stopping:
             self.losses += was_ready
-            self._down(self._trouble_of(client))  # first, so that who hears of a loss finds the state right
+            self._down(trouble_of(client))  # first, so that who hears of a loss finds the state right
         self._torn_down()
         return was_ready
 
@@ -164,23 +164,27 @@ class Link:
         call = self._clock.callLater(seconds, pause.callback, None)
         return pause.addBoth(woken)
 
-    def _unreachable(self, error: Exception) -> Trouble:
-        return Trouble("away", f"cannot connect ({_words(error)})")
 
-    def _trouble_of(self, client: Client) -> Trouble:
-        code, text = client.refusal or (0, "")
-        user, vhost = self._parameters.username, self._parameters.vhost
-        if client.opened:
-            return Trouble("away", client.why())
-        if code == _ACCESS_REFUSED:
-            sentence = f"it refuses the user name or password of user {user!r} ({text}): check them"
-            return Trouble("credentials", sentence)
-        if code in (_NOT_ALLOWED, _NOT_FOUND, _INVALID_PATH):
-            return Trouble("vhost", f"user {user!r} cannot use the vhost {vhost!r} ({text}): check the vhost")
-        reason = client.lost_reason
-        if reason is not None and reason.value is not None and is_tls_trouble(reason.value):
-            return Trouble("tls", f"TLS with it failed ({_words(reason.value)})")
+def unreachable(error: Exception) -> Trouble:
+    """Why there is no connection to RabbitMQ at all."""
+    return Trouble("away", f"cannot connect ({_words(error)})")
+
+
+def trouble_of(client: Client) -> Trouble:
+    """Why a connection that is gone could not be used, or not any longer."""
+    code, text = client.refusal or (0, "")
+    user, vhost = client.parameters.username, client.parameters.vhost
+    if client.opened:
         return Trouble("away", client.why())
+    if code == _ACCESS_REFUSED:
+        sentence = f"it refuses the user name or password of user {user!r} ({text}): check them"
+        return Trouble("credentials", sentence)
+    if code in (_NOT_ALLOWED, _NOT_FOUND, _INVALID_PATH):
+        return Trouble("vhost", f"user {user!r} cannot use the vhost {vhost!r} ({text}): check the vhost")
+    reason = client.lost_reason
+    if reason is not None and reason.value is not None and is_tls_trouble(reason.value):
+        return Trouble("tls", f"TLS with it failed ({_words(reason.value)})")
+    return Trouble("away", client.why())
 
 
 def _words(error: BaseException) -> str:
@@ -188,7 +192,7 @@ def _words(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}"
 
 
-class _ClientFactory(Factory):
+class ClientFactory(Factory):
     """Makes the client where Twisted has a connection for it, not before."""
 
     noisy = False
