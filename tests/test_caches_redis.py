@@ -371,7 +371,7 @@ class RedisConnectionTests(SynchronousTestCase):
         self.assertEqual(len(lines), 1)
         self.assertIn("WRONGPASS", lines[0])
         self.assertNotIn("s3cret", lines[0])
-        self.assertIn("Redis at h:6379: ResponseError: WRONGPASS", self.connection.trouble)
+        self.assertIn("Redis at h:6379: RedisAway: ResponseError: WRONGPASS", self.connection.trouble)
         self.clock.advance(0.5)
         self.endpoint.answer(b"+OK\r\n", self.clock)
         self.endpoint.answer(b"+PONG\r\n", self.clock)
