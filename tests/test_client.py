@@ -26,10 +26,10 @@ from twisted.web.http_headers import Headers
 from zope.interface import implementer
 
 from tests.web_case import Transport
+from vumi_turn.tls import CertificateRefused
 from vumi_turn.turn.agent import IDLE_TIMEOUT, MAX_BODY, PreparedURL, host_header
 from vumi_turn.turn.client import CLOSE_TIMEOUT, Answer, TurnClient, answer_for_failure
 from vumi_turn.turn.rate_limit import wait_told
-from vumi_turn.turn.tls import CertificateRefused
 
 #: 10 s after this moment Turn will take requests again.
 NOW = 1_700_000_000.0

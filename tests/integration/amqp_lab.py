@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-import uuid
-from datetime import datetime, timedelta, timezone
-from ipaddress import ip_address
 from typing import Any, Callable, Optional
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.endpoints import HostnameEndpoint, connectProtocol
 from twisted.internet.protocol import Factory, Protocol
-from twisted.internet.ssl import PrivateCertificate
 from twisted.internet.task import deferLater
 from txamqp.content import Content
 
@@ -201,44 +193,3 @@ class Admin:
         """Close the connection."""
         if self._client is not None:
             await self._client.shut_down(2)
-
-
-class Authority:
-    """
-    Someone who signs certificates.
-
-    :ivar pem: its own certificate.
-    """
-
-    def __init__(self) -> None:
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"Authority {uuid.uuid4().hex}")])
-        certificate = self._sign(self._name, self._key, x509.BasicConstraints(ca=True, path_length=None))
-        self.pem = certificate.public_bytes(serialization.Encoding.PEM)
-
-    def server(self, name: str) -> Any:
-        """A TLS server's context with a certificate for this host name or address."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        try:
-            subject: x509.GeneralName = x509.IPAddress(ip_address(name))
-        except ValueError:
-            subject = x509.DNSName(name)
-        certificate = self._sign(x509.Name([]), key, x509.SubjectAlternativeName([subject]))
-        pem = certificate.public_bytes(serialization.Encoding.PEM) + key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        return PrivateCertificate.loadPEM(pem).options()
-
-    def _sign(self, subject: x509.Name, key: Any, extension: x509.ExtensionType) -> x509.Certificate:
-        today = datetime.now(timezone.utc)
-        return (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(self._name)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(today - timedelta(days=1))
-            .not_valid_after(today + timedelta(days=1))
-            .add_extension(extension, critical=True)
-            .sign(self._key, hashes.SHA256())
-        )

@@ -133,7 +133,8 @@ class SentryTests(BridgeCase):
             for _ in range(20):
                 self.parked()
             worker.stop()
-            lines = [line for line in worker.log.splitlines() if re.search(r"\[stderr#|urllib3|Retrying|envelope", line)]
+            chatter = re.compile(r"\[stderr#|urllib3|Retrying|envelope")
+            lines = [line for line in worker.log.splitlines() if chatter.search(line)]
             self.assertEqual(lines, [])
             self.assertNotIn("marker-sentry-key", worker.log)
 

@@ -22,7 +22,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer, IResponse
 from zope.interface import implementer
 
-from .tls import VerifiedHost
+from ..tls import VerifiedHost
 
 #: Seconds after which an idle connection is closed: less than the 60 and 75
 #: after which load balancers and nginx close theirs, so that it is mostly us.

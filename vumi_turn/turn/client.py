@@ -30,10 +30,10 @@ from twisted.web.client import (
 )
 from twisted.web.http_headers import Headers
 
+from ..tls import CertificateRefused
 from .agent import BytesProducer, LeanAgent, NoCookies, PreparedURL, drain, host_header
 from .payloads import MESSAGES_PATH, STATUSES_PATH
 from .rate_limit import value_of, wait_told, whole_number
-from .tls import CertificateRefused
 
 #: Seconds for idle connections to be closed properly.
 CLOSE_TIMEOUT = 1.0

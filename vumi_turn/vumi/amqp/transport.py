@@ -13,9 +13,7 @@ from vumi_turn.vumi.amqp.parameters import ConnectionParameters
 CONNECT_TIMEOUT = 10.0
 
 #: By top-level package and class, so that plain TCP does without these packages.
-_TLS_ERRORS = {
-    "OpenSSL.Error", "service_identity.VerificationError", "twisted.SimpleVerificationError"
-}
+_TLS_ERRORS = {"OpenSSL.Error", "vumi_turn.CertificateRefused"}
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 
@@ -28,16 +26,24 @@ def make_endpoint(parameters: ConnectionParameters, reactor: Any) -> Any:
     endpoint: Any = HostnameEndpoint(reactor, parameters.hostname, parameters.port, timeout=CONNECT_TIMEOUT)
     if not parameters.tls:
         return endpoint
-    from twisted.internet.ssl import optionsForClientTLS, platformTrust
+    from vumi_turn.tls import VerifiedHost
 
-    trust = _trust_of(parameters.ca_file) if parameters.ca_file else platformTrust()
-    return wrapClientTLS(optionsForClientTLS(parameters.hostname, trustRoot=trust), endpoint)
+    trust = _trust_of(parameters.ca_file) if parameters.ca_file else None
+    return wrapClientTLS(VerifiedHost(_ascii(parameters.hostname), trust), endpoint)
 
 
 def is_tls_trouble(error: BaseException) -> bool:
     """True for a certificate that was not accepted, and other failures of TLS itself."""
     kinds = {f"{kind.__module__.split('.')[0]}.{kind.__name__}" for kind in type(error).__mro__}
     return bool(kinds & _TLS_ERRORS)
+
+
+def _ascii(hostname: str) -> str:
+    """A host name as certificates have it."""
+    try:
+        return hostname.encode("idna").decode("ascii")
+    except UnicodeError:
+        return hostname
 
 
 def _trust_of(path: str) -> Any:
