@@ -31,7 +31,7 @@ class WireTests(SynchronousTestCase):
     def test_message(self) -> None:
         """A message's line has its queue, its time, its ids and its JSON."""
         message = user_message("m2", in_reply_to="m1")
-        self.wire.amqp("publish", "c.outbound", message.to_json())
+        self.wire.amqp("publish", "worker", "c.outbound", message.to_json())
         line = self.line()
         self.assertEqual((line["number"], line["at"], line["where"]), (1, 100, "c.outbound"))
         self.assertEqual(line["ids"], ["m2", "m1"])
@@ -39,7 +39,7 @@ class WireTests(SynchronousTestCase):
 
     def test_settled_shows_no_body_again(self) -> None:
         """An ack names the message, and does not repeat it."""
-        self.wire.amqp("ack", "c.inbound", user_message("m1").to_json())
+        self.wire.amqp("ack", "worker", "c.inbound", user_message("m1").to_json())
         self.assertEqual(self.line()["ids"], ["m1"])
         self.assertNotIn("body", self.line())
 
@@ -80,30 +80,30 @@ class WireTests(SynchronousTestCase):
             (b"NaN", "NaN"),
             (b"1e999", "1e999"),
         ):
-            self.wire.amqp("deliver", "c.inbound", body)
+            self.wire.amqp("deliver", "worker", "c.inbound", body)
             self.assertEqual(self.line()["body"], shown)
             json.dumps(self.line(), allow_nan=False)
-        self.wire.amqp("deliver", "c.inbound", b'"' + b"x" * MAX_SHOWN + b'"')
+        self.wire.amqp("deliver", "worker", "c.inbound", b'"' + b"x" * MAX_SHOWN + b'"')
         self.assertTrue(self.line()["body"].endswith(f"… ({MAX_SHOWN + 2} bytes)"))
 
     def test_reading(self) -> None:
         """Lines can be asked for from a number on, and for one message."""
         for name in ("m1", "m2", "m1"):
-            self.wire.amqp("publish", "c.inbound", user_message(name).to_json())
+            self.wire.amqp("publish", "worker", "c.inbound", user_message(name).to_json())
         self.assertEqual([line["number"] for line in self.wire.lines(since=1)], [2, 3])
         self.assertEqual([line["number"] for line in self.wire.lines(message="m1")], [1, 3])
 
     def test_bounded(self) -> None:
         """Old lines are forgotten, and the numbers go on."""
         for _ in range(KEEP + 2):
-            self.wire.amqp("publish", "c.inbound", b"{}")
+            self.wire.amqp("publish", "worker", "c.inbound", b"{}")
         self.assertEqual([len(self.wire.lines()), self.line(0)["number"]], [KEEP, 3])
 
     def test_subscribers(self) -> None:
         """Subscribers get each line and each change, until they end it."""
         heard: list[tuple[str, Mapping[str, Any]]] = []
         end = self.wire.subscribe(lambda name, details: heard.append((name, details)))
-        self.wire.amqp("publish", "c.inbound", b"{}")
+        self.wire.amqp("publish", "worker", "c.inbound", b"{}")
         self.wire.say("weather", {"broker": "up"})
         end()
         end()
@@ -118,7 +118,7 @@ class ObservedBrokerTests(SynchronousTestCase):
         self.clock = Clock()
         self.memory = MemoryBroker(self.clock)
         self.wire = Wire(self.clock)
-        self.broker = ObservedBroker(self.memory, self.wire)
+        self.broker = ObservedBroker(self.memory, self.wire, "worker")
         self.broker.start()
         self.addCleanup(self.memory.stop)
         self.outcome = Outcome.ACK

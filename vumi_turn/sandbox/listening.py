@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any, Callable, Optional
 from urllib.parse import urlsplit
 
@@ -39,6 +40,15 @@ def reachable(host: str) -> str:
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
 
 
+def tell(text: str) -> None:
+    """
+    Say something to the person at the terminal. Not by the log, whose lines
+    are for programs; and ``sys.stdout`` is the log's while twistd runs.
+    """
+    if sys.__stdout__ is not None:
+        print(text, file=sys.__stdout__, flush=True)
+
+
 class Listening(Service):
     """
     Listens, then starts what is inside; a port that is taken is one line and
@@ -48,6 +58,8 @@ class Listening(Service):
     :param title: what it is, for the log.
     :param where: host and port.
     :param factory: what to listen with.
+    :param flag: the command's flag that says where, for who has to choose another port.
+    :param ready: called when the port is ours.
     :param inside: started when the port is ours, and stopped before it is given back.
     :param stopping: called when it is about to stop.
     :param fatal: called when the port is taken.
@@ -60,6 +72,8 @@ class Listening(Service):
         where: tuple[str, int],
         factory: IProtocolFactory,
         *,
+        flag: str = "--http",
+        ready: Callable[[], None] = lambda: None,
         inside: Optional[IService] = None,
         stopping: Callable[[], Any] = lambda: None,
         fatal: Callable[[], None],
@@ -68,6 +82,8 @@ class Listening(Service):
         self._title = title
         self._where = where
         self._factory = factory
+        self._flag = flag
+        self._ready = ready
         self._inside = inside
         self._stopping = stopping
         self._fatal = fatal
@@ -81,11 +97,16 @@ class Listening(Service):
         except CannotListenError as error:
             reason = getattr(error.socketError, "strerror", None) or str(error.socketError)
             log.critical(
-                "{title} cannot start: {where}: {reason}", title=self._title, where=address(host, port), reason=reason
+                "{title} cannot start: {where}: {reason}; {flag} names another place",
+                title=self._title,
+                where=address(host, port),
+                reason=reason,
+                flag=self._flag,
             )
             self._fatal()
             return
         log.info("{title} is at {url}", title=self._title, url=self.url)
+        self._ready()
         if self._inside is not None:
             self._inside.startService()
 

@@ -26,11 +26,13 @@ class ObservedBroker(Broker):
 
     :param broker: the one that does the work.
     :param wire: where it is shown.
+    :param who: whose messages these are, for the wire.
     """
 
-    def __init__(self, broker: Broker, wire: Wire) -> None:
+    def __init__(self, broker: Broker, wire: Wire, who: str) -> None:
         self._broker = broker
         self._wire = wire
+        self._who = who
 
     @property
     def state(self) -> str:  # type: ignore[override]
@@ -48,33 +50,34 @@ class ObservedBroker(Broker):
 
     def consume(self, queue: str, handler: Handler, prefetch: int) -> Consumer:
         async def observed(delivery: Delivery) -> Outcome:
-            self._wire.amqp("deliver", queue, delivery.body, redelivered=delivery.redelivered)
+            self._wire.amqp("deliver", self._who, queue, delivery.body, redelivered=delivery.redelivered)
             outcome = await handler(delivery)
             if not delivery.lost:
-                self._wire.amqp(outcome.value, queue, delivery.body)
+                self._wire.amqp(outcome.value, self._who, queue, delivery.body)
             return outcome
 
         return self._broker.consume(queue, observed, prefetch)
 
     def publisher(self, routing_key: str) -> Publisher:
-        return _ObservedPublisher(self._broker.publisher(routing_key), routing_key, self._wire)
+        return _ObservedPublisher(self._broker.publisher(routing_key), routing_key, self._wire, self._who)
 
     def transient_publisher(self, exchange: str, routing_key: str) -> Publisher:
         return self._broker.transient_publisher(exchange, routing_key)
 
 
 class _ObservedPublisher(Publisher):
-    def __init__(self, publisher: Publisher, routing_key: str, wire: Wire) -> None:
+    def __init__(self, publisher: Publisher, routing_key: str, wire: Wire, who: str) -> None:
         self._publisher = publisher
         self._routing_key = routing_key
         self._wire = wire
+        self._who = who
 
     def publish(self, body: bytes) -> Deferred[None]:
-        self._wire.amqp("publish", self._routing_key, body)
+        self._wire.amqp("publish", self._who, self._routing_key, body)
         return self._publisher.publish(body).addErrback(self._refused, body)
 
     def _refused(self, failure: Failure, body: bytes) -> Failure:
-        self._wire.amqp("refused", self._routing_key, body, reason=failure.getErrorMessage())
+        self._wire.amqp("refused", self._who, self._routing_key, body, reason=failure.getErrorMessage())
         return failure
 
 
@@ -85,10 +88,16 @@ class ObservedWorker(TurnChannelsApi):
 
     :ivar wire: where to show it; None leaves that to the simulated Turn.
     :ivar posted: is told of each POST to Turn.
+    :ivar ready: called when it is set up and listens.
     """
 
     wire: Optional[Wire] = None
+    ready: Callable[[], None] = staticmethod(lambda: None)  # type: ignore[assignment]
     posted: Posted = staticmethod(lambda kind, name, status: None)  # type: ignore[assignment]
+
+    async def setup_application(self) -> None:
+        await super().setup_application()
+        self.ready()
 
     def make_turn_client(self) -> TurnClient:
         client = super().make_turn_client()
@@ -173,5 +182,3 @@ def _body_of(request: Any) -> bytes:
     request.content.seek(0)
     body: bytes = request.content.read()
     return body
-
-

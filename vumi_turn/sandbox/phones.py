@@ -8,6 +8,9 @@ from typing import Any, Optional
 
 from twisted.internet.interfaces import IDelayedCall
 
+#: The code that the page dials first.
+USSD_CODE = "*120*8864#"
+
 #: How many texts a phone remembers.
 KEEP_TEXTS = 100
 

@@ -16,7 +16,7 @@ from twisted.web.iweb import IRequest
 
 from .events import EventStreams
 from .network import PhoneNetwork
-from .phones import PhoneError
+from .phones import USSD_CODE, PhoneError
 from .simulator import TurnSimulator
 from .weather import WeatherError
 from .web import (
@@ -41,12 +41,12 @@ TURN_PREFIX = "/turn"
 FILES = {
     "index.html": "text/html; charset=utf-8",
     "style.css": "text/css; charset=utf-8",
-    "app.js": "text/javascript; charset=utf-8",
+    **{
+        f"{name}.js": "text/javascript; charset=utf-8"
+        for name in ("app", "bubbles", "common", "phone", "turn", "weather", "wire")
+    },
     "icon.svg": "image/svg+xml",
 }
-
-#: The code that the page dials first.
-USSD_CODE = "*120*8864#"
 
 
 class SandboxServer:
@@ -121,6 +121,8 @@ class SandboxServer:
                 "connector": world.options.connector_name,
                 "sms_number": world.network.sms_number if world.network is not None else None,
                 "ussd_code": USSD_CODE,
+                "webhook": world.webhook,
+                "turn_api_url": world.options.turn_api_url,
                 "phones": world.network is not None,
                 "turn": "simulated" if world.turn is not None else "real",
                 "broker": "memory" if world.memory_broker is not None else "RabbitMQ",

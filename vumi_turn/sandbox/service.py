@@ -8,18 +8,33 @@ import webbrowser
 from typing import Any
 
 from twisted.application.service import IService
+from twisted.logger import Logger
 from twisted.python import usage
 
 from ..vumi.fields import ConfigErrors
+from ..vumi.logs import LEVELS, LoggedService
 from ..vumi.servicemaker import VumiOptions, broker_from_options, end_with_failure, warn_of_unknown_keys
 from ..vumi.settings import SettingsError, load_yaml
-from .listening import Listening, address, host_and_port, reachable
+from .listening import Listening, address, host_and_port, reachable, tell
+from .phones import USSD_CODE
+
+log = Logger()
 
 #: The simulated channel, below the page's address.
 TURN_PATH = "/turn/v1/numbers/sandbox"
 
 #: The AMQP flags; one of them set means a real broker.
 AMQP_FLAGS = ("hostname", "port", "username", "password", "vhost", "amqp-url", "vumi-config")
+
+
+#: What the terminal says: nothing else is needed to begin.
+WELCOME = """
+  The sandbox is at {url}
+  Open it in a browser, and press Call on the phone: it dials {code}. Then answer 1.
+
+  Scripts drive it by {url}api/state and the other paths that README.rst tells.
+  Control-C ends it.
+"""
 
 
 class SandboxOptions(VumiOptions):
@@ -47,11 +62,14 @@ class SandboxOptions(VumiOptions):
         ["turn-url", None, None, "turn_api_url of a real Turn channel, instead of the simulated one"],
         ["auth-token", None, None, "The real channel's token (environment: TURN_TOKEN)"],
         ["secret", None, None, "The real channel's HMAC secret (environment: TURN_HMAC_SECRET)"],
+        ["log-level", None, "warn", "The lowest level that is logged: debug, info, warn, error"],
     ]
 
     def postOptions(self) -> None:
         """Check the flags, and read the config."""
         self.real_broker = any(self[flag] is not None for flag in AMQP_FLAGS)
+        if self.real_broker and self["password"] is None:
+            self["password"] = os.environ.get("AMQP_PASSWORD") or None
         super().postOptions()
         if self["no-phones"] and not self.real_broker:
             raise usage.UsageError("--no-phones needs a real RabbitMQ, with a transport on it: --hostname")
@@ -61,6 +79,8 @@ class SandboxOptions(VumiOptions):
             self.config = dict(load_yaml(self["config"])) if self["config"] else {}
         except SettingsError as error:
             raise usage.UsageError(str(error)) from None
+        if self["log-level"] not in LEVELS:
+            raise usage.UsageError(f"--log-level must be one of {', '.join(LEVELS)}, not {self['log-level']!r}")
         self._real_turn()
 
     def _real_turn(self) -> None:
@@ -95,16 +115,18 @@ def makeService(options: SandboxOptions) -> IService:
     from .world import World
 
     host, port = options.page
+    url = f"http://{address(reachable(host), port)}/"
     try:
         world = World(
             reactor,
             config=options.config,
             worker_bind=address(*options.worker),
-            turn_url=options["turn-url"] or f"http://{address(reachable(host), port)}{TURN_PATH}",
+            turn_url=options["turn-url"] or url.rstrip("/") + TURN_PATH,
             simulate=not options["turn-url"],
             broker=broker_from_options(options.vumi_options, reactor) if options.real_broker else None,
             phones=not options["no-phones"],
-            fatal=lambda: end_with_failure(reactor),
+            ready=lambda: _welcome(reactor, url, options["open"]),
+            fatal=lambda: _worker_failed(reactor, options["worker-http"]),
         )
     except ConfigErrors as error:
         for line in error.errors:
@@ -121,14 +143,20 @@ def makeService(options: SandboxOptions) -> IService:
         stopping=server.stop,
         fatal=lambda: end_with_failure(reactor),
     )
-    if options["open"]:
-        _open_when_started(reactor, service)
-    return service
+    return LoggedService(service, options.parent, "text", options["log-level"])
 
 
-def _open_when_started(reactor: Any, service: Listening) -> None:
-    """Show the page in the user's browser, once it is there."""
-    reactor.callWhenRunning(reactor.callInThread, webbrowser.open, service.url)
+def _welcome(reactor: Any, url: str, show: bool) -> None:
+    """Say where the page is, now that it works, and show it in the user's browser if that is wanted."""
+    tell(WELCOME.format(url=url, code=USSD_CODE))
+    if show:
+        reactor.callInThread(webbrowser.open, url)
+
+
+def _worker_failed(reactor: Any, where: str) -> None:
+    """The worker has logged why; say what is the sandbox's part in it."""
+    log.critical("The sandbox's worker listens at {where}; --worker-http names another place", where=where)
+    end_with_failure(reactor)
 
 
 Options = SandboxOptions

@@ -15,8 +15,9 @@ from twisted.internet.defer import Deferred
 from twisted.python import usage
 from twisted.web.iweb import IRequest
 
+from ..vumi.logs import LEVELS, LoggedService
 from ..vumi.servicemaker import end_with_failure
-from .listening import Listening, host_and_port
+from .listening import Listening, address, host_and_port, reachable, tell
 from .simulator import Record, TurnSimulator
 from .weather import RateLimit, TurnWeather, WeatherError, from_json
 from .web import (
@@ -31,6 +32,13 @@ from .web import (
     text_of,
 )
 from .wire import json_of, masked
+
+#: What the terminal says.
+WELCOME = """
+  The simulated Turn is at {url}
+  A channel's turn_api_url is {url}/v1/numbers/test; messages for people are POSTed to {webhook}
+  GET /requests shows what came, PUT /weather sets how it behaves, POST /send sends. Control-C ends it.
+"""
 
 
 class SimulatorOptions(usage.Options):
@@ -51,6 +59,7 @@ class SimulatorOptions(usage.Options):
         ["token", None, None, "The bearer token that a channel must send (environment: TURN_TOKEN)"],
         ["secret", None, None, "What messages are signed with (environment: TURN_HMAC_SECRET)"],
         ["limit", None, 60, "Calls allowed in 60 s; 0 is no limit", int],
+        ["log-level", None, "warn", "The lowest level that is logged: debug, info, warn, error"],
     ]
 
     def postOptions(self) -> None:
@@ -60,6 +69,8 @@ class SimulatorOptions(usage.Options):
             raise usage.UsageError("--webhook must be a URL, as http://127.0.0.1:8080/messages")
         if self["limit"] < 0:
             raise usage.UsageError("--limit must not be negative")
+        if self["log-level"] not in LEVELS:
+            raise usage.UsageError(f"--log-level must be one of {', '.join(LEVELS)}, not {self['log-level']!r}")
         for name, variable in (("token", "TURN_TOKEN"), ("secret", "TURN_HMAC_SECRET")):
             self[name] = self[name] or os.environ.get(variable)
             if not self[name]:
@@ -172,14 +183,17 @@ def makeService(options: SimulatorOptions) -> IService:
         turn.stop()
         return poster.close()
 
-    return Listening(
+    where = f"http://{address(reachable(options.where[0]), options.where[1])}"
+    service = Listening(
         reactor,
         "The simulated Turn",
         options.where,
         site_of(simulator_app(turn), reactor, options.where[0]),  # type: ignore[arg-type]
+        ready=lambda: tell(WELCOME.format(url=where, webhook=options["webhook"])),
         stopping=stop,
         fatal=lambda: end_with_failure(reactor),
     )
+    return LoggedService(service, options.parent, "text", options["log-level"])
 
 
 Options = SimulatorOptions

@@ -54,17 +54,18 @@ class Wire:
         for subscriber in list(self._subscribers):
             subscriber(name, details)
 
-    def amqp(self, what: str, queue: str, body: bytes, **more: Any) -> None:
+    def amqp(self, what: str, who: str, queue: str, body: bytes, **more: Any) -> None:
         """
         A message passes between the broker and somebody.
 
         :param what: ``publish``, ``refused`` (a publish that failed),
             ``deliver``, ``ack`` or ``requeue``; the last two show no body
             again.
+        :param who: that somebody: ``network``, ``worker`` or ``replay``.
         :param queue: the queue, or the routing key that goes by its name.
         """
         value = json_of(body)
-        line = {"protocol": "amqp", "what": what, "where": queue, "ids": ids_of(value), **more}
+        line = {"protocol": "amqp", "what": what, "who": who, "where": queue, "ids": ids_of(value), **more}
         if what in ("publish", "deliver"):
             line["body"] = value
         self._add(line)

@@ -23,7 +23,7 @@ from .observed import ObservedBroker, ObservedWorker
 from .parked import ParkedMessages
 from .phones import Phone
 from .poster import ChannelAnswer, Poster
-from .simulator import Conversation, Entry, Record, TurnSimulator
+from .simulator import Conversation, Record, TurnSimulator
 from .tally import Tally
 from .weather import NetworkWeather, RateLimit, TurnWeather, WeatherError, from_json
 from .wire import Wire, ids_of, json_of
@@ -56,6 +56,7 @@ class World(MultiService):
     :param broker: a real broker; None for the one in memory.
     :param phones: whether there is a phone network; there is none where a
         real transport is on the connector.
+    :param ready: called when the worker is there.
     :param fatal: called when the worker cannot start.
     :raises ConfigErrors: with everything that is wrong with ``config``.
     """
@@ -70,6 +71,7 @@ class World(MultiService):
         simulate: bool = True,
         broker: Optional[Broker] = None,
         phones: bool = True,
+        ready: Callable[[], None] = lambda: None,
         fatal: Optional[Callable[[], None]] = None,
     ) -> None:
         super().__init__()
@@ -77,40 +79,44 @@ class World(MultiService):
         self.wire = Wire(reactor)
         self.tally = Tally()
         self.memory_broker = MemoryBroker(reactor) if broker is None else None
-        self.broker = ObservedBroker(broker or self.memory_broker, self.wire)  # type: ignore[arg-type]
+        inner: Broker = broker or self.memory_broker  # type: ignore[assignment]
+        self.broker = ObservedBroker(inner, self.wire, "worker")
         settings = _settings(config, worker_bind, turn_url)
         self.worker = ObservedWorker(settings, broker=self.broker, reactor=reactor, fatal=fatal)
+        self.worker.ready = ready
         self.worker.setServiceParent(self)
         self.options = self.worker.get_static_config()
         self.journey = Journey()
         self.journey_on = simulate
         self._poster = Poster(reactor)
+        #: Where Turn POSTs what is for people.
+        self.webhook = "/".join([f"http://{worker_bind}", *self.options.vumi_api_path.strip("/").split(), "messages"])
         self.turn: Optional[TurnSimulator] = None
         if simulate:
-            self.turn = self._simulated_turn(f"http://{worker_bind}")
+            self.turn = self._simulated_turn()
         else:
             self.worker.wire, self.worker.posted = self.wire, self.tally.count
         connector = self.options.connector_name
-        self.parked = ParkedMessages(self.broker, connector, reactor)
+        self.parked = ParkedMessages(ObservedBroker(inner, self.wire, "replay"), connector, reactor)
         self.network: Optional[PhoneNetwork] = None
         if phones:
             number = self.options.default_from_addr
             number = number if number.isascii() and number.isdigit() else "8864"
+            phones_broker = ObservedBroker(inner, self.wire, "network")
             self.network = PhoneNetwork(
-                self.broker, connector, reactor, sms_number=number, changed=self._phone_changed
+                phones_broker, connector, reactor, sms_number=number, changed=self._phone_changed
             )
         self._health_call: Optional[IDelayedCall] = None
         self._last_health: Optional[dict[str, Any]] = None
         self._waits = Waits(reactor)
         self._stopping = False
 
-    def _simulated_turn(self, worker_url: str) -> TurnSimulator:
-        path = self.options.vumi_api_path.strip("/")
+    def _simulated_turn(self) -> TurnSimulator:
         turn = TurnSimulator(
             self._reactor,
             token=self.options.auth_token,
             secret=self.options.turn_hmac_secret,
-            webhook=f"{worker_url}/{path}/messages" if path else f"{worker_url}/messages",
+            webhook=self.webhook,
             post=self._post,
             limit=RateLimit(self._reactor),
         )
@@ -186,11 +192,6 @@ class World(MultiService):
         if not self._stopping:
             answer = self.journey.answer(person, text)
             await self.turn.send(person, answer.text, reply_to=message_id, waiting=answer.waiting)
-
-    async def agent_sends(self, to: str, text: str, waiting: bool, reply_to: Optional[str]) -> Entry:
-        """An agent in the simulated Turn writes to a person."""
-        assert self.turn is not None
-        return await self.turn.send(to, text, waiting=waiting, reply_to=reply_to)
 
     def _conversation_changed(self, conversation: Conversation) -> None:
         self.wire.say("conversation", conversation_json(conversation))
