@@ -105,6 +105,11 @@ class TlsTests(SynchronousTestCase):
         certificate = Authority("another").issue("turn.example")
         self.assertIn("issuer is not trusted here", self.refusal("turn.example", certificate))
 
+    def test_namesake(self) -> None:
+        """One of an authority that has the trusted one's name, and another key, is refused."""
+        certificate = Authority("ours").issue("turn.example")
+        self.assertEqual(self.refusal("turn.example", certificate), WRONG[7])
+
     def test_not_for_servers(self) -> None:
         """One that is not for servers is refused."""
         certificate = self.authority.issue("turn.example", usage=ExtendedKeyUsageOID.CLIENT_AUTH)

@@ -23,6 +23,7 @@ VerifyCallback = Callable[[Any, Any, int, int, int], bool]
 
 #: OpenSSL's error numbers. Source: openssl/x509_vfy.h.
 WRONG = {
+    7: "the certificate was signed by another issuer than the one of that name that is trusted here",
     9: "the certificate is not valid yet",
     10: "the certificate has expired",
     18: "the certificate is self-signed",

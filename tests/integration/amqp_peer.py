@@ -27,11 +27,11 @@ class AmqpPeer:
     :param port: the broker's, on 127.0.0.1.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, vhost: str = VHOST) -> None:
         self._parameters = pika.ConnectionParameters(
             host="127.0.0.1",
             port=port,
-            virtual_host=VHOST,
+            virtual_host=vhost,
             credentials=pika.PlainCredentials(USERNAME, PASSWORD),
             heartbeat=0,
             socket_timeout=10,

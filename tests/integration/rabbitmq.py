@@ -16,6 +16,9 @@ import time
 from pathlib import Path
 from typing import Any, Optional
 
+from OpenSSL import SSL
+from twisted.internet.ssl import PrivateCertificate
+
 from tests.integration.requirements import find_program, free_port
 
 HINT = "install RabbitMQ (Debian: apt-get install rabbitmq-server)"
@@ -32,10 +35,12 @@ class RabbitMQ:
     One node. Its queues survive :meth:`stop`, :meth:`kill` and the next
     :meth:`start`; :meth:`close` ends and removes everything.
 
+    :param tls: listen for TLS too, once there is a :meth:`use_certificate`.
     :ivar port: where it listens, on 127.0.0.1.
+    :ivar tls_port: where it speaks TLS.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tls: bool = False) -> None:
         server = Path(
             find_program(
                 "VUMI_TURN_RABBITMQ_SERVER",
@@ -48,6 +53,7 @@ class RabbitMQ:
         self._epmd_program = find_program("VUMI_TURN_EPMD", ["epmd"], "Erlang's epmd", HINT)
         self._server, self._ctl = server, server.with_name("rabbitmqctl")
         self.port = free_port()
+        self.tls_port = free_port() if tls else 0
         self._folder = Path(tempfile.mkdtemp(prefix="vumi_turn_rabbitmq_"))
         self._epmd_port = free_port()
         self._environment = self._make_environment()
@@ -65,7 +71,7 @@ class RabbitMQ:
             "default_user_tags.administrator = true\n"
             "disk_free_limit.absolute = 1MB\n"
             "vm_memory_high_watermark.relative = 0.9\n"
-            "log.console = false\n"
+            "log.console = false\n" + self._tls_lines()
         )
         (folder / "enabled_plugins").write_text("[].\n")
         (folder / "env.conf").write_text("")
@@ -94,6 +100,28 @@ class RabbitMQ:
             # A small, quiet emulator: two schedulers that don't spin.
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none",
         }
+
+    def _tls_lines(self) -> str:
+        if not self.tls_port:
+            return ""
+        return (
+            f"listeners.ssl.1 = 127.0.0.1:{self.tls_port}\n"
+            f"ssl_options.cacertfile = {self._folder}/authority.pem\n"
+            f"ssl_options.certfile = {self._folder}/certificate.pem\n"
+            f"ssl_options.keyfile = {self._folder}/key.pem\n"
+            "ssl_options.verify = verify_none\n"
+            "ssl_options.fail_if_no_peer_cert = false\n"
+        )
+
+    def use_certificate(self, authority: bytes, certificate: PrivateCertificate) -> None:
+        """
+        What it shows on its TLS port from the next start on.
+
+        :param authority: PEM of who issued it.
+        """
+        (self._folder / "authority.pem").write_bytes(authority)
+        (self._folder / "certificate.pem").write_bytes(certificate.dump(SSL.FILETYPE_PEM))
+        (self._folder / "key.pem").write_bytes(certificate.privateKey.dump(SSL.FILETYPE_PEM))
 
     @property
     def running(self) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import threading
 import time
 from dataclasses import dataclass, field
@@ -77,14 +78,17 @@ class Request:
 class TurnServer:
     """
     :param token: what a request must bear; another one gets 401.
+    :param context: to speak TLS; another one is used from the next
+        :meth:`listen` on.
     :ivar requests: all of them, those still unanswered too, in the order in
         which they came.
     :ivar decide: gives each request its :class:`Answer`; called in the
         request's thread. :meth:`script` goes first.
     """
 
-    def __init__(self, token: str) -> None:
+    def __init__(self, token: str, context: Optional[ssl.SSLContext] = None) -> None:
         self._token = token
+        self.context = context
         self._lock = threading.Lock()
         self._script: list[Answer] = []
         self.requests: list[Request] = []
@@ -98,7 +102,8 @@ class TurnServer:
     @property
     def url(self) -> str:
         """For ``turn_api_url``."""
-        return f"http://127.0.0.1:{self.port}/v1/numbers/{NUMBER}"
+        scheme = "http" if self.context is None else "https"
+        return f"{scheme}://127.0.0.1:{self.port}/v1/numbers/{NUMBER}"
 
     # Life
 
@@ -112,6 +117,11 @@ class TurnServer:
 
         server = _Server(("127.0.0.1", self.port), Handler)
         self.port = server.server_address[1]
+        if self.context is not None:
+            # Each connection's thread shakes hands when it first reads.
+            server.socket = self.context.wrap_socket(
+                server.socket, server_side=True, do_handshake_on_connect=False
+            )
         self._server = server
         self._released = threading.Event()
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
