@@ -17,12 +17,13 @@ from typing import Any, Iterator, Sequence
 import pika
 import yaml
 from twisted.internet.ssl import PrivateCertificate
+from twisted.trial.unittest import SynchronousTestCase
 
 from tests.authority import Authority
 from tests.integration.bridge_case import SECRET, TOKEN, BridgeCase
 from tests.integration.rabbitmq import PASSWORD, USERNAME, VHOST
 from tests.integration.requirements import free_port
-from tests.integration.turn_server import NUMBER, Answer
+from tests.integration.turn_server import NUMBER, Answer, TurnServer
 from tests.integration.vumi_words import inbound
 from tests.integration.worker import environment
 
@@ -38,9 +39,7 @@ def command() -> list[str]:
     return [sys.executable, "-c", "from vumi_turn.channel import main; main()"]
 
 
-class ChannelCommandCase(BridgeCase):
-    connector = "channel_command"
-
+class CommandCase(SynchronousTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.folder = Path(self.mktemp()).resolve()
@@ -64,8 +63,11 @@ class ChannelCommandCase(BridgeCase):
         return done
 
 
-class CreateCommandTests(ChannelCommandCase):
-    connector = "channel_create"
+class CreateCommandTests(CommandCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.turn = TurnServer(TOKEN)
+        self.addCleanup(self.turn.close)
 
     def flags(self, *more: str) -> list[str]:
         url = f"http://127.0.0.1:{self.turn.port}/v1/numbers"
@@ -209,7 +211,7 @@ def https_server(certificate: PrivateCertificate, path: Path) -> Iterator[int]:
         thread.join(10)
 
 
-class CheckCommandTests(ChannelCommandCase):
+class CheckCommandTests(CommandCase, BridgeCase):
     connector = "channel_check"
 
     def setUp(self) -> None:
