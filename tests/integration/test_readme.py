@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -19,12 +20,15 @@ from tests.integration.amqp_peer import AmqpPeer
 from tests.integration.http_peer import HttpPeer, outbound
 from tests.integration.rabbitmq import PASSWORD, USERNAME, shared_rabbitmq
 from tests.integration.requirements import free_port
-from tests.integration.turn_server import Answer, TurnServer
+from tests.integration.turn_server import NUMBER, Answer, TurnServer
 from tests.integration.waiting import wait_for
 from tests.integration.worker import PATIENCE, environment
 from tests.readme import block_with, command_with, commands
 
 CONNECTOR = "ussd_transport"
+
+#: Words of the command that starts the worker.
+WORKER = "--worker-class vumi_turn.TurnChannelsApi --config turn_channels.yaml"
 
 #: Every command of README.rst is named here by words of it: with the test that
 #: runs it, or with why none does.
@@ -35,11 +39,11 @@ SHOWN = {
     "virtualenv -p python2.7": "the checks of a clean clone install the same packages",
     "VUMI_TURN_LEGACY_PYTHON=": "it is the test command with a variable set",
     "/opt/vumi_turn/bin/pip install": "the test command installs from the same folder",
-    "--worker-class vumi_turn.TurnChannelsApi --config turn_channels.yaml": "WorkerTests",
+    WORKER: "WorkerTests",
     "vumi_turn_failures": "WorkerTests",
     "greeter.Greeter": "GreeterTests",
-    "curl https://whatsapp.turn.io": "it makes a channel at Turn",
-    "\"name\": \"USSD\"": "the rest of the command above",
+    "vumi_turn_channel create": "ChannelTests",
+    "vumi_turn_channel check": "ChannelTests",
     ".venv/bin/trial tests.test_gate": "it is the test command with less to run",
     ".venv/bin/trial tests.integration.test_flows": "it is the test command with less to run",
     "tox -e": "it needs several versions of Python",
@@ -125,14 +129,14 @@ class WorkerTests(ReadmeCase):
         config = config.replace("127.0.0.1:8080", f"127.0.0.1:{self.port}")
         config = re.sub(r"(?m)^turn_api_url: .*", f"turn_api_url: {self.turn.url}", config)
         (self.folder / "turn_channels.yaml").write_text(config)
-        self.environ.update(TURN_TOKEN="the channel's token", TURN_HMAC_SECRET="the secret")
+        self.environ.update(TURN_CHANNEL_TOKEN="the channel's token", TURN_HMAC_SECRET="the secret")
         for kind in ("inbound", "event", "outbound", "turn_failures"):
             self.peer.declare(f"{CONNECTOR}.{kind}")
             self.peer.purge(f"{CONNECTOR}.{kind}")
 
     def start_worker(self) -> HttpPeer:
         """The worker, ready."""
-        self.start(command_with("--config turn_channels.yaml --vhost") + " " + self.broker)
+        self.start(command_with(WORKER) + " " + self.broker)
         http = HttpPeer(self.port, "the secret")
         wait_for(lambda: "ok" in _health_of(http), "the worker's health", PATIENCE)
         return http
@@ -169,6 +173,26 @@ class WorkerTests(ReadmeCase):
         self.failures("replay --all")
         wait_for(lambda: len(self.turn.of("messages")) == 5, "the replayed messages at Turn")
         self.assertEqual(self.peer.ready(f"{CONNECTOR}.turn_failures"), 0)
+
+
+class ChannelTests(ReadmeCase):
+    """A channel is made, its configuration tried, and the worker started with it."""
+
+    def test_from_nothing_to_the_worker(self) -> None:
+        """What create writes is what check finds right and what the worker starts with."""
+        turn = TurnServer("the-token")
+        self.addCleanup(turn.close)
+        made = {"number": {"uuid": NUMBER}, "webhook": {"uuid": NUMBER, "hmac_secret": "the secret"}}
+        turn.script(Answer(status=201, body=json.dumps(made).encode()))
+        port = free_port()
+        here = f"--http-bind 127.0.0.1:{port} --api-url {turn.url.rpartition('/')[0]}"
+        self.environ.update(TURN_TOKEN="the-token", TURN_CHANNEL_TOKEN="the-token")
+        self.run_command(command_with("vumi_turn_channel create") + " " + here)
+        turn.script(Answer(status=422))
+        lines = self.run_command(command_with("vumi_turn_channel check") + " " + self.broker)
+        self.assertIn("ok      turn: reached, and it takes the token", lines)
+        self.start(command_with(WORKER) + " " + self.broker)
+        wait_for(lambda: "ok" in _health_of(HttpPeer(port, "the secret")), "the worker's health", PATIENCE)
 
 
 class GreeterTests(ReadmeCase):
