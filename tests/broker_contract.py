@@ -5,6 +5,7 @@ What every broker does, whatever it is made of: mixed into a test case for each.
 from __future__ import annotations
 
 import functools
+import weakref
 from typing import Any, Awaitable, Callable, Coroutine, Mapping, Optional
 
 from twisted.internet.defer import Deferred
@@ -367,6 +368,20 @@ class BrokerContract:
         self.assertEqual(told, ["lost"])
         self.assertEqual(len(hand.taken), 2)
         self.assertEqual(await self.contents(), [])
+
+    @scenario
+    async def test_settled_deliveries_let_go(self) -> None:
+        """Who watched a delivery is let go of when it is settled, though the delivery may still be held."""
+        hand = self.consuming()
+        await self.push(b"1")
+        await self.until(lambda: hand.taken)
+        told: set[str] = set()  # a set may be referred to weakly
+        hand.taken[0].on_lost(functools.partial(told.add, "lost"))
+        watcher = weakref.ref(told)
+        del told
+        self.assertIsNotNone(watcher())
+        hand.settle(b"1")
+        await self.until(lambda: watcher() is None)
 
     @scenario
     async def test_publishing_goes_on(self) -> None:

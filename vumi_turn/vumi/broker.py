@@ -97,6 +97,14 @@ class Delivery:
         for watcher in watchers:
             watcher()
 
+    def settle(self) -> None:
+        """
+        Nobody has to be told any more; for brokers only. Who watches is as a
+        rule held by what also holds the delivery: without this each message
+        would stay in memory until Python looks for such circles.
+        """
+        self._watchers = []
+
 
 #: Takes a delivery and says, now or later, what becomes of it. It is called in
 #: queue order, and its synchronous part has run before the next delivery's.

@@ -92,6 +92,7 @@ class MemoryConsumer(Consumer):
         message = self.unsettled.pop(delivery, None)
         if message is None:
             return  # lost, or its queue is deleted
+        delivery.settle()
         if outcome is Outcome.ACK:
             self._wake()
         else:

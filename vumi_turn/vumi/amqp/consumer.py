@@ -149,6 +149,7 @@ class AmqpConsumer(Consumer, Receiver):
     def _settle(self, outcome: Outcome, delivery: Delivery) -> None:
         if delivery.lost or self._unsettled.pop(delivery.tag, None) is None:
             return
+        delivery.settle()
         pack = pack_ack if outcome is Outcome.ACK else pack_requeue
         self._write(pack(self._number, delivery.tag))
 
