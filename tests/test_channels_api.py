@@ -293,6 +293,18 @@ class OutboundTests(BridgeCase):
         self.assertIsNotNone(self.outbound(request()).in_reply_to)
         self.assertIsNone(self.outbound(request(), message_id="m2").in_reply_to)
 
+    def test_close_that_the_cache_fails_on(self) -> None:
+        """What the broker has confirmed is published, whatever the cache then does."""
+        self.push("inbound", inbound(session_event="new"))
+
+        async def fail(*args: Any) -> None:
+            raise ZeroDivisionError("a cache's bug")
+
+        self.worker.cache.close_session = fail  # type: ignore[method-assign]
+        self.outbound(request())
+        self.assertEqual(len(self.published()), 1)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
     def test_unknown_reply_to(self) -> None:
         """A reply to what is not known, or no longer, is 404."""
         self.refused(request(reply_to="nothing"), MessageNotFound)

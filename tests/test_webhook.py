@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, Optional
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.logger import LogLevel, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
@@ -498,12 +498,19 @@ class WrittenTests(WebhookCase):
         self.successResultOf(second)
 
     def test_who_stops_waiting(self) -> None:
-        """A wait that is cancelled leaves no timer."""
+        """A wait that is cancelled leaves no timer, and disturbs no other one."""
         self.post()
+        self.clock.advance(4)
+        self.assertBusy(self.client.response())
+        other = self.webhook.written("m1")
+        timers = set(self.clock.getDelayedCalls())
         written = self.webhook.written("m1")
-        written.addErrback(lambda _: None)
         written.cancel()
+        self.failureResultOf(written, CancelledError)
+        self.assertEqual(set(self.clock.getDelayedCalls()), timers)
         self.confirm()
+        self.assertEqual(self.answer().message_id, "m1")
+        self.successResultOf(other)
 
 
 class StopTests(WebhookCase):
@@ -516,6 +523,28 @@ class StopTests(WebhookCase):
         self.assertBusy(self.answer())
         self.assertEqual(self.built, [])
         self.assertEqual(self.answer(signature=b"wrong").status, 401)
+
+    def test_repeats(self) -> None:
+        """A repeat of what is under way is no new message: after the stop it would be a second one."""
+        self.post()
+        self.clock.advance(4)
+        self.assertBusy(self.client.response())
+        self.webhook.stop()
+        self.post()
+        drained = self.drain()
+        self.confirm()
+        self.assertEqual(self.client.response().message_id, "m1")
+        self.successResultOf(drained)
+        self.assertEqual(self.ids_published(), ["m1"])
+
+    def test_repeat_of_a_refused_one(self) -> None:
+        """A repeat that would have to be published again is left to the next worker."""
+        self.post()
+        self.confirm(Nacked())
+        self.assertBusy(self.client.response())
+        self.webhook.stop()
+        self.assertBusy(self.answer())
+        self.assertEqual(self.ids_published(), ["m1"])
 
     def test_idle(self) -> None:
         """Where nothing is under way draining is over at once."""

@@ -297,7 +297,15 @@ class TurnChannelsApi(ApplicationWorker):
         await self.connectors[self.config.connector_name].publish_outbound(message)
         self.metrics.confirmed(self.reactor.seconds() - started)
         if closes is not None:
-            await self.cache.close_session(message.to_addr, closes.message_id)
+            await self._close_session(message, closes)
+
+    async def _close_session(
+        self, message: TransportUserMessage, answered: TransportUserMessage
+    ) -> None:
+        try:
+            await self.cache.close_session(message.to_addr, answered.message_id)
+        except Exception:  # the broker has the message: this must not have it published again
+            log.failure("The session that {message_id} closes stays open", message_id=message.message_id)
 
     # -- what the flows stand on ---------------------------------------------
 

@@ -10,7 +10,7 @@ import json
 from typing import Any, Callable, Mapping, Optional
 
 from klein import Klein
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.resource import IResource
@@ -121,27 +121,35 @@ class Webhook:
 
         :return: fires when our 200 with that id has been written, at once
             where there is none to come, and at the latest after
-            :data:`WRITTEN_TIMEOUT`. It never fails.
+            :data:`WRITTEN_TIMEOUT`. It never fails, unless it is cancelled.
         """
-        result: Deferred[None] = Deferred()
         pending = self._repeats.find_id(message_id)
         if pending is None:
-            result.callback(None)
-            return result
+            return succeed(None)
         written = pending.written()
         timer = self._clock.callLater(WRITTEN_TIMEOUT, written.cancel)
+        given_up = False
+
+        def give_up(_: object) -> None:
+            nonlocal given_up
+            given_up = True
+            written.cancel()
 
         def done(_: object) -> None:
             if timer.active():
                 timer.cancel()
-            if not result.called:
+            if not given_up:
                 result.callback(None)
 
+        result: Deferred[None] = Deferred(give_up)
         written.addBoth(done)
         return result
 
     def stop(self) -> None:
-        """Take no new messages; what is under way goes on."""
+        """
+        Take no new messages; what is under way goes on, and its repeats are
+        answered: the next worker would take them for new messages.
+        """
         self._stopping = True
 
     async def drain(self, timeout: float) -> None:
@@ -192,10 +200,10 @@ class Webhook:
         signature = request.requestHeaders.getRawHeaders(_SIGNATURE, (None,))[0]
         if not verify(self._secret, body, signature):
             raise SignatureMismatchError()
-        if self._stopping:
-            raise BrokerUnavailableError("the worker is stopping; try again later")
         assert signature is not None  # it has been verified
         pending = self._repeats.find(signature)
+        if self._stopping and (pending is None or pending.stage is Stage.REFUSED):
+            raise BrokerUnavailableError("the worker is stopping; try again later")
         if pending is None:
             outbound = parse_outbound(body)
             pending = self._repeats.add(signature, self._new_id())
