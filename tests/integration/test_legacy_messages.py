@@ -1,63 +1,27 @@
-"""
-Legacy vumi 0.6 reads what we write.
-
-It needs a Python 2.7 with vumi: name it in ``VUMI_TURN_LEGACY_PYTHON``, or have
-``python2.7`` on PATH. To get one: a Python 2.7, and with its pip
-``pip install vumi==0.6.19 Automat==20.2.0``. Without it these tests are
-skipped; with ``VUMI_TURN_REQUIRE_LEGACY=1`` they fail.
-"""
+"""Legacy vumi 0.6 reads what we write; :mod:`tests.integration.legacy_vumi` says what that needs."""
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
 from datetime import timedelta
-from functools import lru_cache
 from pathlib import Path
-from typing import Any, Optional
-from unittest import SkipTest
+from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.integration.legacy_vumi import PATIENCE, environment, legacy_python
 from tests.samples import GOLDEN, USER_MESSAGE, WHEN, golden, user_message
 from vumi_turn.vumi.message import FailureMessage, TransportEvent, TransportUserMessage
 
 READER = Path(__file__).with_name("legacy_reader.py")
-PYTHON = "VUMI_TURN_LEGACY_PYTHON"
-REQUIRE = "VUMI_TURN_REQUIRE_LEGACY"
-HINT = (
-    f"these tests need a Python 2.7 with vumi: name it in {PYTHON}, or have it on PATH as python2.7;"
-    " its pip installs vumi==0.6.19 Automat==20.2.0"
-)
-TIMEOUT = 60
-
-
-@lru_cache(maxsize=None)
-def legacy_python() -> Optional[str]:
-    """An interpreter that can import legacy vumi, or None."""
-    candidate = os.environ.get(PYTHON) or shutil.which("python2.7")
-    if candidate is None:
-        return None
-    try:
-        probe = [candidate, "-W", "ignore", "-c", "import vumi.transports.failures"]
-        found = subprocess.run(probe, capture_output=True, timeout=TIMEOUT)
-    except OSError:
-        return None
-    return candidate if found.returncode == 0 else None
 
 
 class LegacyCase(SynchronousTestCase):
     """What the tests share."""
 
     def setUp(self) -> None:
-        python = legacy_python()
-        if python is None:
-            if os.environ.get(REQUIRE, "") not in ("", "0"):
-                self.fail(HINT)
-            raise SkipTest(HINT)
-        self.python: str = python
+        self.python = legacy_python()
 
     def read(self, *messages: Any) -> list[dict[str, Any]]:
         """What legacy vumi makes of our messages, each by the class of the same name."""
@@ -65,7 +29,7 @@ class LegacyCase(SynchronousTestCase):
             type(message).__name__.encode() + b" " + message.to_json() + b"\n" for message in messages
         )
         command = [self.python, "-B", "-W", "ignore", str(READER)]
-        done = subprocess.run(command, input=lines, capture_output=True, timeout=TIMEOUT)
+        done = subprocess.run(command, input=lines, env=environment(), capture_output=True, timeout=PATIENCE)
         self.assertEqual(done.returncode, 0, done.stderr.decode("utf-8", "replace"))
         answers = [json.loads(line) for line in done.stdout.splitlines()]
         self.assertEqual((len(answers), answers[-1]), (len(messages) + 1, {"end": True}))
