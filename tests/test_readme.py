@@ -63,7 +63,7 @@ class ReadmeTests(SynchronousTestCase):
         class Loader(yaml.SafeLoader):
             pass
 
-        Loader.add_constructor("!env", lambda loader, node: f"the value of {node.value}")
+        Loader.add_constructor("!env", lambda loader, node: f"value-of-{node.value}")
         data = yaml.load(block_with("connector_name: ussd_transport"), Loader)  # noqa: S506 (a SafeLoader)
         config = TurnChannelsApiConfig(data)
         self.assertEqual((config.connector_name, config.default_from_addr), ("ussd_transport", "*120*8864#"))

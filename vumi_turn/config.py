@@ -9,13 +9,14 @@ from .vumi.config import ApplicationConfig
 from .vumi.fields import (
     ConfigClassName,
     ConfigDict,
-    ConfigErrors,
     ConfigFloat,
     ConfigInt,
     ConfigSecret,
     ConfigServerEndpoint,
     ConfigText,
+    ConfigToken,
     ConfigUrl,
+    ConfigUrlPath,
 )
 
 #: Message caches by their plain names.
@@ -24,20 +25,29 @@ CACHES = {
 }
 
 
+def check_cache(cache_class: Any, config: dict[str, Any]) -> list[str]:
+    """A sentence for each thing that is wrong with the message cache's class or its options."""
+    if not issubclass(cache_class, MessageCache):
+        return [f"message_cache_class must be a message cache, which {cache_class.__name__} is not"]
+    return list(cache_class.check_config(config))
+
+
 class TurnChannelsApiConfig(ApplicationConfig):
     """
     Configuration of the bridge between a vumi connector and Turn's Channels API.
     """
 
+    TOGETHER = ((("message_cache_class", "message_cache_config"), check_cache),)
+
     http_bind = ConfigServerEndpoint(
         "Where Turn's POSTs are taken: host:port, [::1]:port or a Twisted server endpoint.", required=True
     )
-    vumi_api_path = ConfigText("The path before /messages, on which Turn's POSTs are taken.", default="")
+    vumi_api_path = ConfigUrlPath("The path before /messages, on which Turn's POSTs are taken.", default="")
     turn_api_url = ConfigUrl(
         "The channel's URL at Turn, as https://whatsapp.turn.io/v1/numbers/<channel uuid>.", required=True
     )
     default_from_addr = ConfigText("The sender of messages that answer none.", required=True)
-    auth_token = ConfigSecret("The channel's token for Turn's API.", required=True)
+    auth_token = ConfigToken("The channel's token for Turn's API.", required=True)
     turn_hmac_secret = ConfigSecret("The secret that Turn signs its POSTs with.", required=True)
     request_timeout = ConfigFloat(
         "Seconds for the whole handling of a POST from Turn.", default=240.0, exclusive_minimum=0
@@ -69,20 +79,3 @@ class TurnChannelsApiConfig(ApplicationConfig):
     empty_message_body = ConfigText("The text for a message without one. Default: the address that it came to.")
     max_request_size = ConfigInt("How many bytes a POST from Turn may have.", default=65536, minimum=1024)
     shutdown_timeout = ConfigFloat("Seconds to finish what is under way when stopping.", default=10.0, minimum=0)
-
-    def post_validate(self) -> None:
-        """What one field alone cannot know."""
-        errors: list[str] = []
-        path = self.vumi_api_path
-        if path and (not path.startswith("/") or any(c.isspace() or c in "?#<>" for c in path)):
-            errors.append(f"vumi_api_path must start with a slash and be a plain path, as /turn, not {path!r}")
-        errors.extend(check_cache(self.message_cache_class, self.message_cache_config))
-        if errors:
-            raise ConfigErrors(errors)
-
-
-def check_cache(cache_class: Any, config: dict[str, Any]) -> list[str]:
-    """A sentence for each thing that is wrong with the message cache's options."""
-    if not issubclass(cache_class, MessageCache):
-        return [f"message_cache_class must be a message cache, which {cache_class.__name__} is not"]
-    return [f"message_cache_config: {error}" for error in cache_class.check_config(config)]

@@ -49,7 +49,8 @@ class MessageCache(abc.ABC):
         """
         Look at a ``message_cache_config`` without using it.
 
-        :return: one sentence for each wrong option; empty if all is well.
+        :return: one sentence for each wrong option, which names it as
+            ``message_cache_config.timeout``; empty if all is well.
         """
 
     @abc.abstractmethod

@@ -11,13 +11,16 @@ from __future__ import annotations
 import difflib
 import math
 import re
+from ipaddress import IPv6Address, ip_address
 from typing import Any, Callable, Iterable, Mapping, Optional, Sequence
 from urllib.parse import urlsplit
 
+import idna
 from confmodel.config import Config as ConfmodelConfig
 from confmodel.config import ConfigField as ConfmodelField
 from confmodel.config import ConfigMetaClass
 from confmodel.errors import ConfigError
+from twisted.internet.endpoints import serverFromString
 from twisted.python.reflect import namedAny
 
 #: What a secret looks like wherever a configuration is printed.
@@ -76,12 +79,13 @@ class ConfigField(ConfmodelField):
         """
         raise ConfigError(f"{self.name} {message}")
 
-    def refuse(self, value: Any, expected: str) -> None:
+    def refuse(self, value: Any, expected: str, reason: str = "") -> None:
         """
+        :param reason: more about what is wrong.
         :raises ConfigError: that ``value`` is not what is expected.
         """
         shown = MASK if self.secret else _shown(value)
-        raise ConfigError(f"{self.name} must be {expected}, not {shown}")
+        raise ConfigError(f"{self.name} must be {expected}, not {shown}{reason and f' ({reason})'}")
 
 
 def _shown(value: Any) -> str:
@@ -108,9 +112,27 @@ class ConfigText(ConfigField):
 
 
 class ConfigSecret(ConfigText):
-    """A text that is never shown."""
+    """A text that is never shown, of one line."""
 
     secret = True
+
+    def clean(self, value: Any) -> Any:
+        super().clean(value)
+        if re.search(r"[\r\n]", value):
+            self.wrong("must be one line, but has a line end: was it read from a file that ends with one?")
+        return value
+
+
+class ConfigToken(ConfigSecret):
+    """A secret that is sent in an HTTP header."""
+
+    def clean(self, value: Any) -> Any:
+        super().clean(value)
+        if re.search(r"[ \t]", value):
+            self.wrong("has a space or a tab in it, which no token has: a token without 'Bearer' is expected")
+        if re.search(r"[^!-~]", value):
+            self.wrong("has a character that a token cannot have: visible ASCII characters are expected")
+        return value
 
 
 class ConfigConnectorName(ConfigText):
@@ -185,9 +207,13 @@ class ConfigFloat(_ConfigNumber):
                 number = float(value)
             except ValueError:
                 number = None
-        if isinstance(number, bool) or not isinstance(number, (int, float)) or not math.isfinite(number):
+        try:
+            number = None if isinstance(number, bool) else float(number)
+        except (TypeError, OverflowError):
+            number = None
+        if number is None or not math.isfinite(number):
             self.refuse(value, "a number")
-        return self._check(value, float(number), "a number")
+        return self._check(value, number, "a number")
 
 
 class ConfigBool(ConfigField):
@@ -268,16 +294,53 @@ class ConfigUrl(ConfigText):
             good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
         except ValueError:
             good = False
-        if not good or any(c.isspace() for c in value):
-            self.refuse(value, "an http(s) URL, as https://whatsapp.turn.io/v1/numbers/<uuid>")
-        if parts.username or parts.password:
+        if not good or re.search(r"[\s\x00-\x20\x7f]", value):
+            without_password = re.sub(r"[^/]*@", f"{MASK}@", value)
+            self.refuse(without_password, "an http(s) URL, as https://whatsapp.turn.io/v1/numbers/<uuid>")
+        if "@" in parts.netloc:
             self.wrong("must not hold a user name or password")
-        if parts.query or parts.fragment:
+        if "?" in value or "#" in value:
             self.wrong("must have no query and no fragment: paths are put after it")
-        return value.rstrip("/")
+        if not _is_host(parts.hostname or "", bracketed="[" in parts.netloc):
+            self.wrong(
+                f"names the host {parts.hostname!r}, which cannot be looked up: "
+                "letters, digits, hyphens and dots are expected, or an IP address"
+            )
+        return parts._replace(scheme=parts.scheme.lower()).geturl().rstrip("/")
+
+
+def _is_host(host: str, bracketed: bool) -> bool:
+    """Whether this is an IP address or a name that can be looked up; brackets hold IPv6 only."""
+    if bracketed:
+        return _is_ipv6(host)
+    try:
+        idna.encode(host, uts46=True)
+    except UnicodeError:  # idna's errors are of this class
+        return False
+    return True
+
+
+def _is_ipv6(host: str) -> bool:
+    try:
+        return isinstance(ip_address(host), IPv6Address) and "%" not in host
+    except ValueError:
+        return False
+
+
+class ConfigUrlPath(ConfigText):
+    """The path of a URL that we are asked for; it may be empty."""
+
+    field_type = "path"
+
+    def clean(self, value: Any) -> Any:
+        super().clean(value)
+        if value and (not value.startswith("/") or re.search(r"[\s\x00-\x20\x7f?#<>%]", value)):
+            self.refuse(value, "a plain path that starts with a slash, as /turn")
+        return value
 
 
 _HOST_AND_PORT = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[^:\[\]/\s]*):(?P<port>[0-9]{1,5})")
+_PORT_OF_ENDPOINT = re.compile(r"(?:^(?:tcp6?|ssl):|:port=)(?P<port>[0-9]+)")
 _ENDPOINT_KINDS = ("tcp", "tcp6", "ssl", "unix", "systemd", "haproxy", "tls", "onion", "fd")
 
 
@@ -292,23 +355,31 @@ class ConfigServerEndpoint(ConfigText):
 
     def clean(self, value: Any) -> Any:
         super().clean(value)
-        kind = value.partition(":")[0]
+        kind, _, rest = value.partition(":")
         found = _HOST_AND_PORT.fullmatch(value)
         if found is not None and kind not in _ENDPOINT_KINDS:
             return self._address(value, found["host"], int(found["port"]))
-        if kind not in _ENDPOINT_KINDS:
+        if not rest or re.match(r"(tcp6?|ssl):-", value):
             self.refuse(value, self.expected)
-        port = value.split(":")[1] if ":" in value else ""
-        if kind in ("tcp", "tcp6", "ssl") and not (port.isdigit() or "port=" in value):
-            self.refuse(value, self.expected)
-        if not value.partition(":")[2]:
-            self.refuse(value, self.expected)
+        for port in _PORT_OF_ENDPOINT.findall(value):
+            self._check_port(value, int(port))
+        if kind == "systemd":  # what it hands over is seen by the process it has started only
+            return value
+        try:
+            serverFromString(None, value)  # the reactor is wanted when it listens, not before
+        except Exception as error:  # each kind of endpoint reads its part, and may raise anything
+            self.refuse(value, self.expected, str(error).split("\n")[0] or type(error).__name__)
         return value
 
-    def _address(self, value: str, host: str, port: int) -> str:
-        if not 0 <= port <= 65535:
+    def _check_port(self, value: str, port: int) -> None:
+        if port > 65535:
             self.refuse(value, f"{self.expected}, with a port up to 65535")
+
+    def _address(self, value: str, host: str, port: int) -> str:
+        self._check_port(value, port)
         if host.startswith("["):
+            if not _is_ipv6(host[1:-1]):
+                self.refuse(value, self.expected)
             escaped = host[1:-1].replace(":", "\\:")
             return f"tcp6:{port}:interface={escaped}"
         return f"tcp:{port}:interface={host}" if host else f"tcp:{port}"
@@ -323,18 +394,26 @@ class Config(ConfmodelConfig, metaclass=ConfigMetaClass):
     :raises ConfigErrors: with everything that is wrong.
     """
 
+    #: Checks of options that only make sense together: their names, and what
+    #: takes their values and gives a sentence for each thing that is wrong.
+    TOGETHER: Sequence[tuple[tuple[str, ...], Callable[..., list[str]]]] = ()
+
     def __init__(self, config_data: Mapping[str, Any], static: bool = True) -> None:
         errors: list[str] = []
         self._config_data = self._named(config_data, errors)
         self.static = static
+        values: dict[str, Any] = {}
         for field in self._get_fields():
-            if field.required and self._config_data.get(field.name) is None:
+            if field.required and field.name not in self._config_data:
                 errors.append(f"{field.name} is missing: {_first_sentence(field.doc)}")
                 continue
             try:
-                field.get_value(self)
+                values[field.name] = field.get_value(self)
             except ConfigError as error:
                 errors.append(str(error))
+        for names, check in self.TOGETHER:
+            if values.keys() >= set(names):
+                errors.extend(check(*(values[name] for name in names)))
         if not errors:
             try:
                 self.post_validate()
@@ -345,17 +424,17 @@ class Config(ConfmodelConfig, metaclass=ConfigMetaClass):
         if errors:
             raise ConfigErrors(errors)
         # Fields are cleaned at each access; the values are taken once instead.
-        self._values = {field.name: field.get_value(self) for field in self._get_fields()}
+        self._values = values
 
     def _named(self, config_data: Mapping[str, Any], errors: list[str]) -> dict[str, Any]:
-        """The data with each option under its own name."""
-        data = {key: value for key, value in config_data.items()}
+        """The data with each option under its own name; what has no value is not given."""
+        data = {key: value for key, value in config_data.items() if value is not None}
         for field in self._get_fields():
             for alias in getattr(field, "aliases", ()):
                 if alias not in data:
                     continue
                 value = data.pop(alias)
-                if field.name in data and data[field.name] != value:
+                if field.name in data and not _same(field, data[field.name], value):
                     errors.append(f"{field.name} and {alias} are two names of one option, and their values differ")
                 data.setdefault(field.name, value)
         return data
@@ -404,10 +483,14 @@ class Config(ConfmodelConfig, metaclass=ConfigMetaClass):
         return found
 
 
+def _same(field: Any, one: Any, other: Any) -> bool:
+    """Whether two values mean the same to a field, as 5 and "5" do to a number's."""
+    try:
+        return bool(field.clean(one) == field.clean(other))
+    except ConfigError:
+        return bool(one == other)
+
+
 def _first_sentence(doc: str) -> str:
     sentence = " ".join(doc.split()).partition(". ")[0].rstrip(".")
     return sentence[:1].lower() + sentence[1:]
-
-
-#: A check of a whole value, for options that only their own class understands.
-Check = Callable[[Any], list[str]]
