@@ -69,16 +69,17 @@ class TwistdProcess:
     A ``twistd -n`` command that goes on until it is stopped.
 
     :param command: its name and its flags.
+    :param variables: added to its environment.
     """
 
-    def __init__(self, *command: str) -> None:
+    def __init__(self, *command: str, variables: Optional[Mapping[str, str]] = None) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="vumi_turn_sandbox_"))
         self._log = self._folder / "log"
         with open(self._log, "wb") as log:
             self._process = subprocess.Popen(
                 [*twistd(), "-n", "--pidfile=", *command],
                 cwd=self._folder,
-                env=environment(),
+                env=environment(variables),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -126,16 +127,24 @@ class Sandbox:
     A running ``vumi_turn_sandbox`` on free ports.
 
     :param flags: more of its flags.
+    :param ports: the page's and the worker's, instead of free ones.
+    :param variables: added to its environment.
     :ivar api: its API; paths begin with ``/api``.
     """
 
-    def __init__(self, *flags: str) -> None:
-        self.port, self.worker_port = free_port(), free_port()
+    def __init__(
+        self,
+        *flags: str,
+        ports: Optional[tuple[int, int]] = None,
+        variables: Optional[Mapping[str, str]] = None,
+    ) -> None:
+        self.port, self.worker_port = ports or (free_port(), free_port())
         self.url = f"http://127.0.0.1:{self.port}/"
         self.process = TwistdProcess(
             "vumi_turn_sandbox",
             *("--http", f"127.0.0.1:{self.port}", "--worker-http", f"127.0.0.1:{self.worker_port}"),
             *flags,
+            variables=variables,
         )
         try:
             self.api = self.process.wait_for_api(self.port, "/api/health")

@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from ..failures import FAILURES, body_of
-from ..failures_command import Parked, read_parked
+from ..failures_desk import Parked, read_parked
 from ..vumi.broker import Broker, Delivery, Outcome
 from ..vumi.message import format_vumi_date
 
