@@ -1,0 +1,255 @@
+"""Types of options: texts, secrets, numbers, lists, classes."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any, Mapping, Optional, Sequence
+
+from confmodel.config import ConfigField as ConfmodelField
+from confmodel.errors import ConfigError
+from twisted.python.reflect import namedAny
+
+#: What a secret looks like wherever a configuration is printed.
+MASK = "***"
+
+
+class ConfigField(ConfmodelField):
+    """
+    An option.
+
+    :param doc: what it means, for people.
+    :param required: it has to be there.
+    :param default: its value where it is not.
+    :param static: it is the same for all messages; ours all are.
+    :param aliases: other names that it goes by.
+    """
+
+    secret = False
+
+    def __init__(
+        self,
+        doc: str,
+        required: bool = False,
+        default: Any = None,
+        static: bool = True,
+        aliases: Sequence[str] = (),
+    ) -> None:
+        super().__init__(doc, required=required, default=default, static=static)
+        self.aliases = tuple(aliases)
+
+    def get_doc(self) -> tuple[str, str]:
+        """The option's name and type, and its text with what is used where it is missing."""
+        header, doc = super().get_doc()
+        if self.required:
+            doc += " Required."
+        elif self.default not in (None, "", {}, []):
+            doc += f" Default: {self.default}."
+        return header, doc
+
+    def wrong(self, message: str) -> None:
+        """
+        :raises ConfigError: naming the option.
+        """
+        raise ConfigError(f"{self.name} {message}")
+
+    def refuse(self, value: Any, expected: str, reason: str = "") -> None:
+        """
+        :param reason: more about what is wrong.
+        :raises ConfigError: that ``value`` is not what is expected.
+        """
+        shown = MASK if self.secret else _shown(value)
+        raise ConfigError(f"{self.name} must be {expected}, not {shown}{reason and f' ({reason})'}")
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+class ConfigText(ConfigField):
+    """A text."""
+
+    field_type = "str"
+    expected = "a text"
+
+    def clean(self, value: Any) -> Any:
+        if not isinstance(value, str):
+            self.refuse(value, self.expected + self._hint(value))
+        if self.required and not value.strip():
+            self.wrong(f"must not be empty: {self.expected} is expected")
+        return value
+
+    @staticmethod
+    def _hint(value: Any) -> str:
+        return " (put it in quotes)" if isinstance(value, (int, float)) else ""
+
+
+class ConfigSecret(ConfigText):
+    """A text that is never shown, of one line."""
+
+    secret = True
+
+    def clean(self, value: Any) -> Any:
+        super().clean(value)
+        if re.search(r"[\r\n]", value):
+            self.wrong("must be one line, but has a line end: was it read from a file that ends with one?")
+        return value
+
+
+class ConfigToken(ConfigSecret):
+    """A secret that is sent in an HTTP header."""
+
+    def clean(self, value: Any) -> Any:
+        super().clean(value)
+        if re.search(r"[ \t]", value):
+            self.wrong("has a space or a tab in it, which no token has: a token without 'Bearer' is expected")
+        if re.search(r"[^!-~]", value):
+            self.wrong("has a character that a token cannot have: visible ASCII characters are expected")
+        return value
+
+
+class ConfigConnectorName(ConfigText):
+    """A connector's name: legacy vumi demands lower case."""
+
+    expected = "a connector's name"
+
+    def clean(self, value: Any) -> Any:
+        super().clean(value)
+        if value != value.lower():
+            self.wrong(f"must be in lower case, as {value.lower()!r}, not {value!r}")
+        if not re.fullmatch(r"[^\s\x00-\x1f]{1,200}", value):
+            self.wrong("must have from 1 to 200 characters, and no spaces among them")
+        return value
+
+
+class _ConfigNumber(ConfigField):
+    """What the two kinds of numbers share: their bounds."""
+
+    def __init__(
+        self,
+        doc: str,
+        *args: Any,
+        minimum: Optional[float] = None,
+        maximum: Optional[float] = None,
+        exclusive_minimum: Optional[float] = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(doc, *args, **kwargs)
+        self._minimum = minimum
+        self._maximum = maximum
+        self._exclusive_minimum = exclusive_minimum
+
+    def _check(self, value: Any, number: float, kind: str) -> Any:
+        if self._minimum is not None and number < self._minimum:
+            self.refuse(value, f"{kind}, {self._minimum} or more")
+        if self._maximum is not None and number > self._maximum:
+            self.refuse(value, f"{kind}, {self._maximum} or less")
+        if self._exclusive_minimum is not None and number <= self._exclusive_minimum:
+            self.refuse(value, f"{kind} greater than {self._exclusive_minimum}")
+        return number
+
+
+class ConfigInt(_ConfigNumber):
+    """A whole number."""
+
+    field_type = "int"
+
+    def clean(self, value: Any) -> Any:
+        number = value
+        if isinstance(value, str):
+            try:
+                number = int(value)
+            except ValueError:
+                number = None
+        if isinstance(number, float) and number.is_integer():
+            number = int(number)
+        if not isinstance(number, int) or isinstance(number, bool):
+            self.refuse(value, "a whole number")
+        return self._check(value, number, "a whole number")
+
+
+class ConfigFloat(_ConfigNumber):
+    """A number."""
+
+    field_type = "float"
+
+    def clean(self, value: Any) -> Any:
+        number = value
+        if isinstance(value, str):
+            try:
+                number = float(value)
+            except ValueError:
+                number = None
+        try:
+            number = None if isinstance(number, bool) else float(number)
+        except (TypeError, OverflowError):
+            number = None
+        if number is None or not math.isfinite(number):
+            self.refuse(value, "a number")
+        return self._check(value, number, "a number")
+
+
+class ConfigBool(ConfigField):
+    """Yes or no."""
+
+    field_type = "bool"
+    WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+
+    def clean(self, value: Any) -> Any:
+        if isinstance(value, bool):
+            return value
+        if isinstance(value, str) and value.lower() in self.WORDS:
+            return self.WORDS[value.lower()]
+        self.refuse(value, "true or false")
+
+
+class ConfigDict(ConfigField):
+    """A mapping."""
+
+    field_type = "dict"
+
+    def clean(self, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            self.refuse(value, "a mapping")
+        return dict(value)
+
+
+class ConfigList(ConfigField):
+    """A list."""
+
+    field_type = "list"
+
+    def clean(self, value: Any) -> Any:
+        if not isinstance(value, (list, tuple)):
+            self.refuse(value, "a list")
+        return list(value)
+
+
+class ConfigClassName(ConfigField):
+    """
+    A class, by its dotted name.
+
+    :param short_names: names that stand for dotted ones.
+    """
+
+    field_type = "dotted name"
+
+    def __init__(self, doc: str, *args: Any, short_names: Optional[Mapping[str, str]] = None, **kwargs: Any) -> None:
+        super().__init__(doc, *args, **kwargs)
+        self._short_names = dict(short_names or {})
+
+    def clean(self, value: Any) -> Any:
+        if isinstance(value, type):
+            return value
+        if not isinstance(value, str) or not value:
+            self.refuse(value, "the dotted name of a class")
+        name = self._short_names.get(value, value)
+        try:
+            found = namedAny(name)
+        except Exception as error:  # importing a module may raise anything
+            reason = str(error).split("\n")[0] or type(error).__name__
+            self.wrong(f"names {value!r}, which cannot be imported ({reason}): a class's dotted name is expected")
+        if not isinstance(found, type):
+            self.refuse(value, "the dotted name of a class")
+        return found
