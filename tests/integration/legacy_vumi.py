@@ -22,7 +22,6 @@ from unittest import SkipTest
 import yaml
 
 from tests.integration.rabbitmq import PASSWORD, USERNAME, VHOST
-from tests.integration.waiting import wait_for
 
 PYTHON = "VUMI_TURN_LEGACY_PYTHON"
 REQUIRE = "VUMI_TURN_REQUIRE_LEGACY"
@@ -114,15 +113,12 @@ class LegacyWorker:
         """All that it has written."""
         return self._log.read_text(errors="replace")
 
-    def wait_for(self, look: Any, what: str) -> None:
-        """Wait for a sign of its being ready."""
-
-        def ready() -> Any:
-            if self._process.poll() is not None:
-                raise AssertionError(f"legacy vumi's {self.name} has ended; its log:\n{self.log[-5000:]}")
-            return look()
-
-        wait_for(ready, f"legacy vumi's {self.name}: {what}", PATIENCE)
+    def check(self) -> None:
+        """
+        :raises AssertionError: it has ended by itself; with its log.
+        """
+        if self._process.poll() is not None:
+            raise AssertionError(f"legacy vumi's {self.name} has ended; its log:\n{self.log[-5000:]}")
 
     def close(self) -> None:
         """End it, and remove its folder."""
