@@ -25,7 +25,7 @@ from .config import TurnChannelsApiConfig
 from .delivery import Courier, Parking, Result, Verdict
 from .failures import FAILURES, FailureQueue
 from .management import Health, management_resource, watch_worker
-from .metrics import Metrics
+from .metrics import NOTHING_TO_SEND, Metrics
 from .parcels import MESSAGE, STATUS, QueueParcel, digest_of
 from .turn.client import Answer, TurnClient
 from .turn.errors import ApiUsageError, BrokerUnavailableError, MessageNotFound
@@ -167,7 +167,6 @@ class TurnChannelsApi(ApplicationWorker):
         :return: what becomes of its delivery.
         """
         delivery = _delivery_of(message)
-        self.metrics.consumed(MESSAGE)
         try:
             payload = message_payload(message, self.config.empty_message_body)
         except MalformedMessage as error:
@@ -201,7 +200,9 @@ class TurnChannelsApi(ApplicationWorker):
         """
         if message.content:
             return await self.consume_user_message(message)
+        self.metrics.consumed(MESSAGE)
         await self.cache.add_inbound(message, _delivery_of(message).redelivered)
+        self.metrics.settled(MESSAGE, NOTHING_TO_SEND)
         return Outcome.ACK
 
     # -- from the network to Turn: what became of our messages ---------------
@@ -219,7 +220,6 @@ class TurnChannelsApi(ApplicationWorker):
         return await self._consume_status(event)
 
     async def _consume_status(self, event: TransportEvent) -> Outcome:
-        self.metrics.consumed(STATUS)
         message_id = event.user_message_id
         recipient: Optional[str] = None
 
@@ -326,6 +326,7 @@ class TurnChannelsApi(ApplicationWorker):
         return await self._park(delivery, Verdict.ERROR, "temporary", reason)
 
     async def _deliver(self, parcel: QueueParcel) -> Outcome:
+        self.metrics.consumed(parcel.kind)
         result = await self.courier.deliver(parcel)
         if result is Result.DELIVERED:
             self.metrics.queue_to_turn(parcel.kind, self.reactor.seconds() - parcel.received)
@@ -333,6 +334,7 @@ class TurnChannelsApi(ApplicationWorker):
 
     async def _park(self, delivery: Delivery, verdict: Verdict, code: str, reason: str) -> Outcome:
         kind = MESSAGE if delivery.queue.endswith(".inbound") else STATUS
+        self.metrics.consumed(kind)
         parcel = QueueParcel(
             kind, delivery, self.failures, name=f"a message from {delivery.queue}", key="", identity=None
         )

@@ -28,6 +28,9 @@ log = Logger()
 PREFIX = "vumi_turn_"
 KINDS = (MESSAGE, STATUS)
 
+#: What became of a message that Turn need not hear of: the end of a session.
+NOTHING_TO_SEND = "nothing"
+
 #: What Prometheus' text format calls itself.
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
@@ -57,7 +60,7 @@ class Metrics:
         )
         self._settled = _Pairs(
             counter("settled", "Messages and events by what became of them.", "kind", "result"),
-            [result.value for result in Result],
+            [*(result.value for result in Result), NOTHING_TO_SEND],
         )
         self._tries = _Pairs(
             counter("tries", "POSTs to Turn by the class of their answer.", "kind", "verdict"),
