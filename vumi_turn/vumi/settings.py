@@ -22,9 +22,18 @@ class _Loader(yaml.SafeLoader):
     environ: Mapping[str, str]
     within: tuple[Path, ...]
 
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """PyYAML's own, which raises what it likes where a value is none of its type."""
+        try:
+            return super().construct_object(node, deep)  # type: ignore[no-untyped-call]
+        except (ValueError, KeyError, AttributeError) as error:
+            kind = str(node.tag).rpartition(":")[2]
+            reason = f"this is no {kind} ({error})" if isinstance(error, ValueError) else f"this is no {kind}"
+            raise yaml.constructor.ConstructorError(None, None, reason, node.start_mark) from None
+
 
 def _include(loader: _Loader, node: yaml.Node) -> Any:
-    if not isinstance(node, yaml.ScalarNode):
+    if not isinstance(node, yaml.ScalarNode) or not node.value:
         raise SettingsError(f"{loader.path}: !include wants the name of a file")
     return _load(loader.path.parent / str(node.value), loader.environ, loader.within)
 
@@ -81,18 +90,25 @@ def overlay(*settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _load(path: Path, environ: Mapping[str, str], within: tuple[Path, ...]) -> Any:
-    resolved = path.resolve()
-    if resolved in within:
-        raise SettingsError(f"{path}: includes itself")
     try:
-        text = path.read_text(encoding="utf-8")
+        resolved = path.resolve()
+        text = "" if resolved in within else path.read_text(encoding="utf-8")
     except OSError as error:
         raise SettingsError(f"{path}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError:
         raise SettingsError(f"{path}: is not UTF-8") from None
-    loader = _Loader(text)
-    loader.path, loader.environ, loader.within = path, environ, (*within, resolved)
+    except (RuntimeError, ValueError) as error:  # a loop of links, and a name that no file can have
+        raise SettingsError(f"{str(path)!r}: cannot be read ({error})") from None
+    if resolved in within:
+        raise SettingsError(f"{path}: includes itself")
+    return _parsed(text, path, environ, (*within, resolved))
+
+
+def _parsed(text: str, path: Path, environ: Mapping[str, str], within: tuple[Path, ...]) -> Any:
+    loader: Optional[_Loader] = None
     try:
+        loader = _Loader(text)
+        loader.path, loader.environ, loader.within = path, environ, within
         return loader.get_single_data()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
@@ -103,7 +119,8 @@ def _load(path: Path, environ: Mapping[str, str], within: tuple[Path, ...]) -> A
     except RecursionError:
         raise SettingsError(f"{path}: is nested too deep") from None
     finally:
-        loader.dispose()
+        if loader is not None:
+            loader.dispose()
 
 
 def _article(value: Any) -> str:
