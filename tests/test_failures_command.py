@@ -12,7 +12,8 @@ from twisted.internet.task import Clock
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
-from vumi_turn.failures_command import Command, FailuresDesk, FailuresOptions
+from vumi_turn.failures_command import Command, FailuresOptions
+from vumi_turn.failures_desk import DeliveriesLost, FailuresDesk
 from vumi_turn.vumi.broker import BrokerError
 from vumi_turn.vumi.memory_broker import MemoryBroker
 from vumi_turn.vumi.message import FailureMessage
@@ -51,9 +52,10 @@ class CommandCase(SynchronousTestCase):
         return self.answer
 
     def run_command(self, name: str, *args: Any) -> Deferred[int]:
-        command = Command(FailuresDesk(self.broker, "c", self.clock), self.out, self.ask)
+        waiting = len(self.queue("turn_failures"))
+        command = Command(FailuresDesk(self.broker, "c", self.clock, waiting), self.out, self.ask)
         done = Deferred.fromCoroutine(getattr(command, name)(*args))
-        self.clock.pump([0.1] * 30)
+        self.clock.pump([0.1] * 10)
         return done
 
     def status(self, name: str, *args: Any) -> int:
@@ -97,6 +99,28 @@ class ListTests(CommandCase):
         self.status("list", (), False, 2)
         self.assertIn("2 parked", self.out.getvalue())
 
+    def test_named(self) -> None:
+        """Only the named ones are listed; one that is not parked is said."""
+        self.assertEqual(self.status("list", ("e2", "nothing"), False, 0), 1)
+        self.assertEqual(self.out.getvalue().splitlines()[1:], ["1 parked", "not parked: nothing"])
+
+    def test_empty(self) -> None:
+        """An empty queue is said at once."""
+        self.broker.delete_queue("c.turn_failures")
+        command = Command(FailuresDesk(self.broker, "c", self.clock, 0), self.out, self.ask)
+        self.assertEqual(self.successResultOf(Deferred.fromCoroutine(command.list((), False, 0))), 0)
+        self.assertEqual(self.out.getvalue(), "0 parked\n")
+
+    def test_somebody_else_has_them(self) -> None:
+        """What does not come is not waited for for ever."""
+        desk = FailuresDesk(self.broker, "c", self.clock, 10)
+        done = Deferred.fromCoroutine(Command(desk, self.out, self.ask).list((), False, 0))
+        self.clock.pump([0.1] * 45)
+        self.assertNoResult(done)
+        self.clock.pump([0.1] * 10)
+        self.assertEqual(self.successResultOf(done), 0)
+        self.assertIn("3 parked", self.out.getvalue())
+
     def test_junk(self) -> None:
         """What is no failure message is shown as such."""
         self.broker.push("c.turn_failures", b"\xff not JSON")
@@ -120,9 +144,10 @@ class ReplayTests(CommandCase):
         self.assertIn("3 replayed", self.out.getvalue())
 
     def test_unknown(self) -> None:
-        """An id that is not parked is an error."""
-        self.assertEqual(self.status("replay", ("nothing",)), 1)
-        self.assertEqual(len(self.queue("turn_failures")), 3)
+        """An id that is not parked is an error that names it; the others are replayed."""
+        self.assertEqual(self.status("replay", ("nothing", "e2")), 1)
+        self.assertEqual(self.out.getvalue(), "1 replayed\nnot parked: nothing\n")
+        self.assertEqual(len(self.queue("turn_failures")), 2)
 
     def test_confirmed_before_acknowledged(self) -> None:
         """What the broker does not take stays parked."""
@@ -133,11 +158,71 @@ class ReplayTests(CommandCase):
         self.assertEqual(len(self.queue("turn_failures")), 3)
         self.assertEqual(self.queue("inbound"), [])
 
+    def test_broker_fails_in_the_middle(self) -> None:
+        """A broker that stops taking them in the middle: what it took is gone from here, the rest is parked."""
+        published: list[bytes] = []
+        publisher = self.broker.publisher
+
+        def only_one(key: str) -> Any:
+            chosen = publisher(key)
+            if published:
+                self.broker.nack_next(1)
+            published.append(key.encode())
+            return chosen
+
+        self.broker.publisher = only_one  # type: ignore[method-assign]
+        self.failureResultOf(self.run_command("replay", ()), BrokerError)
+        self.successResultOf(self.broker.stop())
+        self.assertEqual(self.queue("inbound"), [b'{"message_id": "m1"}'])
+        self.assertEqual(len(self.queue("turn_failures")), 2)
+        self.assertEqual(self.out.getvalue(), "1 replayed\n")
+
+    def test_connection_lost_while_reading(self) -> None:
+        """What is read on a connection that is lost comes again: nothing is replayed twice."""
+        for number in range(3):
+            self.broker.push("c.turn_failures", failure({"message_id": f"x{number}"}))
+        desk = FailuresDesk(self.broker, "c", self.clock, 7)  # one that somebody else has
+        command = Command(desk, self.out, self.ask)
+        done = Deferred.fromCoroutine(command.replay(()))
+        self.clock.pump([0.1] * 3)
+        self.broker.go_away()
+        self.broker.come_back()
+        self.clock.pump([0.1] * 100)
+        self.assertEqual(self.successResultOf(done), 0)
+        self.assertEqual((len(self.queue("inbound")), len(self.queue("event"))), (5, 1))
+        self.assertEqual(self.queue("turn_failures"), [])
+
+    def test_connection_lost_while_replaying(self) -> None:
+        """One whose connection is lost after its replay may be parked still, which is said."""
+        replay = FailuresDesk.replay
+
+        async def and_lose(desk: FailuresDesk, parked: Any) -> None:
+            await replay(desk, parked)
+            self.broker.go_away()
+
+        self.patch(FailuresDesk, "replay", and_lose)
+        error = self.failureResultOf(self.run_command("replay", ()), DeliveriesLost)
+        self.assertIn("m1", error.getErrorMessage())
+        self.assertEqual(len(self.queue("turn_failures")), 3)
+
     def test_parked_again(self) -> None:
-        """What is parked while the command runs is not replayed in circles."""
-        self.broker.push("c.turn_failures", failure({"message_id": "m9"}, when=NOW + 1))
-        self.status("replay", ())
-        self.assertEqual(len(self.queue("turn_failures")), 1)
+        """What is parked while the command runs, a replay that failed again, is not replayed in circles."""
+        replay = FailuresDesk.replay
+
+        async def and_fail_again(desk: FailuresDesk, parked: Any) -> None:
+            await replay(desk, parked)
+            self.broker.push("c.turn_failures", failure(parked.original))
+
+        self.patch(FailuresDesk, "replay", and_fail_again)
+        self.assertEqual(self.status("replay", ()), 0)
+        self.assertEqual(len(self.queue("turn_failures")), 3)
+        self.assertIn("3 replayed", self.out.getvalue())
+
+    def test_clocks_differ(self) -> None:
+        """One that a worker whose clock is ahead has parked is replayed as any other."""
+        self.broker.push("c.turn_failures", failure({"message_id": "m9"}, when=NOW + 3600))
+        self.assertEqual(self.status("replay", ("m9",)), 0)
+        self.assertEqual(len(self.queue("turn_failures")), 3)
 
     def test_no_queue(self) -> None:
         """A failure message that does not say where it came from stays, and the exit status says so."""

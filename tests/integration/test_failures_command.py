@@ -2,31 +2,57 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Iterator
 
 from tests.integration.bridge_case import BridgeCase
 from tests.integration.rabbitmq import PASSWORD, USERNAME, VHOST
 from tests.integration.turn_server import Answer
 from tests.integration.vumi_words import inbound
 from tests.integration.waiting import wait_for
+from tests.integration.worker import environment
 
 
 class FailuresCommandTests(BridgeCase):
     connector = "failures_command"
 
-    def command(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    def command(self, *arguments: str, stdin: str = "", **flags: str) -> subprocess.CompletedProcess[str]:
         """Run it as it is installed, in a process of its own."""
-        flags = ["--port", str(self.node.port), "--username", USERNAME, "--password", PASSWORD, "--vhost", VHOST]
-        return subprocess.run(
-            [sys.executable, "-c", "from vumi_turn.failures_command import main; main()"]
-            + flags
-            + ["--connector", self.connector, *arguments],
-            input=stdin,
-            capture_output=True,
+        with self.started_command(*arguments, **flags) as process:
+            out, err = process.communicate(stdin, timeout=60)
+            return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    @contextmanager
+    def started_command(self, *arguments: str, **flags: str) -> Iterator[subprocess.Popen[str]]:
+        chosen = {
+            "port": str(self.node.port),
+            "username": USERNAME,
+            "password": PASSWORD,
+            "vhost": VHOST,
+            "connector": self.connector,
+            **flags,
+        }
+        script = Path(sys.executable).with_name("vumi_turn_failures")
+        code = ["-c", "from vumi_turn.failures_command import main; main()"]
+        process = subprocess.Popen(
+            [sys.executable, *([str(script)] if script.exists() else code)]
+            + [part for name, value in chosen.items() for part in (f"--{name}", value)]
+            + list(arguments),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment(),
             text=True,
-            timeout=60,
         )
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.communicate()
 
     def park(self, count: int) -> list[str]:
         """Let Turn refuse so many messages."""
@@ -63,6 +89,55 @@ class FailuresCommandTests(BridgeCase):
         self.assertEqual(everything.stdout, "1 replayed\n", everything.stderr)
         wait_for(lambda: len(self.turn.messages()) == before + 2, "the last message at Turn")
         self.assertIn("0 parked", self.command("list").stdout)
+
+    def test_order(self) -> None:
+        """A look, and a replay of one, leave the others in their order; all are replayed in it."""
+        ids = self.park(5)
+        self.command("list")
+        self.command("replay", ids[2])
+        self.turn.wait_for("messages", ids[2])
+        self.turn.requests.clear()
+        self.assertEqual(self.command("replay", "--all").stdout, "4 replayed\n")
+        wait_for(lambda: len(self.turn.messages()) == 4, "the replayed ones at Turn")
+        queue = self.rig.queue("turn_failures")
+        self.assertEqual(self.peer.ready(queue), 0)
+
+    def test_broker_dies_in_the_middle(self) -> None:
+        """A broker that dies while the user is asked costs nothing: all is parked still, and that is said."""
+        first, second = self.park(2)
+        with self.started_command("drop", first, second) as process:
+            assert process.stdin is not None and process.stdout is not None
+            asked = b""
+            while b"[y/N]" not in asked:
+                read = os.read(process.stdout.fileno(), 1000)
+                self.assertTrue(read, f"no question but {asked!r}")
+                asked += read
+            files = Path(f"/proc/{process.pid}/fd")
+            before = len(list(files.iterdir()))
+            self.node.kill()
+            wait_for(lambda: len(list(files.iterdir())) < before, "the command to notice")
+            out, err = process.communicate("y\n", timeout=30)
+        self.node.start()
+        self.assertEqual(process.returncode, 1, out + err)
+        self.assertIn("0 dropped", out)
+        self.assertIn("may be parked still", err)
+        self.assertNotIn("Traceback", err)
+        self.worker.wait_until_healthy()
+        listed = self.command("list").stdout
+        self.assertIn(first, listed)
+        self.assertIn("2 parked", listed)
+
+    def test_nothing_to_work_on(self) -> None:
+        """A connector that is mistyped leaves no queue behind; a wrong password is said to be one."""
+        typo = self.command("list", connector="no_such_connector")
+        self.assertEqual(typo.returncode, 1, typo.stdout)
+        self.assertIn("there is no queue no_such_connector.turn_failures", typo.stderr)
+        self.assertFalse(self.peer.exists("no_such_connector.turn_failures"))
+        wrong = self.command("list", password="mistaken")
+        self.assertEqual(wrong.returncode, 1)
+        self.assertIn("check them", wrong.stderr)
+        self.assertNotIn("mistaken", wrong.stderr)
+        self.assertNotIn("Traceback", typo.stderr + wrong.stderr)
 
     def test_wrong_use(self) -> None:
         """Wrong flags are exit status 2 and a line that says what is wrong."""
