@@ -23,6 +23,8 @@ _owner: Optional[type] = None
 
 
 def _close() -> None:
+    global _owner
+    _owner = None
     while _running:
         _running.pop().close()
     while _needed:
