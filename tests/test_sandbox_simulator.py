@@ -94,6 +94,15 @@ class TakingTests(SimulatorCase):
         asked = self.http.treq.post("http://127.0.0.1:8010" + MESSAGES, data=b"\xff{", headers=AUTHORIZED)
         self.assertEqual(self.http.read(asked), (400, {"errors": [{"details": "the body is not JSON"}]}))
 
+    def test_content_type(self) -> None:
+        """A body that is not said to be JSON is answered 400."""
+        for given in ({}, {"Content-Type": "text/plain"}):
+            headers = {"Authorization": AUTHORIZED["Authorization"], **given}
+            status, details = self.http.details("POST", MESSAGES, MESSAGE, headers=headers)
+            self.assertEqual(status, 400)
+            self.assertIn("the Content-Type must be application/json", details)
+        self.assertEqual(self.turn.conversations(), [])
+
     def test_status(self) -> None:
         """Statuses of a message that Turn sent are on its line, each once."""
         self.successResultOf(self.send())

@@ -238,6 +238,9 @@ class TurnSimulator:
         """
         :raises Invalid: the body is not what the API takes.
         """
+        content_type = next((value for name, value in record.headers.items() if name.lower() == "content-type"), "")
+        if content_type.partition(";")[0].strip().lower() != "application/json":
+            raise Invalid(f"the Content-Type must be application/json, not {content_type!r}")
         try:
             payload = json.loads(record.body.decode("utf-8"))
         except (ValueError, RecursionError):
