@@ -293,6 +293,21 @@ class PublishingTests(BrokerCase):
         self.assertIn("NOT_FOUND", self.logged()[0])
         self.assertEqual(len(self.rabbit.publishing.called("exchange.declare")), 1)
 
+    def test_bindings_went_with_the_exchange(self) -> None:
+        """What we consume from was bound to that exchange: it is declared anew too, and consuming goes on."""
+        self.up()
+        self.consume("c.inbound")
+        peer = self.rabbit.consuming
+        before = peer.names().count("queue.bind")
+        self.rabbit.publishing.cut()
+        self.rabbit.advance()
+        self.assertEqual(self.broker.state, "connected")
+        self.assertEqual(peer.names().count("queue.bind"), before + 1)
+        self.assertEqual(peer.called("queue.bind")[-1].fields["queue"], "c.inbound")
+        self.assertEqual(len(peer.called("basic.consume")), 1)
+        peer.deliver(b"1", 1)
+        self.assertEqual([delivery.body for delivery in self.deliveries], [b"1"])
+
     def test_declare_refused(self) -> None:
         """A queue that cannot be declared is said once; publishing to it is still tried."""
         self.rabbit.refusals["queue.declare"] = (406, "PRECONDITION_FAILED - inequivalent arg")

@@ -113,6 +113,11 @@ class AmqpBroker(Broker):
     async def _set_up_publishing(self, client: Client) -> None:
         client.on_blocked = self._blocked
         await self._publishing.attach(client)
+        if self._publishing_link.losses:
+            # It may have been lost because somebody has deleted the exchange. With
+            # that went the bindings of what we consume from, of which nobody is told.
+            for consumer in self._consumers:
+                consumer.declare_again()
 
     def _blocked(self, blocked: bool, reason: str) -> None:
         if blocked:

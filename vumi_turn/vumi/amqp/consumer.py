@@ -102,6 +102,12 @@ class AmqpConsumer(Consumer, Receiver):
         self._client = client
         self._kick()
 
+    def declare_again(self) -> None:
+        """Make exchange, queue and binding anew, should they be gone; consuming goes on meanwhile."""
+        if self._declared:
+            self._declared = False
+            self._kick()
+
     def detach(self) -> None:
         """The connection is gone, and with it every delivery."""
         self._client = None
