@@ -30,6 +30,16 @@ HINT = (
     " its pip installs vumi==0.6.19 Automat==20.2.0"
 )
 
+#: twistd, of which nobody else on the network can reach anything: legacy vumi's
+#: HTTP transports listen on every address.
+TWISTD = """
+from twisted.internet import reactor
+from twisted.scripts.twistd import run
+listen = reactor.listenTCP
+reactor.listenTCP = lambda port, factory, backlog=50, interface="": listen(port, factory, backlog, "127.0.0.1")
+run()
+"""
+
 #: Seconds that an interpreter, or a worker's start or end, may take on a busy machine.
 PATIENCE = 60.0
 
@@ -94,7 +104,7 @@ class LegacyWorker:
         self._log = self._folder / "log"
         path = self._folder / "worker.yaml"
         path.write_text(yaml.safe_dump(dict(config)))
-        twistd = [python, "-B", "-W", "ignore", "-c", "from twisted.scripts.twistd import run; run()"]
+        twistd = [python, "-B", "-W", "ignore", "-c", TWISTD]
         what = ["vumi_worker", "--worker-class", worker_class, "--config", str(path)]
         broker = ["--hostname", "127.0.0.1", "--port", str(amqp_port), "--vhost", VHOST]
         broker += ["--username", USERNAME, "--password", PASSWORD]

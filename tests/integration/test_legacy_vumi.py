@@ -1,6 +1,6 @@
 """
-Legacy vumi's own telnet transport, dispatchers and heartbeat monitor, beside
-the real worker on one RabbitMQ.
+Legacy vumi's own telnet and USSD transports, dispatchers and heartbeat monitor,
+beside the real worker on one RabbitMQ.
 """
 
 from __future__ import annotations
@@ -8,10 +8,15 @@ from __future__ import annotations
 import json
 import socket
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from http.client import HTTPConnection
 from typing import Any, Mapping
+from urllib.parse import urlencode
 
 from tests.integration.legacy_case import SERVICE, LegacyCase, Telnet
 from tests.integration.redis_server import RedisServer
+from tests.integration.requirements import free_port
+from tests.integration.vumi_words import new_person
 from tests.integration.waiting import wait_for
 
 #: A conversation: what the person types and reads, what Turn gets and says.
@@ -149,25 +154,10 @@ class TelnetTests(LegacyCase):
         self.assertEqual((worker["id"], worker["name"]), ("global:bridge", "bridge"))
 
 
-class DispatcherCase(LegacyCase):
-    """A dispatcher between the telnet transport and the worker."""
-
-    def talk(self) -> tuple[Telnet, str]:
-        """A person says something, and reads Turn's answer; they, and the answer's id."""
-        person = Telnet(self.telnet_port)
-        self.addCleanup(person.close)
-        self.assertEqual(self.turn_hears(person.address), SERVICE)
-        person.types("1")
-        self.assertEqual(self.turn_hears(person.address, 1), "1")
-        message_id = self.turn_says(person.address, "one")
-        self.assertEqual(person.reads(), "one")
-        return person, message_id
-
-
-class ToAddrRouterTests(DispatcherCase):
+class ToAddrRouterTests(LegacyCase):
     """
-    ToAddrRouter: the connector is chosen by what was dialled. It throws events
-    away, so that there are no statuses.
+    ToAddrRouter between the telnet transport and the worker: the connector is
+    chosen by what was dialled. It throws events away, so there are no statuses.
     """
 
     connector = "legacy_clinic"
@@ -187,7 +177,13 @@ class ToAddrRouterTests(DispatcherCase):
 
     def test_there_and_back(self) -> None:
         """What a person types gets to Turn through the router, and the answer back; so does a new message."""
-        person, _ = self.talk()
+        person = Telnet(self.telnet_port)
+        self.addCleanup(person.close)
+        self.assertEqual(self.turn_hears(person.address), SERVICE)
+        person.types("1")
+        self.assertEqual(self.turn_hears(person.address, 1), "1")
+        self.turn_says(person.address, "one")
+        self.assertEqual(person.reads(), "one")
         person.close()
         wait_for(lambda: self.rig.held("inbound") == 0, "the close to be taken")
         other = Telnet(self.telnet_port)
@@ -198,27 +194,95 @@ class ToAddrRouterTests(DispatcherCase):
         self.assertEqual(self.turn.statuses(), [])
 
 
-class RoutingTableTests(DispatcherCase):
-    """RoutingTableDispatcher: connectors and endpoints by a table, events too."""
+class UssdTests(LegacyCase):
+    """
+    RoutingTableDispatcher between an HTTP transport for USSD and the worker:
+    each answer has to be the reply to its own request, for as long as that is
+    open.
+    """
 
-    connector = "legacy_routed"
-    telnet = "legacy_routed_telnet"
-    consumed = (f"{telnet}.inbound", f"{telnet}.event", f"{telnet}.outbound", f"{connector}.outbound")
+    connector = "legacy_ussd"
+    transport = "legacy_ussd_http"
+    consumed = (f"{transport}.inbound", f"{transport}.event", f"{transport}.outbound", f"{connector}.outbound")
+    http_port = 0
 
     def legacy_workers(self) -> Mapping[str, Mapping[str, Any]]:
+        redis = RedisServer()
+        redis.start()
+        self.keep(redis.stop)
+        type(self).http_port = free_port()
+        ussd = {
+            "transport_name": self.transport,
+            "web_path": "/ussd",
+            "web_port": self.http_port,
+            "redis_manager": {"host": "127.0.0.1", "port": redis.port, "key_prefix": "ussd"},
+        }
         dispatcher = {
-            "receive_inbound_connectors": [self.telnet],
+            "receive_inbound_connectors": [self.transport],
             "receive_outbound_connectors": [self.connector],
             "routing_table": {
-                self.telnet: {"default": [self.connector, "default"]},
-                self.connector: {"default": [self.telnet, "default"]},
+                self.transport: {"default": [self.connector, "default"]},
+                self.connector: {"default": [self.transport, "default"]},
             },
         }
-        name = "vumi.dispatchers.endpoint_dispatchers.RoutingTableDispatcher"
-        return {**super().legacy_workers(), name: dispatcher}
+        return {
+            "vumi.transports.dmark.DmarkUssdTransport": ussd,
+            "vumi.dispatchers.endpoint_dispatchers.RoutingTableDispatcher": dispatcher,
+        }
 
-    def test_there_and_back(self) -> None:
-        """Messages and answers pass the dispatcher, and the answer's ack comes back as a status."""
-        person, message_id = self.talk()
-        status = self.status_of(message_id)
-        self.assertEqual((status["status"], status["recipient_id"]), ("sent", person.address))
+    def setUp(self) -> None:
+        super().setUp()
+        self.person = new_person()
+        self.pool = ThreadPoolExecutor(4)
+        self.addCleanup(self.pool.shutdown)
+
+    def dials(self, person: str, text: str) -> Future[Any]:
+        """What the phone shows when the network has the answer."""
+        values = {
+            "transactionId": f"session of {person}",
+            "msisdn": person,
+            "ussdServiceCode": SERVICE,
+            "transactionTime": "1628345545",
+            "creationTime": "1628345545",
+            "ussdRequestString": text,
+            "response": "false",
+        }
+        return self.pool.submit(self._get, f"/ussd?{urlencode(values)}")
+
+    def _get(self, path: str) -> Any:
+        connection = HTTPConnection("127.0.0.1", self.http_port, timeout=20)
+        try:
+            connection.request("GET", path)
+            answer = json.loads(connection.getresponse().read())
+            return answer["responseString"], answer["action"]
+        finally:
+            connection.close()
+
+    def test_session(self) -> None:
+        """Each request of a session gets its own answer, each answer's ack is a status, and the end is the end."""
+        screen = self.dials(self.person, SERVICE)
+        self.assertEqual(self.turn_hears(self.person), SERVICE)
+        first = self.turn_says(self.person, "Your name?")
+        self.assertEqual(screen.result(), ("Your name?", "request"))
+        screen = self.dials(self.person, "Palesa ❤")
+        self.assertEqual(self.turn_hears(self.person, 1), "Palesa ❤")
+        second = self.turn_says(self.person, "Hello Palesa ❤", more=False)
+        self.assertEqual(screen.result(), ("Hello Palesa ❤", "end"))
+        for message_id in (first, second):
+            status = self.status_of(message_id)
+            self.assertEqual((status["status"], status["recipient_id"]), ("sent", self.person))
+
+    def test_no_session(self) -> None:
+        """A message that nobody waits for is refused by the transport, and its nack is the status failed."""
+        status = self.status_of(self.turn_says(self.person, "Are you there?", more=False))
+        self.assertEqual((status["status"], status["recipient_id"]), ("failed", self.person))
+
+    def test_people_at_once(self) -> None:
+        """Several people at once each see the answer that is theirs."""
+        people = [new_person() for _ in range(4)]
+        screens = [self.dials(person, SERVICE) for person in people]
+        for person in people:
+            self.turn_hears(person)
+        for person in reversed(people):
+            self.turn_says(person, f"for {person}")
+        self.assertEqual([screen.result() for screen in screens], [(f"for {person}", "request") for person in people])
