@@ -147,6 +147,16 @@ class Config(ConfmodelConfig, metaclass=ConfigMetaClass):
         return names
 
     @classmethod
+    def laid_over(cls, below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+        """Options one over the other: an option above wins, whichever of its names it goes by."""
+        hidden: set[str] = set()
+        for field in cls._get_fields():
+            names = {field.name, *getattr(field, "aliases", ())}
+            if not names.isdisjoint(above):
+                hidden |= names
+        return {**{key: value for key, value in below.items() if key not in hidden}, **above}
+
+    @classmethod
     def unknown_keys(
         cls, config_data: Mapping[str, Any], also_known: Iterable[str] = ()
     ) -> list[tuple[str, Optional[str]]]:

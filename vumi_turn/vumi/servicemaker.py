@@ -11,7 +11,7 @@ import gc
 import os
 import sys
 import warnings
-from typing import Any, Mapping, Optional
+from typing import Any, Callable, Mapping, Optional, TypeVar
 
 from twisted.application.service import IService
 from twisted.logger import Logger
@@ -24,6 +24,8 @@ from .logs import FORMATS, LEVELS, LoggedService
 from .settings import SettingsError, load_yaml, overlay
 
 log = Logger()
+
+N = TypeVar("N", int, float)
 
 DEFAULTS: Mapping[str, Any] = {
     "hostname": "127.0.0.1",
@@ -48,16 +50,6 @@ DEFAULTS: Mapping[str, Any] = {
 YOUNG_OBJECTS = 10_000
 
 
-def seconds(text: str) -> float:
-    """
-    :raises ValueError: not a number of seconds, 0 or more.
-    """
-    value = float(text)
-    if not 0 <= value < 65536:
-        raise ValueError("it must be from 0 to 65535 seconds")
-    return value
-
-
 class VumiOptions(usage.Options):
     """
     The flags that everything which speaks to the broker has.
@@ -68,13 +60,13 @@ class VumiOptions(usage.Options):
 
     optParameters: list[list[Any]] = [
         ["hostname", None, None, "AMQP broker (*)"],
-        ["port", None, None, "AMQP port (*)", int],
+        ["port", None, None, "AMQP port (*)"],
         ["username", None, None, "AMQP username (*)"],
         ["password", None, None, "AMQP password (*)"],
         ["vhost", None, None, "AMQP virtual host (*)"],
         ["specfile", None, None, "Ignored: the AMQP definition is built in (*)"],
         ["sentry", None, None, "Sentry DSN (*)"],
-        ["heartbeat", None, None, "Seconds between AMQP heartbeats; 0 is off; new (*)", seconds],
+        ["heartbeat", None, None, "Seconds between AMQP heartbeats; 0 is off; new (*)"],
         ["amqp-url", None, None, "amqp://user:password@host:port/vhost, or amqps:// for TLS; new (*)"],
         ["amqp-ca-file", None, None, "PEM file of the authorities to trust for amqps; new (*)"],
         [
@@ -98,6 +90,7 @@ class VumiOptions(usage.Options):
         from_file = {key.replace("_", "-"): value for key, value in from_file.items() if value is not None}
         for name in sorted(set(from_file) - set(DEFAULTS)):
             warnings.warn(f"{path}: {name} is no option of vumi, and is ignored", stacklevel=2)
+            del from_file[name]
         self.vumi_options = overlay(DEFAULTS, from_file, given)
         if self.vumi_options["specfile"] is not None:
             warnings.warn("--specfile is ignored: the AMQP definition is built in", stacklevel=2)
@@ -115,21 +108,29 @@ def parameters_from_options(options: Mapping[str, Any]) -> Any:
     """
     from .amqp.parameters import ConnectionParameters
 
-    try:
-        heartbeat = seconds(str(options["heartbeat"]))
-    except ValueError as error:
-        raise ValueError(f"heartbeat: {error}") from None
+    heartbeat = _number(float, options["heartbeat"])
+    if heartbeat is None or not 0 <= heartbeat <= 65535:
+        raise ValueError(
+            f"heartbeat must be a number of seconds from 0 to 65535, not {options['heartbeat']!r}"
+        )
     common = {"heartbeat": heartbeat, "ca_file": options["amqp-ca-file"]}
     if options["amqp-url"]:
         return ConnectionParameters.from_url(options["amqp-url"], **common)
-    try:
-        port = int(options["port"])
-    except (TypeError, ValueError):
-        port = 0
-    if not 0 < port < 65536:
+    port = _number(int, options["port"])
+    if port is None or not 0 < port < 65536:
         raise ValueError(f"port must be a number from 1 to 65535, not {options['port']!r}")
     texts: dict[str, Any] = {name: str(options[name]) for name in ("hostname", "username", "password", "vhost")}
+    if not texts["hostname"].strip():
+        raise ValueError("hostname must not be empty")
     return ConnectionParameters(port=port, **texts, **common)
+
+
+def _number(kind: Callable[[str], N], value: Any) -> Optional[N]:
+    """A number from a flag, which is a text, or from a file; None if it is none."""
+    try:
+        return kind(str(value))
+    except ValueError:
+        return None
 
 
 def broker_from_options(options: Mapping[str, Any], reactor: Any) -> Broker:
@@ -145,7 +146,13 @@ def broker_from_options(options: Mapping[str, Any], reactor: Any) -> Broker:
 
 
 class StartWorkerOptions(VumiOptions):
-    """Flags of ``vumi_worker``."""
+    """
+    Flags of ``vumi_worker``.
+
+    :ivar from_file: what ``--config`` says.
+    :ivar set_options: what ``--set-option`` lays over that.
+    :ivar worker_config: both, one over the other, key by key.
+    """
 
     longdesc = "Launch an instance of a vumi worker process."
     optFlags = [["worker-help", None, "Print out a usage message for the worker-class and exit"]]
@@ -153,7 +160,7 @@ class StartWorkerOptions(VumiOptions):
         ["worker-class", None, None, "Class of a worker to start"],
         ["worker_class", None, None, "Deprecated. See --worker-class instead"],
         ["config", None, None, "YAML config file for worker configuration options"],
-        ["maxthreads", None, None, "Maximum size of reactor thread pool", int],
+        ["maxthreads", None, None, "Maximum size of reactor thread pool"],
         ["log-format", None, "text", "How log lines look: text, or json with one object a line; new"],
         ["log-level", None, "info", "The lowest level that is logged: debug (addresses too), info, warn, error; new"],
     ]
@@ -181,14 +188,17 @@ class StartWorkerOptions(VumiOptions):
         for flag, values in (("log-format", FORMATS), ("log-level", LEVELS)):
             if self[flag] not in values:
                 raise usage.UsageError(f"--{flag} must be one of {', '.join(values)}, not {self[flag]!r}")
+        threads = self["maxthreads"]
+        if threads is not None and (_number(int, threads) or 0) < 1:
+            raise usage.UsageError(f"maxthreads must be a whole number, 1 or more, not {threads!r}")
         self.worker_class_name = name
         if self["worker-help"]:
             self._help()
         try:
-            from_file = load_yaml(self["config"]) if self["config"] else {}
+            self.from_file = load_yaml(self["config"]) if self["config"] else {}
         except SettingsError as error:
             _stop(str(error))
-        self.worker_config = overlay(from_file, self.set_options)
+        self.worker_config = overlay(self.from_file, self.set_options)
 
     def _help(self) -> None:
         worker_class = find_worker_class(self.worker_class_name)
@@ -245,13 +255,14 @@ def makeService(options: StartWorkerOptions) -> IService:
     gc.set_threshold(YOUNG_OBJECTS)
     worker_class = find_worker_class(options.worker_class_name)
     if options["maxthreads"] is not None:
-        reactor.suggestThreadPoolSize(options["maxthreads"])  # type: ignore[attr-defined]
+        reactor.suggestThreadPoolSize(int(options["maxthreads"]))  # type: ignore[attr-defined]
     vumi = options.vumi_options
+    config = worker_class.CONFIG_CLASS.laid_over(options.from_file, options.set_options)
     if vumi["sentry"]:
         _install_sentry(str(vumi["sentry"]), options.worker_class_name, vumi["system-id"], reactor)
     try:
         worker: IService = worker_class(
-            options.worker_config,
+            config,
             broker=broker_from_options(vumi, reactor),
             reactor=reactor,
             system_id=vumi["system-id"] or "global",
@@ -261,7 +272,7 @@ def makeService(options: StartWorkerOptions) -> IService:
         _stop(*error.errors)
     except ValueError as error:
         _stop(str(error))
-    warn_of_unknown_keys(worker_class, options.worker_config)
+    warn_of_unknown_keys(worker_class, config)
     return LoggedService(worker, options.parent, options["log-format"], options["log-level"])
 
 
