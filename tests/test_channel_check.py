@@ -205,8 +205,8 @@ class ConfigTests(CheckCase):
         self.line("failed", "config", "no such table")
 
     def test_set_option(self) -> None:
-        """Options may be laid over the file, as for the worker."""
-        del self.config["connector_name"]
+        """Options may be laid over the file, as for the worker: also by another name than the file's."""
+        self.config["transport_name"] = self.config.pop("connector_name")
         self.flags = ["--set-option", "connector_name:c"]
         self.assertEqual(self.check()[0], 0)
 

@@ -26,7 +26,7 @@ from .vumi.fields import ConfigErrors
 from .vumi.memory_broker import MemoryBroker
 from .vumi.middlewares import middleware_names
 from .vumi.servicemaker import parameters_from_options
-from .vumi.settings import SettingsError, load_yaml, overlay
+from .vumi.settings import SettingsError, load_yaml
 
 OK, WARNING, FAILED = "ok", "warning", "failed"
 
@@ -100,7 +100,7 @@ class Check:
         """The options, read as the worker reads them; None where it would not start with them."""
         path = self._options["config"]
         try:
-            data = overlay(load_yaml(path), self._options.set_options)
+            data = TurnChannelsApiConfig.laid_over(load_yaml(path), self._options.set_options)
         except SettingsError as error:
             self._say(FAILED, "config", str(error))
             return None
