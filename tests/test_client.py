@@ -21,13 +21,21 @@ from twisted.internet.interfaces import IReactorPluggableNameResolver
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
-from twisted.web.client import ResponseNeverReceived
+from twisted.web.client import Agent, ResponseNeverReceived
 from twisted.web.http_headers import Headers
 from zope.interface import implementer
 
 from tests.web_case import Transport
 from vumi_turn.tls import CertificateRefused
-from vumi_turn.turn.agent import IDLE_TIMEOUT, MAX_BODY, PreparedURL, host_header
+from vumi_turn.turn.agent import (
+    IDLE_TIMEOUT,
+    MAX_BODY,
+    BytesProducer,
+    LeanAgent,
+    PreparedHeaders,
+    PreparedURL,
+    host_header,
+)
 from vumi_turn.turn.client import CLOSE_TIMEOUT, Answer, TurnClient, answer_for_failure
 from vumi_turn.turn.rate_limit import wait_told
 
@@ -178,6 +186,38 @@ class RequestTests(ClientCase):
         self.assertNotIn("cookie", headers)
         self.assertNotIn("accept-encoding", headers)
         self.answer()
+
+    def test_nothing_is_smuggled(self) -> None:
+        """What is no part of a URL is encoded, and a line break in the token begins no header."""
+        self.client = TurnClient(
+            self.reactor, "http://turn.example/\u00e4 b", "a\r\nX-Other: b",
+            message_timeout=10, status_timeout=4, pool_size=3,
+        )
+        self.post()
+        self.connect()
+        line, headers, _ = self.sent()
+        self.assertEqual(line, "POST /%C3%A4%20b/messages HTTP/1.1")
+        self.assertEqual(headers["authorization"], ["Bearer a X-Other: b"])
+        self.assertNotIn("x-other", headers)
+        self.answer()
+
+    def test_as_twisted_writes_it(self) -> None:
+        """A request is, to the byte, what twisted.web's own agent writes for the same headers and body."""
+        headers = {b"Host": [b"turn.example"], b"X-Two": [b"one", b"two"], b"Accept": [b"*/*"]}
+        url = PreparedURL.of("http://turn.example/a%20path?q=1")
+        written = []
+        ours = LeanAgent(self.reactor, url, pool_size=1)
+        for agent in (ours, Agent(self.reactor)):
+            asked = agent.request(
+                b"POST", url.to_text().encode("ascii"), PreparedHeaders(headers), BytesProducer(b"the body")
+            )
+            self.connect()
+            written.append(self.transports[-1].value())
+            self.answer()
+            self.assertEqual(self.successResultOf(asked).code, 200)
+        ours.pool.closeCachedConnections()
+        lean, own = (sorted(text.split(b"\r\n")) for text in written)
+        self.assertEqual(lean, [line for line in own if line != b"Connection: close"])
 
     def test_hosts(self) -> None:
         """The Host header has a port only where it is another one, and brackets where it is IPv6."""

@@ -8,18 +8,18 @@ quote what they were asked.
 from __future__ import annotations
 
 from http.cookiejar import CookieJar
-from typing import Any, Optional
+from typing import Any, Mapping, Optional
 
 from hyperlink import EncodedURL
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
-from twisted.internet.interfaces import IConsumer, IStreamClientEndpoint
+from twisted.internet.interfaces import IConsumer, IStreamClientEndpoint, ITransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
-from twisted.web.client import Agent, HTTPConnectionPool, ResponseDone
+from twisted.web.client import URI, HTTPConnectionPool, ResponseDone
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer, IResponse
+from twisted.web.iweb import IAgent, IBodyProducer, IClientRequest, IResponse
 from zope.interface import implementer
 
 from ..tls import VerifiedHost
@@ -73,16 +73,42 @@ class NoCookies(CookieJar):
         """Keep none."""
 
 
+class PreparedHeaders(Headers):
+    """
+    Headers that are the same in every request, and are encoded once.
+
+    :ivar lines: as they are written.
+    """
+
+    def __init__(self, headers: Mapping[bytes, list[bytes]]) -> None:
+        super().__init__(headers)
+        self.lines = lines_of(self)
+
+    def copy(self) -> Headers:
+        """Themselves: nothing changes them."""
+        return self
+
+    def addRawHeader(self, name: Any, value: Any) -> None:
+        """Nothing is added: treq would ask for compression, for a body that nobody reads."""
+
+
+def lines_of(headers: Headers) -> bytes:
+    """Headers as they are written, with a line end after each."""
+    return b"".join(
+        b"%b: %b\r\n" % (name, value) for name, values in headers.getAllRawHeaders() for value in values
+    )
+
+
 @implementer(IBodyProducer)
 class BytesProducer:
-    """A body that is written at once."""
+    """A body that is all there."""
 
     def __init__(self, body: bytes) -> None:
-        self._body = body
+        self.body = body
         self.length = len(body)
 
     def startProducing(self, consumer: IConsumer) -> Deferred[None]:
-        consumer.write(self._body)
+        consumer.write(self.body)
         return succeed(None)
 
     def pauseProducing(self) -> None:
@@ -95,10 +121,35 @@ class BytesProducer:
         """Nothing is left to stop."""
 
 
-@implementer(IAgent, IAgentEndpointFactory)
+@implementer(IClientRequest)
+class WholeRequest:
+    """
+    A request that is written at once: what twisted.web's connection asks of
+    its own requests, and no more.
+    """
+
+    #: The connection is kept.
+    persistent = True
+
+    def __init__(self, method: bytes, uri: bytes, headers: Headers, written: bytes) -> None:
+        self.method = method
+        self.absoluteURI = uri
+        self.headers = headers
+        self._written = written
+
+    def writeTo(self, transport: ITransport) -> Deferred[None]:
+        """Write it."""
+        transport.write(self._written)
+        return succeed(None)
+
+    def stopWriting(self) -> None:
+        """It has been written."""
+
+
+@implementer(IAgent)
 class LeanAgent:
     """
-    An agent for one server.
+    An agent for one server, which sends whole bodies.
 
     :param reactor: connects, and tells the time.
     :param url: any URL of that server.
@@ -108,15 +159,13 @@ class LeanAgent:
 
     def __init__(self, reactor: Any, url: PreparedURL, pool_size: int, trust: Any = None) -> None:
         self._endpoint = endpoint_of(reactor, url, trust)
+        self._host = host_header(url)
+        self._targets: dict[bytes, bytes] = {}
         self.pool = HTTPConnectionPool(reactor)
         self.pool.maxPersistentPerHost = pool_size
         self.pool.cachedConnectionTimeout = IDLE_TIMEOUT
         # A POST is sent again by those who decide on retries, or not at all.
         self.pool.retryAutomatically = False
-        self._agent = Agent.usingEndpointFactory(reactor, self, self.pool)
-
-    def endpointForURI(self, uri: Any) -> IStreamClientEndpoint:
-        return self._endpoint
 
     def request(
         self,
@@ -125,10 +174,31 @@ class LeanAgent:
         headers: Optional[Headers] = None,
         bodyProducer: Optional[IBodyProducer] = None,
     ) -> Deferred[IResponse]:
-        if headers is not None:
-            # treq asks for gzip always.
+        assert headers is not None and isinstance(bodyProducer, BytesProducer)
+        if isinstance(headers, PreparedHeaders):
+            lines = headers.lines
+        else:
             headers.removeHeader(b"Accept-Encoding")
-        return self._agent.request(method, uri, headers, bodyProducer).addCallback(_as_it_is)
+            if not headers.hasHeader(b"Host"):
+                headers.setRawHeaders(b"Host", [self._host])
+            lines = lines_of(headers)
+        written = b"%b %b HTTP/1.1\r\n%bContent-Length: %d\r\n\r\n%b" % (
+            method, self._target_of(uri), lines, bodyProducer.length, bodyProducer.body
+        )
+        request = WholeRequest(method, uri, headers, written)
+        connected: Any = self.pool.getConnection(b"the server", self._endpoint)
+        return connected.addCallback(_request, request)
+
+    def _target_of(self, uri: bytes) -> bytes:
+        """What a request line says for a URL."""
+        target = self._targets.get(uri)
+        if target is None:
+            target = self._targets[uri] = URI.fromBytes(uri).originForm
+        return target
+
+
+def _request(connection: Any, request: WholeRequest) -> Deferred[IResponse]:
+    return connection.request(request).addCallback(_as_it_is)
 
 
 def _as_it_is(response: IResponse) -> IResponse:

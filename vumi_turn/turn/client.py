@@ -31,7 +31,7 @@ from twisted.web.client import (
 from twisted.web.http_headers import Headers
 
 from ..tls import CertificateRefused
-from .agent import BytesProducer, LeanAgent, NoCookies, PreparedURL, drain, host_header
+from .agent import BytesProducer, LeanAgent, NoCookies, PreparedHeaders, PreparedURL, drain, host_header
 from .payloads import MESSAGES_PATH, STATUSES_PATH
 from .rate_limit import value_of, wait_told, whole_number
 
@@ -114,7 +114,7 @@ class TurnClient:
             cookiejar=self._cookies,  # type: ignore[arg-type]
             data_to_body_producer=BytesProducer,
         )
-        self._headers = Headers(
+        self._headers = PreparedHeaders(
             {
                 b"Host": [host_header(self._messages)],
                 b"Authorization": [b"Bearer " + token.encode("utf-8")],
