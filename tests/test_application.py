@@ -224,7 +224,7 @@ class StartTests(WorkerCase):
     def test_options_of_nothing(self) -> None:
         """Options that are there without a value are as if they were not."""
         worker = self.start(send_to=None, middleware=None, worker_name=None)
-        self.assertIsNone(self.successResultOf(worker.send_to("+27820000009", "Hi")))
+        self.successResultOf(worker.send_to("+27820000009", "Hi"))
         self.assertEqual((self.fatal, worker.middlewares), ([], []))
 
     def test_middleware_that_is_no_list(self) -> None:
@@ -356,7 +356,7 @@ class DispatchTests(WorkerCase):
 
 class SendingTests(WorkerCase):
     def test_reply(self) -> None:
-        """A reply goes to the sender by the message's endpoint, and is done when the broker has it."""
+        """A reply goes to the sender by the message's endpoint; it is given back when the broker has it."""
         self.broker.confirms = False
         worker = self.start()
         self.clock.advance(1628345678)
@@ -364,8 +364,9 @@ class SendingTests(WorkerCase):
         done = worker.reply_to(original, "Pick one")
         self.assertNoResult(done)
         self.broker.publishers["c.outbound"].pending[0].callback(None)
-        self.assertIsNone(self.successResultOf(done))
+        sent = self.successResultOf(done)
         [reply] = self.outbound()
+        self.assertEqual(sent.to_dict(), reply)
         self.assertEqual((reply["to_addr"], reply["from_addr"]), ("+27820000001", "*120*1#"))
         self.assertEqual((reply["in_reply_to"], reply["content"]), ("m1", "Pick one"))
         self.assertEqual((reply["session_event"], reply["transport_name"]), (None, "ussd_transport"))
@@ -380,6 +381,28 @@ class SendingTests(WorkerCase):
         first, second = self.outbound()
         self.assertEqual((first["session_event"], second["session_event"]), ("close", "resume"))
         self.assertEqual(second["message_id"], "o2")
+
+    def test_fields_of_a_reply(self) -> None:
+        """A reply may have metadata and keys of its own, as in legacy vumi."""
+        worker = self.start()
+        original = user_message(helper_metadata={"x": 1})
+        worker.reply_to(original, "Hi", helper_metadata={"y": 2}, to_addr_type="msisdn", campaign=7)
+        worker.reply_to(original, "Hi")
+        first, second = self.outbound()
+        self.assertEqual((first["helper_metadata"], first["to_addr_type"], first["campaign"]), ({"y": 2}, "msisdn", 7))
+        self.assertEqual((second["helper_metadata"], second["to_addr_type"]), ({"x": 1}, None))
+        self.assertNotIn("campaign", second)
+
+    def test_fields_that_a_reply_takes_from_its_original(self) -> None:
+        """Where a reply goes to is the original's to say; another one is refused, and nothing is sent."""
+        worker = self.start()
+        for field in (
+            "to_addr", "from_addr", "group", "in_reply_to", "provider", "transport_name", "transport_type",
+            "transport_metadata",
+        ):  # fmt: skip
+            error = self.assertRaises(TypeError, worker.reply_to, user_message(), "Hi", **{field: "x"})
+            self.assertIn(f"{field!r} may not be overridden", str(error))
+        self.assertEqual(self.outbound(), [])
 
     def test_reply_to_group(self) -> None:
         """A reply to a group has no to_addr; without a group it is a plain reply."""
@@ -406,9 +429,10 @@ class SendingTests(WorkerCase):
             ALLOWED_ENDPOINTS = None
 
         worker = self.start(Anywhere, send_to=send_to)
-        self.assertIsNone(self.successResultOf(worker.send_to("+27820000009", "Hi")))
+        sent = self.successResultOf(worker.send_to("+27820000009", "Hi"))
         worker.send_to("+27820000009", "Hi", endpoint="other", from_addr="9009")
         first, second = self.outbound()
+        self.assertEqual(sent["message_id"], first["message_id"])
         self.assertEqual(
             (first["to_addr"], first["content"], first["in_reply_to"]), ("+27820000009", "Hi", None)
         )
@@ -566,6 +590,25 @@ class PartsTests(WorkerCase):
         self.patch(type(port), "stopListening", lambda _: stopped.append(None))
         self.assertIsNone(self.successResultOf(worker.stopService()))
         self.assertEqual(len(stopped), 1)
+
+    def test_cannot_listen(self) -> None:
+        """An endpoint whose file cannot be made is named, with the reason, and is no bug of ours."""
+
+        class Listener(Recorder):
+            async def setup_application(self) -> None:
+                await self.listen("unix:/no/such/folder/turn.sock", Factory())
+
+        class Reactor(MemoryReactorClock):
+            def listenUNIX(self, *args: Any, **kwargs: Any) -> Any:
+                raise FileNotFoundError(2, "No such file or directory", "7", None, "/no/such/folder/turn.sock.lock")
+
+        critical = self.lines(LogLevel.critical)
+        self.make(Listener, reactor=Reactor()).startService()
+        self.assertEqual(
+            critical,
+            ["Listener cannot start: it cannot listen on unix:/no/such/folder/turn.sock (No such file or directory)"],
+        )
+        self.assertEqual((len(self.fatal), self.flushLoggedErrors()), (1, []))
 
     def test_health(self) -> None:
         """The health is the worst of the parts': no broker, or stopping, is down; more parts can be added."""

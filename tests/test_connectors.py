@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.fakes import FakeBroker, event, user_message
 from vumi_turn.vumi.broker import BrokerUnavailable, Delivery, Nacked, Outcome
-from vumi_turn.vumi.connectors import NoHandler, ReceiveInboundConnector, ReceiveOutboundConnector
+from vumi_turn.vumi.connectors import IgnoreMessage, NoHandler, ReceiveInboundConnector, ReceiveOutboundConnector
 from vumi_turn.vumi.message import MalformedMessage, TransportEvent, TransportUserMessage
 from vumi_turn.vumi.middleware import MIDDLEWARE_TIMEOUT, BaseMiddleware, MiddlewareError
 
@@ -331,6 +331,23 @@ class MiddlewareTests(ConnectorCase):
         self.assertEqual([self.successResultOf(outcome) for outcome in outcomes], [Outcome.REQUEUE] * 2)
         self.assertEqual([failure.type for _, _, failure in self.errors], [KeyError, KeyError])
 
+    def test_ignored(self) -> None:
+        """What a middleware or a handler wants ignored is acknowledged, and is no error."""
+
+        def ignore(*args: Any) -> None:
+            raise IgnoreMessage("opted out")
+
+        class OptOut(BaseMiddleware):
+            handle_inbound = ignore
+
+        connector = self.connector(OptOut("opt_out", {}, None))
+        connector.set_inbound_handler(self.see)
+        connector.set_event_handler(ignore)
+        for queue, message in (("c.inbound", user_message("m1")), ("c.event", event("o1"))):
+            _, done = self.deliver(queue, message)
+            self.assertIs(self.successResultOf(done), Outcome.ACK)
+        self.assertEqual((self.seen, self.errors), ([], []))
+
     def test_middleware_too_slow(self) -> None:
         """A middleware that keeps a message too long is an error that names it; the next message goes on."""
         slow = self.slow()
@@ -381,7 +398,7 @@ class PublishingTests(ConnectorCase):
         return [json.loads(body) for body in self.broker.publishers[queue].bodies]
 
     def test_done_when_confirmed(self) -> None:
-        """publish_outbound is done when the broker has confirmed, and fails as the broker fails."""
+        """publish_outbound gives the message when the broker has confirmed it, and fails as the broker fails."""
         self.broker.confirms = False
         connector = self.connector()
         first = connector.publish_outbound(user_message("o1"))
@@ -390,7 +407,7 @@ class PublishingTests(ConnectorCase):
         confirm, refuse = self.broker.publishers["c.outbound"].pending
         confirm.callback(None)
         refuse.errback(Nacked("no"))
-        self.assertIsNone(self.successResultOf(first))
+        self.assertEqual(self.successResultOf(first).message_id, "o1")
         self.failureResultOf(second, Nacked)
         self.assertEqual([one["message_id"] for one in self.published("c.outbound")], ["o1", "o2"])
 
@@ -410,7 +427,7 @@ class PublishingTests(ConnectorCase):
         self.assertEqual(self.published("c.outbound")[0]["content"], "HI by c")
         self.assertNoResult(done)
         self.broker.publishers["c.outbound"].pending[0].callback(None)
-        self.assertIsNone(self.successResultOf(done))
+        self.assertEqual(self.successResultOf(done).content, "HI by c")
         self.failureResultOf(connector.publish_outbound(user_message("o2", content=None)), AttributeError)
         self.assertEqual(len(self.published("c.outbound")), 1)
 
@@ -428,7 +445,7 @@ class PublishingTests(ConnectorCase):
         connector.stop_consuming()
         second = connector.publish_outbound(user_message("o2"))
         slow.kept["o1"].callback(None)
-        self.assertIsNone(self.successResultOf(first))
+        self.assertEqual(self.successResultOf(first).message_id, "o1")
         connector.teardown()
         self.failureResultOf(second, BrokerUnavailable)
         self.assertEqual([one["message_id"] for one in self.published("c.outbound")], ["o1"])
@@ -448,11 +465,27 @@ class TransportSideTests(ConnectorCase):
         self.assertEqual([message.message_id for message in self.seen], ["o1"])
         self.assertEqual([message.message_id for message in other], ["o2"])
 
+    def test_ignored(self) -> None:
+        """A message that is to be ignored is acknowledged, and refused with a nack that says why."""
+        connector = self.connector(cls=ReceiveOutboundConnector)
+
+        def ignore(message: Any) -> None:
+            raise IgnoreMessage("opted out")
+
+        connector.set_outbound_handler(ignore)
+        _, done = self.deliver("c.outbound", user_message("o1"))
+        self.assertIs(self.successResultOf(done), Outcome.ACK)
+        nack = TransportEvent.from_json(self.broker.publishers["c.event"].bodies[0])
+        self.assertEqual(
+            (nack.event_type, nack.user_message_id, nack.nack_reason), ("nack", "o1", "opted out")
+        )
+
     def test_inbound_and_events_go_out(self) -> None:
         """A transport publishes people's messages and events, each to its queue."""
         connector = self.connector(cls=ReceiveOutboundConnector)
-        self.assertIsNone(self.successResultOf(connector.publish_inbound(user_message("m1"))))
-        self.assertIsNone(self.successResultOf(connector.publish_event(event("o1"), endpoint_name="sms")))
+        self.assertEqual(self.successResultOf(connector.publish_inbound(user_message("m1"))).message_id, "m1")
+        published = self.successResultOf(connector.publish_event(event("o1"), endpoint_name="sms"))
+        self.assertEqual(published.endpoint_name, "sms")
         inbound = TransportUserMessage.from_json(self.broker.publishers["c.inbound"].bodies[0])
         sent = TransportEvent.from_json(self.broker.publishers["c.event"].bodies[0])
         self.assertEqual((inbound.message_id, sent.user_message_id, sent.endpoint_name), ("m1", "o1", "sms"))

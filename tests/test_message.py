@@ -53,6 +53,13 @@ class ReadingTests(SynchronousTestCase):
             self.assertEqual((message[key], nulls[key]), (value, value), key)
         self.assertEqual(message.endpoint_name, "default")
 
+    def test_legacy_habits(self) -> None:
+        """Legacy vumi's name for the endpoint works, and who changes a message in place is told how to do it."""
+        message = user_message().with_endpoint("sms")
+        self.assertEqual(message.get_routing_endpoint(), "sms")
+        with self.assertRaisesRegex(TypeError, r"use message\.replace\(content=\.\.\.\)"):
+            message["content"] = "other"
+
     def test_raw_utf8_and_escapes(self) -> None:
         """Raw UTF-8 and ASCII escapes are the same text."""
         text = "Lumela 😀 é你"

@@ -286,7 +286,8 @@ class PhoneNetwork:
         """A network keeps its events until somebody takes them."""
         while not self._stopped:
             try:
-                return await self._connector.publish_event(event)
+                await self._connector.publish_event(event)
+                return
             except BrokerError:
                 await self._waits.sleep(EVENT_RETRY)
 

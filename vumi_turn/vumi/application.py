@@ -33,6 +33,19 @@ __all__ = [
 CONNECTOR = "connector"
 
 
+#: What a reply takes from the message that it answers, and nobody may change.
+OF_THE_ORIGINAL = (
+    "to_addr",
+    "from_addr",
+    "group",
+    "in_reply_to",
+    "provider",
+    "transport_name",
+    "transport_type",
+    "transport_metadata",
+)
+
+
 class InvalidEndpoint(Exception):
     """An application wanted to send by an endpoint that it may not use."""
 
@@ -99,15 +112,17 @@ class ApplicationWorker(BaseWorker):
         content: Optional[str],
         continue_session: bool = True,
         **fields: Any,
-    ) -> Deferred[None]:
+    ) -> Deferred[TransportUserMessage]:
         """
         Answer a person's message.
 
         :param original: what is answered.
         :param content: the answer.
         :param continue_session: False ends the session.
-        :param fields: ``session_event``, ``message_id``, ``timestamp``.
-        :return: fires when the broker has the answer.
+        :param fields: ``session_event``, ``message_id``, ``helper_metadata``
+            and the like; keys that messages don't have are sent too.
+        :return: fires with the answer when the broker has it.
+        :raises TypeError: one of ``fields`` is the original's to say (:data:`OF_THE_ORIGINAL`).
         :raises BrokerError: (through the Deferred) the broker has not taken it.
         """
         reply = self._reply(original, content, continue_session, fields)
@@ -119,7 +134,7 @@ class ApplicationWorker(BaseWorker):
         content: Optional[str],
         continue_session: bool = True,
         **fields: Any,
-    ) -> Deferred[None]:
+    ) -> Deferred[TransportUserMessage]:
         """As :meth:`reply_to`, to everybody in the message's group, if it has one."""
         reply = self._reply(original, content, continue_session, fields)
         if original.group is not None:
@@ -128,7 +143,7 @@ class ApplicationWorker(BaseWorker):
 
     def send_to(
         self, to_addr: str, content: Optional[str], endpoint: Optional[str] = None, **fields: Any
-    ) -> Deferred[None]:
+    ) -> Deferred[TransportUserMessage]:
         """
         Send a message that answers none.
 
@@ -138,7 +153,7 @@ class ApplicationWorker(BaseWorker):
             ``send_to`` of the configuration has under its name is put into
             the message.
         :param fields: other fields, over the configured ones.
-        :return: fires when the broker has the message.
+        :return: fires with the message when the broker has it.
         :raises InvalidEndpoint: the endpoint is not in :attr:`ALLOWED_ENDPOINTS`.
         :raises BrokerError: (through the Deferred) the broker has not taken it.
         """
@@ -172,15 +187,19 @@ class ApplicationWorker(BaseWorker):
         continue_session: bool,
         fields: dict[str, Any],
     ) -> TransportUserMessage:
+        for name in OF_THE_ORIGINAL:
+            if name in fields:
+                raise TypeError(f"{name!r} may not be overridden: a reply has it from the message that it answers")
         session_event = None if continue_session else TransportUserMessage.SESSION_CLOSE
-        return original.reply(content, **{"session_event": session_event, "timestamp": self._now(), **fields})
+        reply = original.reply(content, session_event, timestamp=self._now())
+        return reply.replace(**_with_extra(fields)) if fields else reply
 
     def _publish_message(
         self,
         message: TransportUserMessage,
         endpoint_name: Optional[str] = None,
         connector_name: Optional[str] = None,
-    ) -> Deferred[None]:
+    ) -> Deferred[TransportUserMessage]:
         connector = self.connectors[connector_name or self.transport_name]
         return connector.publish_outbound(message, endpoint_name=endpoint_name)
 

@@ -13,13 +13,19 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from .broker import Broker, BrokerUnavailable, Consumer, Delivery, Publisher
-from .intake import Intake, MessageHandler, NoHandler, OnError, OnMalformed
+from .intake import IgnoreMessage, Intake, MessageHandler, NoHandler, OnError, OnMalformed
 from .message import TransportEvent, TransportUserMessage
 from .message_base import DEFAULT_ENDPOINT_NAME
 from .middleware import BaseMiddleware, MiddlewareStack, Step, apply
 from .waits import Waits
 
-__all__ = ["BaseConnector", "NoHandler", "ReceiveInboundConnector", "ReceiveOutboundConnector"]
+__all__ = [
+    "BaseConnector",
+    "IgnoreMessage",
+    "NoHandler",
+    "ReceiveInboundConnector",
+    "ReceiveOutboundConnector",
+]
 
 
 def _person(message: TransportUserMessage) -> Any:
@@ -128,20 +134,21 @@ class BaseConnector:
     def _publish_to(self, kind: str) -> None:
         self._publishers[kind] = self._broker.publisher(f"{self.name}.{kind}")
 
-    def _publish(self, kind: str, message: Any, endpoint_name: Optional[str]) -> Deferred[None]:
+    def _publish(self, kind: str, message: Any, endpoint_name: Optional[str]) -> Deferred[Any]:
         steps = self.stack.steps("publish", kind)
         try:
             if endpoint_name is not None:
                 message = message.with_endpoint(endpoint_name)
             if not steps:
-                return self._publishers[kind].publish(message.to_json())
+                return self._publishers[kind].publish(message.to_json()).addCallback(lambda _: message)
         except Exception:  # the caller gets it in one way only: by the Deferred
             return fail(Failure())
         return ensureDeferred(self._publish_through(steps, kind, message))
 
-    async def _publish_through(self, steps: Sequence[Step], kind: str, message: Any) -> None:
+    async def _publish_through(self, steps: Sequence[Step], kind: str, message: Any) -> Any:
         message = await apply(steps, message, self.name, self._publishing, self.clock)
         await self._publishers[kind].publish(message.to_json())
+        return message
 
     def _set_handler(self, kind: str, handler: MessageHandler, endpoint_name: Optional[str]) -> None:
         self._intakes[kind].handlers[endpoint_name or DEFAULT_ENDPOINT_NAME] = handler
@@ -178,14 +185,15 @@ class ReceiveInboundConnector(BaseConnector):
 
     def publish_outbound(
         self, message: TransportUserMessage, endpoint_name: Optional[str] = None
-    ) -> Deferred[None]:
+    ) -> Deferred[TransportUserMessage]:
         """
         Publish a message to a person.
 
         :param message: it passes the middlewares first.
         :param endpoint_name: sent by this endpoint; None leaves the message's.
-        :return: fires when the broker has confirmed it. It may not be
-            cancelled: a caller that stops waiting leaves it alone.
+        :return: fires with the message as it was published, when the broker
+            has confirmed it. It may not be cancelled: a caller that stops
+            waiting leaves it alone.
         :raises BrokerError: (through the Deferred) the broker has not taken
             it; a middleware's exception comes through too.
         """
@@ -199,6 +207,12 @@ class ReceiveOutboundConnector(BaseConnector):
         self._publish_to("inbound")
         self._publish_to("event")
         self._consume("outbound", TransportUserMessage.from_json, _recipient)
+        self._intakes["outbound"].on_ignored = self._refuse
+
+    async def _refuse(self, message: TransportUserMessage, reason: str) -> None:
+        """Tell the sender of a message that was ignored; as legacy vumi does."""
+        about = message.message_id
+        await self.publish_event(TransportEvent(user_message_id=about, event_type="nack", nack_reason=reason))
 
     def set_outbound_handler(self, handler: MessageHandler, endpoint_name: Optional[str] = None) -> None:
         """Say who takes messages to people, as :meth:`ReceiveInboundConnector.set_inbound_handler`."""
@@ -210,10 +224,12 @@ class ReceiveOutboundConnector(BaseConnector):
 
     def publish_inbound(
         self, message: TransportUserMessage, endpoint_name: Optional[str] = None
-    ) -> Deferred[None]:
+    ) -> Deferred[TransportUserMessage]:
         """Publish a person's message, as :meth:`ReceiveInboundConnector.publish_outbound`."""
         return self._publish("inbound", message, endpoint_name)
 
-    def publish_event(self, event: TransportEvent, endpoint_name: Optional[str] = None) -> Deferred[None]:
+    def publish_event(
+        self, event: TransportEvent, endpoint_name: Optional[str] = None
+    ) -> Deferred[TransportEvent]:
         """Publish an event, as :meth:`ReceiveInboundConnector.publish_outbound`."""
         return self._publish("event", event, endpoint_name)

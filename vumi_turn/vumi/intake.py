@@ -32,6 +32,17 @@ OnMalformed = Callable[[Delivery, MalformedMessage], Awaitable[Outcome]]
 OnError = Callable[[Delivery, Optional[Message], Failure], Awaitable[Outcome]]
 
 
+#: Told of each message that is ignored, and why.
+OnIgnored = Callable[[Any, str], Awaitable[None]]
+
+
+class IgnoreMessage(Exception):
+    """
+    For middlewares and handlers to raise: nothing more is to be done with the
+    message. It is acknowledged; the text says why, for those who debug.
+    """
+
+
 class NoHandler(Exception):
     """A message came for an endpoint that nobody has set a handler for."""
 
@@ -65,6 +76,7 @@ class Intake:
         a handler has failed.
     :ivar handlers: by endpoint.
     :ivar default_handler: for the endpoints without one.
+    :ivar on_ignored: told of what is ignored.
     """
 
     def __init__(
@@ -81,6 +93,7 @@ class Intake:
     ) -> None:
         self.handlers: dict[str, MessageHandler] = {}
         self.default_handler: Optional[MessageHandler] = None
+        self.on_ignored: Optional[OnIgnored] = None
         self._connector_name = connector_name
         self._kind = kind
         self._read = read
@@ -107,8 +120,19 @@ class Intake:
             if isinstance(outcome, (CoroutineType, Deferred)):
                 outcome = await outcome
             return _outcome_of(outcome)
+        except IgnoreMessage as reason:
+            return await self._ignore(delivery, message, str(reason))
         except Exception:  # the boundary of one delivery
             return await self._on_error(delivery, message, Failure())
+
+    async def _ignore(self, delivery: Delivery, message: Message, reason: str) -> Outcome:
+        log.debug("A message from {queue} is ignored: {reason}", queue=delivery.queue, reason=reason)
+        try:
+            if self.on_ignored is not None:
+                await self.on_ignored(message, reason)
+        except Exception:  # the boundary of one delivery
+            return await self._on_error(delivery, message, Failure())
+        return Outcome.ACK
 
     def stop(self) -> None:
         """Requeue what waits for a middleware, now and from now on."""

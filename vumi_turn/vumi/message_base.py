@@ -8,7 +8,7 @@ written.
 from __future__ import annotations
 
 from datetime import datetime, timezone
-from typing import Any, ClassVar, Mapping, Optional, Sequence, TypeVar, Union
+from typing import Any, ClassVar, Mapping, NoReturn, Optional, Sequence, TypeVar, Union
 from uuid import uuid4
 
 from .broker import Delivery
@@ -108,6 +108,10 @@ class Message:
     def __getitem__(self, key: str) -> Any:
         return getattr(self, key) if key in self.KEYS else self.extra[key]
 
+    def __setitem__(self, key: str, value: Any) -> NoReturn:
+        """Legacy vumi's messages could be changed; who comes from there is told what to do."""
+        raise TypeError(f"messages cannot be changed: use message.replace({key}=...), which gives another one")
+
     def __contains__(self, key: object) -> bool:
         return key in self.KEYS or key in self.extra
 
@@ -123,6 +127,10 @@ class RoutedMessage(Message):
     def endpoint_name(self) -> str:
         """The endpoint it came by or goes to."""
         return self.routing_metadata.get("endpoint_name") or DEFAULT_ENDPOINT_NAME
+
+    def get_routing_endpoint(self) -> str:
+        """:attr:`endpoint_name`, as legacy vumi calls it."""
+        return self.endpoint_name
 
     def with_endpoint(self: R, name: Optional[str]) -> R:
         """The same message for an endpoint; None is the default one."""
