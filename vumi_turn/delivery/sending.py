@@ -18,7 +18,7 @@ from .lines import Journey, State
 from .outage import Outage
 from .pace import PacedLog
 from .parcel import TEMPORARY, Observer, Parcel, Parking, Result
-from .rounds import Action, RetryPlan, Rounds, Step
+from .rounds import Action, Doubling, RetryPlan, Rounds, Step
 from .sent import Sent
 from .verdicts import Answer, Verdict, classify, describe
 
@@ -129,10 +129,11 @@ class Sending:
     async def _pause(self, journey: Journey, step: Step, what: str) -> None:
         if step.action is Action.HOLD:
             journey.state = State.HELD
-            self._lines.warn(
-                "{message_id} is held for {seconds} s ({what}), while Turn accepts others",
-                message_id=journey.parcel.name, seconds=step.pause, what=what,
-            )
+            if step.pause > Doubling.FIRST:  # the first time Turn may just be going away, for all of them
+                self._lines.warn(
+                    "{message_id} is held for {seconds} s ({what}), while Turn accepts others",
+                    message_id=journey.parcel.name, seconds=step.pause, what=what,
+                )
         await deferLater(self._clock, step.pause)
         journey.state = State.WAITING
 
