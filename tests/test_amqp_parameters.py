@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import FrozenInstanceError
 
+from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
+from vumi_turn.tls import CertificateRefused
 from vumi_turn.vumi.amqp import AmqpBroker, ConnectionParameters
 from vumi_turn.vumi.amqp.backoff import Backoff
 from vumi_turn.vumi.amqp.pulse import Pulse
-from vumi_turn.vumi.amqp.transport import is_tls_trouble
+from vumi_turn.vumi.amqp.transport import is_tls_trouble, make_endpoint
 
 
 class ParameterTests(SynchronousTestCase):
@@ -99,13 +102,29 @@ class ParameterTests(SynchronousTestCase):
             )
             self.assertIn(path, str(error))
 
+    def connecting(self, hostname: str, tls: bool = False) -> list[str]:
+        """The hosts that are connected to; the reactor's names are all of this machine."""
+        reactor = MemoryReactorClock()
+        make_endpoint(ConnectionParameters(hostname, 5999, tls=tls), reactor).connect(Factory())
+        self.assertEqual({client[1] for client in reactor.tcpClients}, {5999})
+        return [client[0] for client in reactor.tcpClients]
+
+    def test_hosts(self) -> None:
+        """Names of any letters and addresses of both kinds can be connected to, with TLS and without."""
+        for host in ("rabbit.example", "žlutý.example", "192.0.2.7", "2001:db8::7"):
+            for tls in (False, True):
+                self.assertEqual(len(self.connecting(host, tls)), 1, host)
+
+    def test_underscores(self) -> None:
+        """A name with underscores, as services have in Docker's networks, can be connected to."""
+        self.assertEqual(self.connecting("rabbit_mq"), ["rabbit_mq"])
+
     def test_tls_trouble(self) -> None:
         """TLS failures are told from others by their class."""
         from OpenSSL.SSL import Error
-        from service_identity import VerificationError
 
         self.assertTrue(is_tls_trouble(Error([("SSL routines", "", "certificate verify failed")])))
-        self.assertTrue(is_tls_trouble(VerificationError(errors=[])))
+        self.assertTrue(is_tls_trouble(CertificateRefused("the certificate has expired")))
         self.assertFalse(is_tls_trouble(OSError("certificate")))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, wrapClientTLS
 
 from vumi_turn.vumi.amqp.parameters import ConnectionParameters
 
@@ -23,7 +23,11 @@ def make_endpoint(parameters: ConnectionParameters, reactor: Any) -> Any:
 
     :raises ValueError: the CA file cannot be read or holds no certificate.
     """
-    endpoint: Any = HostnameEndpoint(reactor, parameters.hostname, parameters.port, timeout=CONNECT_TIMEOUT)
+    kind: Any = HostnameEndpoint
+    if "_" in parameters.hostname and not parameters.tls:
+        # It refuses such names, which Docker's services may have.
+        kind = TCP4ClientEndpoint
+    endpoint = kind(reactor, parameters.hostname, parameters.port, timeout=CONNECT_TIMEOUT)
     if not parameters.tls:
         return endpoint
     from vumi_turn.tls import VerifiedHost
