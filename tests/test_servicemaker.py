@@ -333,6 +333,17 @@ class ServiceTests(ServiceCase):
             self.assertIn(f"--worker-class {name}", line)
             self.assertIn(words, line)
 
+    def test_lines(self) -> None:
+        """What is wrong is one line each, also where a middleware's own words were more."""
+        broken = self.folder / "vumi_turn_broken_middleware.py"
+        broken.write_text("raise ZeroDivisionError('first line\\nsecond line')\n")
+        self.patch(sys, "path", [str(self.folder), *sys.path])
+        path = self.file("worker.yaml", {"middleware": [{"m": "vumi_turn_broken_middleware.Middleware"}]})
+        lines = self.stopped("--config", path, *self.GOOD)
+        self.assertEqual(len(lines), 1)
+        self.assertIn("middleware m: ", lines[0])
+        self.assertIn("first line second line", lines[0])
+
     def test_ca_file(self) -> None:
         """A file of authorities that cannot be used ends the start, and is named."""
         bad = self.file("bad.pem", "no certificate")

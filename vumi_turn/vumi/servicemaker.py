@@ -230,7 +230,7 @@ def find_worker_class(name: str) -> Any:
 
 def _stop(*lines: str) -> Any:
     for line in lines:
-        print(f"vumi_worker: {line}", file=sys.stderr)
+        print("vumi_worker:", " ".join(line.split()), file=sys.stderr)
     raise SystemExit(1)
 
 

@@ -179,9 +179,13 @@ class BaseWorker(MultiService):
         :param endpoint: an endpoint, or its description as of Twisted.
         :param factory: makes a protocol for each connection.
         :raises CannotListenError: the address is taken or not ours.
+        :raises ConfigErrors: the endpoint's file cannot be made.
         """
         where: Any = serverFromString(self.reactor, endpoint) if isinstance(endpoint, str) else endpoint
-        port: IListeningPort = await where.listen(factory)
+        try:
+            port: IListeningPort = await where.listen(factory)
+        except OSError as error:
+            raise ConfigErrors([f"it cannot listen on {endpoint} ({error.strerror})"]) from None
         self._ports.append(port)
         return port
 
