@@ -232,7 +232,10 @@ def main(argv: Optional[Iterable[str]] = None) -> None:
     from twisted.internet.task import react
 
     def start(_reactor: Any) -> Deferred[None]:
-        return ensureDeferred(_exit_with(run(reactor, options, token)))
+        done: Deferred[None] = ensureDeferred(_exit_with(run(reactor, options, token)))
+        # Who interrupts it leaves no half-made file behind.
+        reactor.addSystemEventTrigger("before", "shutdown", done.cancel)  # type: ignore[attr-defined]
+        return done
 
     react(start, (), reactor)  # type: ignore[arg-type]
 

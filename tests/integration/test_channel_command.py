@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import signal
 import ssl
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from tests.integration.rabbitmq import PASSWORD, USERNAME, VHOST
 from tests.integration.requirements import free_port
 from tests.integration.turn_server import NUMBER, Answer, TurnServer
 from tests.integration.vumi_words import inbound
+from tests.integration.waiting import wait_for
 from tests.integration.worker import environment
 
 MADE = {"number": {"uuid": NUMBER}, "webhook": {"uuid": NUMBER, "hmac_secret": "marker-new-secret"}}
@@ -126,6 +128,26 @@ class CreateCommandTests(CommandCase):
         last = done.stderr.splitlines()[-1]
         self.assertIn(words, last)
         self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertEqual(list(self.folder.iterdir()), [])
+
+    def test_interrupted(self) -> None:
+        """Who stops it while Turn has not answered is told to look there, and no file is left."""
+        self.turn.script(Answer(hang=True))
+        process = subprocess.Popen(
+            [*command(), *self.flags()],
+            env=environment({"TURN_TOKEN": TOKEN}),
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        wait_for(lambda: self.turn.of("numbers"), "the request", 60)
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=TIMEOUT)[1]
+        self.assertIn("look in Turn before you try again", said)
+        self.assertNotIn("Traceback", said)
+        self.assertNotEqual(process.returncode, 0)
         self.assertEqual(list(self.folder.iterdir()), [])
 
     def test_typed(self) -> None:
