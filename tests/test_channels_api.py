@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, Optional
 
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
-from twisted.internet.testing import MemoryReactorClock
-from twisted.logger import Logger
+from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.logger import LogEvent, Logger, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.web_case import Client
+from tests.web_case import request as web_request
+from vumi_turn.caches import CacheUnavailable
 from vumi_turn.channels_api import TurnChannelsApi
 from vumi_turn.turn.client import Answer
 from vumi_turn.turn.errors import ApiUsageError, BrokerUnavailableError, MessageNotFound
 from vumi_turn.turn.payloads import OutboundRequest
 from vumi_turn.vumi.memory_broker import MemoryBroker
 from vumi_turn.vumi.message import FailureMessage, TransportEvent, TransportUserMessage
+from vumi_turn.vumi.middleware import BaseMiddleware
 
 log = Logger()
 
@@ -251,6 +257,17 @@ class EventTests(BridgeCase):
         self.assertEqual((status["id"], status["status"]), ("gone", "failed"))
         self.assertNotIn("recipient_id", status)
 
+    def test_cache_away_for_a_status(self) -> None:
+        """With the cache away a status goes without its recipient."""
+
+        async def away(*args: Any) -> Optional[str]:
+            raise CacheUnavailable("away")
+
+        self.worker.cache.get_recipient = away  # type: ignore[method-assign]
+        self.push("event", TransportEvent(user_message_id="m1", event_type="ack", sent_message_id="p9"))
+        self.assertNotIn("recipient_id", self.turn.statuses[0]["status"])
+        self.assertEqual(self.queue("event"), [])
+
     def test_junk_is_parked(self) -> None:
         """What is no event is parked as one that came from the event queue."""
         self.push("event", b"{}")
@@ -318,8 +335,6 @@ class OutboundTests(BridgeCase):
 
     def test_cache_away(self) -> None:
         """With the cache away a reply_to is 503, and what names none goes out unlinked."""
-        from vumi_turn.caches import CacheUnavailable
-
         async def away(*args: Any) -> Optional[TransportUserMessage]:
             raise CacheUnavailable("away")
 
@@ -327,3 +342,113 @@ class OutboundTests(BridgeCase):
         self.worker.cache.get_last_inbound = away  # type: ignore[method-assign]
         self.refused(request(reply_to="x"), BrokerUnavailableError)
         self.assertIsNone(self.outbound(request()).in_reply_to)
+
+
+class BrokenMiddleware(BaseMiddleware):
+    """Fails on what it is given."""
+
+    def handle_inbound(self, message: Any, connector_name: str) -> Any:
+        raise ZeroDivisionError("marker")
+
+    def handle_event(self, event: Any, connector_name: str) -> Any:
+        raise ZeroDivisionError("marker")
+
+
+class OwnTroubleTests(BridgeCase):
+    """What becomes of messages on which this side fails."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.stop(self.worker)
+        self.broker = MemoryBroker(self.reactor)
+        self.worker = self.start(middleware=[{"broken": f"{__name__}.BrokenMiddleware"}])
+        self.turn = self.worker.fake_turn
+
+    def test_parked(self) -> None:
+        """A message or event on which a middleware fails is parked as it came; the log has the same id."""
+        lines: list[str] = []
+
+        def observe(event: LogEvent) -> None:
+            if "log_failure" in event:
+                lines.append(formatEvent(event))
+
+        globalLogPublisher.addObserver(observe)
+        self.addCleanup(globalLogPublisher.removeObserver, observe)
+        message = inbound()
+        event = TransportEvent(user_message_id="m1", event_type="ack", sent_message_id="p9")
+        self.push("inbound", message)
+        self.push("event", event)
+        self.assertEqual((self.turn.messages, self.turn.statuses), ([], []))
+        self.assertEqual((self.queue("inbound"), self.queue("event")), ([], []))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
+        for parked, original, queue, line in zip(
+            self.parked(), (message, event), ("inbound", "event"), lines, strict=True
+        ):
+            self.assertEqual(parked.message, json.loads(original.to_json()))
+            self.assertEqual((parked.failure_code, parked.helper_metadata["turn"]["queue"]), ("temporary", queue))
+            (error_id,) = re.findall("[0-9a-f]{32}", parked.reason)
+            self.assertIn(error_id, line)
+            self.assertIn(f"c.{queue}", line)
+            self.assertNotIn("marker", parked.reason)
+
+    def test_health(self) -> None:
+        """It is no trouble of the broker's, of Turn's or of the cache's."""
+        self.push("inbound", inbound())
+        report = self.worker.report_health()
+        self.assertEqual((report["health"], set(report["components"])), ("ok", {"amqp", "turn", "cache"}))
+        self.flushLoggedErrors(ZeroDivisionError)
+
+
+class ListeningTests(BridgeCase):
+    """Where the worker listens, and for what."""
+
+    def statuses(self, port: int) -> dict[str, int]:
+        """What each path is answered at a port."""
+        (site,) = [server[1] for server in self.reactor.tcpServers if server[0] == port]
+        found = {}
+        for path in ("/health", "/metrics", "/messages", "/x"):
+            client = Client(site)
+            client.send(web_request("GET", path))
+            found[path] = client.response().status
+            client.leave()
+        return found
+
+    def test_one_address(self) -> None:
+        """``/health`` and ``/metrics`` are beside ``/messages``."""
+        self.assertEqual([(server[0], server[3]) for server in self.reactor.tcpServers], [(8080, "127.0.0.1")])
+        self.assertEqual(self.statuses(8080), {"/health": 200, "/metrics": 200, "/messages": 405, "/x": 404})
+
+    def test_two_addresses(self) -> None:
+        """With ``management_bind`` they have an address of their own, and leave the other."""
+        self.stop(self.worker)
+        self.reactor.tcpServers.clear()
+        self.broker = MemoryBroker(self.reactor)
+        self.worker = self.start(management_bind="127.0.0.2:9000")
+        self.assertEqual(
+            sorted((server[0], server[3]) for server in self.reactor.tcpServers),
+            [(8080, "127.0.0.1"), (9000, "127.0.0.2")],
+        )
+        self.assertEqual(self.statuses(8080), {"/health": 404, "/metrics": 404, "/messages": 405, "/x": 404})
+        self.assertEqual(self.statuses(9000), {"/health": 200, "/metrics": 200, "/messages": 404, "/x": 404})
+
+
+class ClientTests(BridgeCase):
+    def start(self, **options: Any) -> Any:
+        return super().start(turn_api_url="http://turn.example:4000/v1/numbers/1", **options)
+
+    def test_turn_client(self) -> None:
+        """What POSTs to Turn goes to the configured URL with the configured token."""
+        client = TurnChannelsApi.make_turn_client(self.worker)
+        done = Deferred.fromCoroutine(client.post_message({"x": 1}))
+        ((_, port, factory, *_),) = self.reactor.tcpClients
+        self.assertEqual(port, 4000)
+        transport = StringTransport()
+        factory.buildProtocol(IPv4Address("TCP", "127.0.0.1", 4000)).makeConnection(transport)
+        head, _, body = transport.value().partition(b"\r\n\r\n")
+        lines = [line.lower() for line in head.split(b"\r\n")]
+        self.assertEqual(lines[0], b"post /v1/numbers/1/messages http/1.1")
+        self.assertIn(b"authorization: bearer a-token", lines)
+        self.assertIn(b"host: turn.example:4000", lines)
+        self.assertEqual(body, b'{"x":1}')
+        done.cancel()
+        self.assertEqual(self.successResultOf(done).error, "lost")
