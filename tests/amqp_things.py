@@ -41,7 +41,7 @@ class Things:
             def _method(self, channel: int, payload: Method) -> None:
                 method = payload.method
                 kind = method.klass.name
-                if method.name != "declare" or kind not in ("exchange", "queue"):
+                if method.name != "declare" or f"{kind}.declare" in self.silent:
                     super()._method(channel, payload)
                     return
                 fields = {f.name: value for f, value in zip(method.fields, payload.args, strict=True)}

@@ -267,10 +267,16 @@ class BrokerTests(CheckCase):
         self.things.by_name["c.turn_failures"].messages = 2
         self.line("warning", "queue c.turn_failures", "2 messages, parked: see vumi_turn_failures list")
 
-    def test_lost(self) -> None:
-        """A connection that is lost on the way is said, and the rest is tried."""
+    def test_shutting_down(self) -> None:
+        """A broker that closes the connection while we log in is said with its words."""
         self.rabbit.refusals["connection.open"] = (320, "shutdown")
         self.line("failed", "broker", "320 shutdown")
+
+    def test_lost(self) -> None:
+        """A broker that falls silent on the way is said, and the rest is tried."""
+        self.rabbit.silent.add("queue.declare")
+        self.line("failed", "broker", "the connection was lost")
+        self.assertEqual(len(self.turn.asked), 1)
 
 
 class TurnTests(CheckCase):

@@ -6,7 +6,7 @@ for each.
 from __future__ import annotations
 
 import errno
-from typing import Any, Awaitable, Callable, Optional, TextIO
+from typing import Any, Awaitable, Optional, TextIO
 
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import serverFromString
@@ -15,20 +15,16 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import Factory
 
 from .channel_http import NoAnswer, Post, Reply
+from .channel_queues import FAILED, OK, WARNING, look_at_broker
 from .channels_api import TurnChannelsApi
 from .config import TurnChannelsApiConfig
-from .failures import FAILURES
 from .turn.payloads import MESSAGES_PATH
-from .vumi.amqp.errors import ChannelRefused, LinkLost
-from .vumi.amqp.survey import DIFFERS, Found, Survey
-from .vumi.broker import VUMI_EXCHANGE
+from .vumi.amqp.survey import Survey
 from .vumi.fields import ConfigErrors
 from .vumi.memory_broker import MemoryBroker
 from .vumi.middlewares import middleware_names
 from .vumi.servicemaker import parameters_from_options
 from .vumi.settings import SettingsError, load_yaml
-
-OK, WARNING, FAILED = "ok", "warning", "failed"
 
 #: Seconds by which our clock may differ from Turn's. HTTP tells whole seconds.
 CLOCK_TOLERANCE = 5.0
@@ -38,13 +34,6 @@ CACHE_TIMEOUT = 4.0
 
 #: Endpoints that belong to one process, which is not this one.
 NOT_OURS = ("systemd", "fd", "onion")
-
-#: How RabbitMQ names what was declared with other properties.
-DIFFERENT = (
-    "it is there with other properties ({words}). Every vumi worker declares it durable and without arguments, so "
-    "none of them can use this one: delete it when it is empty; the worker makes it anew"
-)
-
 
 class Check:
     """
@@ -126,89 +115,8 @@ class Check:
     async def _look_at_broker(self, config: Optional[TurnChannelsApiConfig]) -> None:
         parameters = parameters_from_options(self._options.vumi_options)
         survey = Survey(parameters, self._reactor, self._amqp_endpoint)
-        user, vhost = parameters.username, parameters.vhost
-        trouble = await survey.connect()
-        steps = {
-            "broker": f"RabbitMQ answers at {parameters.address}" + (", by TLS" if parameters.tls else ""),
-            "credentials": f"user {user!r} may log in",
-            "vhost": f"user {user!r} may use {vhost!r}",
-        }
-        failed = None if trouble is None else trouble.kind if trouble.kind in steps else "broker"
-        for title, text in steps.items():
-            if trouble is not None and title == failed:
-                self._say(FAILED, title, f"RabbitMQ at {parameters.address}: {trouble.sentence}")
-                return
-            self._say(OK, title, text)
-        try:
-            await self._look_around(survey, config)
-        except LinkLost as error:
-            self._say(FAILED, "broker", f"the connection was lost: {error}")
-        finally:
-            await survey.close()
-
-    async def _look_around(self, survey: Survey, config: Optional[TurnChannelsApiConfig]) -> None:
-        title = f"exchange {VUMI_EXCHANGE}"
-        found = await self._found(title, lambda: survey.exchange(VUMI_EXCHANGE))
-        if found is not None:
-            self._say(OK, title, "durable and direct, as it has to be")
-        if config is None:
-            return
-        for kind, judge in (
-            ("inbound", self._judge_inbound),
-            ("event", self._judge_event),
-            ("outbound", self._judge_outbound),
-            (FAILURES, self._judge_failures),
-        ):
-            queue = f"{config.connector_name}.{kind}"
-            found = await self._found(f"queue {queue}", lambda queue=queue: survey.queue(queue))  # type: ignore[misc]
-            if kind == "inbound":
-                self._running = found is not None and found.consumers > 0
-            if found is not None:
-                judge(f"queue {queue}", found)
-
-    async def _found(self, title: str, look: Callable[[], Awaitable[Found]]) -> Optional[Found]:
-        """What is there and can be used; anything else is said."""
-        try:
-            found = await look()
-        except ChannelRefused as refused:
-            self._say(FAILED, title, f"RabbitMQ refuses a look at it: {refused}")
-            return None
-        if not found.exists:
-            if title.endswith(".outbound"):
-                self._say(WARNING, title, "not there yet, so no transport has run on this connector")
-            else:
-                self._say(OK, title, "not there yet; the worker makes it")
-            return None
-        if found.refusal is None:
-            return found
-        code, words = found.refusal
-        if code == DIFFERS:
-            self._say(FAILED, title, DIFFERENT.format(words=words))
-        else:
-            self._say(FAILED, title, f"RabbitMQ does not let us declare it ({code} {words}): check the permissions")
-        return None
-
-    def _judge_inbound(self, title: str, found: Found) -> None:
-        if found.consumers:
-            text = "another worker takes people's messages already; between two there is no order"
-            self._say(WARNING, title, f"{_held(found)}; {text}")
-        else:
-            self._say(OK, title, f"{_held(found)} for the worker")
-
-    def _judge_event(self, title: str, found: Found) -> None:
-        self._say(OK, title, f"{_held(found)} for the worker")
-
-    def _judge_outbound(self, title: str, found: Found) -> None:
-        if found.consumers:
-            self._say(OK, title, f"a transport takes what we send; {_held(found)}")
-        else:
-            self._say(WARNING, title, f"nobody takes what we send: is the transport running? {_held(found)}")
-
-    def _judge_failures(self, title: str, found: Found) -> None:
-        if found.messages:
-            self._say(WARNING, title, f"{_held(found)}, parked: see vumi_turn_failures list")
-        else:
-            self._say(OK, title, "nothing is parked")
+        connector = None if config is None else config.connector_name
+        self._running = await look_at_broker(survey, parameters, connector, self._say)
 
     # -- Turn --------------------------------------------------------------------
 
@@ -315,7 +223,3 @@ def judged(reply: Reply, token: str) -> tuple[str, str, str]:
     if status >= 500:
         return FAILED, "turn", f"reached, but it fails: {status}{words}"
     return WARNING, "turn", f"reached, but {status} to an empty request says nothing of the token{words}"
-
-
-def _held(found: Found) -> str:
-    return f"{found.messages} message{'' if found.messages == 1 else 's'}"
