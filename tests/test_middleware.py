@@ -194,55 +194,6 @@ class ResultTests(ApplyCase):
         self.assertEqual(self.flushLoggedErrors(), [])
 
 
-class WaitsTests(SynchronousTestCase):
-    def setUp(self) -> None:
-        self.clock = Clock()
-        self.waits = Waits(self.clock)
-
-    def test_end(self) -> None:
-        """end() fails the waits of now and those to come, and leaves no delayed call."""
-        first: Deferred[None] = Deferred()
-        second: Deferred[None] = Deferred()
-        waiting = self.waits.bound(first, 5, ValueError)
-        self.waits.end(KeyError)
-        self.failureResultOf(waiting, KeyError)
-        self.failureResultOf(self.waits.bound(second, 5, ValueError), KeyError)
-        self.assertEqual((first.called, second.called), (True, True))
-        self.assertEqual(self.clock.getDelayedCalls(), [])
-
-    def test_in_time(self) -> None:
-        """What comes in time comes through, a failure as well, and the timer is gone."""
-        good: Deferred[int] = Deferred()
-        bad: Deferred[int] = Deferred()
-        waits = [self.waits.bound(one, 5, ValueError) for one in (good, bad)]
-        good.callback(7)
-        bad.errback(ZeroDivisionError())
-        self.assertEqual(self.successResultOf(waits[0]), 7)
-        self.failureResultOf(waits[1], ZeroDivisionError)
-        self.assertEqual(self.clock.getDelayedCalls(), [])
-
-    def test_cancelled(self) -> None:
-        """Cancelling a wait cancels what is waited for."""
-        awaited: Deferred[None] = Deferred()
-        wait = self.waits.bound(awaited, 5, ValueError)
-        wait.cancel()
-        self.failureResultOf(wait, CancelledError)
-        self.assertTrue(awaited.called)
-        self.assertEqual(self.clock.getDelayedCalls(), [])
-
-    def test_sleep(self) -> None:
-        """A sleep ends after its time, or at once at the end, and never fails."""
-        first, second = self.waits.sleep(5), self.waits.sleep(50)
-        self.clock.advance(4.9)
-        self.assertNoResult(first)
-        self.clock.advance(0.1)
-        self.assertIsNone(self.successResultOf(first))
-        self.assertNoResult(second)
-        self.waits.end(KeyError)
-        self.assertIsNone(self.successResultOf(second))
-        self.assertIsNone(self.successResultOf(self.waits.sleep(1)))
-
-
 class ConfigurationTests(SynchronousTestCase):
     def errors(self, config: dict[str, Any]) -> list[str]:
         return self.assertRaises(ConfigErrors, create_middlewares, config, None).errors
