@@ -90,7 +90,11 @@ class TableTests(SynchronousTestCase):
 
     def test_cannot_be_written(self) -> None:
         """What has no place in AMQP is an error with its name, before a byte is written."""
-        for value in (2**63, object(), Decimal("NaN"), Decimal(2**40), Typed(b"b", 200), {"n" * 256: 1}):
+        before_time = datetime(1969, 12, 31, tzinfo=timezone.utc)
+        for value in (
+            2**63, object(), before_time, Decimal("NaN"), Decimal(2**40), Decimal("1E-256"), "\ud800",
+            Typed(b"b", 200), Typed(b"d", 10**400), {"n" * 256: 1},
+        ):  # fmt: skip
             with self.assertRaises(ValueError):
                 encode_table({"key": value})
 

@@ -68,7 +68,11 @@ def encode_table(table: Mapping[str, Any]) -> bytes:
         key = name.encode("utf-8")
         if len(key) > 255:
             raise ValueError(f"the name {name[:20]!r}… is longer than 255 bytes")
-        parts.append(bytes((len(key),)) + key + _field(value))
+        try:
+            field = _field(value)
+        except (struct.error, OverflowError) as error:
+            raise ValueError(f"the value of {name!r} does not fit into its type ({error})") from None
+        parts.append(bytes((len(key),)) + key + field)
     return b"".join(parts)
 
 
