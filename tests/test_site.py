@@ -9,9 +9,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from tests.web_case import Client, chunked, request
+from tests.web_case import Client, chunked, request, take_turns
 from vumi_turn.turn.requests import respond
-from vumi_turn.turn.site import ARRIVAL_TIME, IDLE_TIME, LINGER_TIME, BoundedSite, Paths
+from vumi_turn.turn.site import ARRIVAL_TIME, IDLE_TIME, LINGER_SIZE, LINGER_TIME, BoundedSite, Paths
 
 LIMIT = 1000
 
@@ -132,6 +132,18 @@ class SizeTests(SiteCase):
             client.send(b"x" * 100)
         self.assertFalse(client.transport.gone)
         self.clock.advance(LINGER_TIME / 10)
+        self.assertTrue(client.transport.gone)
+
+    def test_lingers_for_so_much(self) -> None:
+        """What still comes is thrown away up to a size, too."""
+        client = self.connect()
+        client.send(request(headers={"Content-Length": str(LIMIT + 1)}))
+        self.assertTooLarge(client)
+        piece = b"x" * (LINGER_SIZE // 4)
+        for _ in range(4):
+            client.send(piece)
+        self.assertFalse(client.transport.gone)
+        client.send(b"x")
         self.assertTrue(client.transport.gone)
 
     def test_others_are_served(self) -> None:
@@ -260,6 +272,60 @@ class TimeTests(SiteCase):
         self.assertEqual(self.echo.bodies, [b"one"])
 
 
+class TurnTests(SiteCase):
+    """Many requests of one client at once."""
+
+    def test_one_at_a_time(self) -> None:
+        """Between any two requests of a client the reactor sees to others; nothing more is read meanwhile."""
+        client, other = self.connect(), self.connect()
+        bodies = [b"one", b"two", b"three", b"four"]
+        client.send(b"".join(request(body=body) for body in bodies) + request(body=b"five")[:-1])
+        self.assertEqual(self.echo.bodies, [b"one"])
+        self.assertEqual(client.transport.producerState, "paused")
+        other.send(request(body=b"other"))
+        self.assertEqual(take_turns(self.clock), 4)
+        self.assertEqual(self.echo.bodies, [b"one", b"other", b"two", b"three", b"four"])
+        self.assertEqual(client.transport.producerState, "producing")
+        self.assertEqual([response.body for response in client.responses()], bodies)
+        client.send(b"e")
+        self.assertEqual(client.response().body, b"five"[:-1] + b"e")
+
+    def test_without_bodies(self) -> None:
+        """So do requests that have no body, which are parsed in another way."""
+        client = self.connect()
+        client.send(3 * request("GET"))
+        self.assertEqual(len(client.responses()), 1)
+        self.assertEqual(take_turns(self.clock), 2)
+        self.assertEqual(len(client.responses()), 2)
+
+    def test_answers_that_are_not_read(self) -> None:
+        """While a client does not read its answers no more of them are made, and it has only so much time."""
+        for reads in (True, False):
+            self.echo.bodies.clear()
+            client = self.connect()
+            client.send(request(body=b"one") + request(body=b"two"))
+            channel = client.transport.protocol
+            channel.pauseProducing()  # as the transport does when its buffer is full
+            take_turns(self.clock)
+            self.assertEqual(self.echo.bodies, [b"one"])
+            if reads:
+                channel.resumeProducing()
+                take_turns(self.clock)
+                self.assertEqual(self.echo.bodies, [b"one", b"two"])
+                client.leave()
+            else:
+                self.clock.advance(ARRIVAL_TIME)
+                self.assertTrue(client.transport.gone)
+
+    def test_gone_before_its_turn(self) -> None:
+        """A client that has gone away has no turn any more."""
+        client = self.connect()
+        client.send(2 * request(body=b"one"))
+        client.leave()
+        self.assertEqual(take_turns(self.clock), 0)
+        self.assertEqual(self.echo.bodies, [b"one"])
+
+
 class ConnectionTests(SiteCase):
     def test_the_longest_idle_makes_room(self) -> None:
         """Beyond the bound the connection that has waited for the longest is closed."""
@@ -293,6 +359,16 @@ class ConnectionTests(SiteCase):
         self.echo.answer()
         self.assertEqual(busy.response().body, b"late")
         self.assertTrue(busy.transport.gone)
+
+    def test_last_answers_are_written(self) -> None:
+        """When the port is closed a connection that has just been answered is not cut: its answer is to arrive."""
+        client = self.connect()
+        client.send(request(body=b"x"))
+        cut: list[bool] = []
+        self.patch(client.transport, "abortConnection", lambda: cut.append(True))
+        self.site.stopFactory()
+        self.assertEqual(cut, [])
+        self.assertTrue(client.transport.gone)
 
     def test_no_timer_of_its_own(self) -> None:
         """A site that is started and has no connections has no timers."""

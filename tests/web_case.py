@@ -151,6 +151,24 @@ def chunked(pieces: list[bytes], path: str = "/messages") -> bytes:
     return b"\r\n".join(head) + b"\r\n\r\n" + body
 
 
+def take_turns(clock: Clock) -> int:
+    """
+    Let what waits for the reactor's next round have its turn, round by round
+    as a reactor does it; a clock would do all in one.
+
+    :return: how many rounds that were.
+    """
+    rounds = 0
+    while due := [call for call in clock.getDelayedCalls() if call.getTime() <= clock.seconds()]:
+        rounds += 1
+        for call in due:
+            if call.active():
+                clock.calls.remove(call)
+                call.called = 1
+                call.func(*call.args, **call.kw)
+    return rounds
+
+
 def no_calls_left(clock: Clock) -> bool:
     """Whether no delayed call is left behind."""
     return not clock.getDelayedCalls()

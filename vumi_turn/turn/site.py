@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Mapping, Optional
 
-from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.protocols.basic import LineReceiver
@@ -33,6 +33,8 @@ IDLE_TIME = 75.0
 #: Seconds for which what a refused client still sends is thrown away, so that
 #: it gets to read the answer.
 LINGER_TIME = 2.0
+#: Bytes of it, beyond which the connection is cut all the same.
+LINGER_SIZE = 32 * 1024 * 1024
 #: How many connections there are at a time; beyond that the one that has been
 #: without a whole request for the longest is closed.
 MAX_CONNECTIONS = 500
@@ -52,19 +54,25 @@ class BoundedChannel(HTTPChannel):
     site: BoundedSite
     transport: Any
     timeOut: Any
+    _buffer: bytes
     _networkProducer: Any
+    _waitingForTransport: bool
 
     def __init__(self) -> None:
         super().__init__()
         self._arriving = False
         self._answering = False
         self._refused = False
+        self._thrown_away = 0
+        self._turn: Optional[IDelayedCall] = None
 
     def connectionMade(self) -> None:
         super().connectionMade()
         self.site.waits(self)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self._turn is not None:
+            self._turn.cancel()
         self.site.gone(self)
         super().connectionLost(reason)
 
@@ -74,11 +82,17 @@ class BoundedChannel(HTTPChannel):
         prolongs it.
         """
         if self._refused:
+            self._thrown_away += len(data)
+            if self._thrown_away > LINGER_SIZE:
+                self.transport.abortConnection()
             return
+        self._begins_to_arrive()
+        LineReceiver.dataReceived(self, data)
+
+    def _begins_to_arrive(self) -> None:
         if not self._arriving and not self._answering:
             self._arriving = True
             self.setTimeout(ARRIVAL_TIME)
-        LineReceiver.dataReceived(self, data)
 
     def lineReceived(self, line: bytes) -> None:
         if not self._refused:
@@ -116,7 +130,36 @@ class BoundedChannel(HTTPChannel):
             return
         self._answering = False
         self.site.waits(self)
+        self.paused = True
         super().requestDone(request)
+        self.paused = False
+        if self.persistent and self._buffer:
+            self._wait_for_turn()
+
+    def _wait_for_turn(self) -> None:
+        """
+        A client may send many requests at once. Each waits until the reactor
+        has seen to everybody else, and until the answers before it are read.
+        """
+        self.paused = True
+        self._networkProducer.pauseProducing()
+        self._begins_to_arrive()
+        if not self._waitingForTransport and self._turn is None:
+            self._turn = self.callLater(0, self._take_turn)
+
+    def _take_turn(self) -> None:
+        self._turn = None
+        if self._waitingForTransport:
+            return
+        self.paused = False
+        self._networkProducer.resumeProducing()
+        LineReceiver.dataReceived(self, b"")
+
+    def resumeProducing(self) -> None:
+        """The client has read its answers."""
+        super().resumeProducing()
+        if self.paused:
+            self._wait_for_turn()
 
     def refuse(self, request: BoundedRequest, error: ApiError) -> None:
         """
@@ -165,6 +208,10 @@ class BoundedChannel(HTTPChannel):
     def close(self) -> None:
         """Close a connection that waits."""
         self.transport.abortConnection()
+
+    def close_in_order(self) -> None:
+        """Close a connection that waits; an answer that is still on its way gets there."""
+        self.transport.loseConnection()
 
     def close_after_answer(self) -> None:
         """Close a connection when what is being answered has been."""
@@ -234,7 +281,7 @@ class BoundedSite(Site):
     def stopFactory(self) -> None:
         """Nothing listens any more: close what is idle now, and the rest after its answer."""
         for channel in list(self._waiting):
-            channel.close()
+            channel.close_in_order()
         for channel in self._busy:
             channel.close_after_answer()
 
