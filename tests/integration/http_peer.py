@@ -7,6 +7,8 @@ import hashlib
 import hmac
 import http.client
 import json
+import re
+import socket
 import time
 from dataclasses import dataclass
 from typing import Any, Iterable, Iterator, Mapping, Optional
@@ -93,6 +95,21 @@ class HttpPeer:
         if signature:
             headers[SIGNATURE] = signature
         return self.request("POST", self.path, body, headers, timeout)
+
+    def post_and_leave(self, body: bytes) -> None:
+        """A client that POSTs bytes, signed, and goes away at once."""
+        head = (
+            f"POST {self.path} HTTP/1.1\r\nHost: here\r\nContent-Length: {len(body)}\r\n"
+            f"{SIGNATURE}: {sign(self.secret, body)}\r\n\r\n"
+        )
+        with socket.create_connection(("127.0.0.1", self.port), timeout=10) as connection:
+            connection.sendall(head.encode() + body)
+
+    def gone(self) -> int:
+        """How many clients did not wait for their answer, as ``/metrics`` has it."""
+        text = self.get("/metrics").body.decode()
+        found = re.search(r'^\S*outbound\S*\{[^}]*"ClientGone"[^}]*\} ([0-9.]+)$', text, re.MULTILINE)
+        return int(float(found.group(1))) if found else 0
 
     def get(self, path: str) -> Response:
         """GET."""

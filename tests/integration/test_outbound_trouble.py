@@ -6,12 +6,10 @@ what no queue holds, and one message for all repeats of a body.
 from __future__ import annotations
 
 import json
-import re
-import socket
 import threading
 
 from tests.integration.bridge_case import BridgeCase
-from tests.integration.http_peer import SIGNATURE, Response, outbound, sign
+from tests.integration.http_peer import Response, outbound
 from tests.integration.vumi_words import inbound, new_person
 from tests.integration.waiting import wait_for
 
@@ -61,15 +59,6 @@ class OutboundTroubleTests(BridgeCase):
         """The ids of all messages in the queue, taken out."""
         return [json.loads(body)["message_id"] for body in self.peer.take_all(self.rig.queue("outbound"))]
 
-    def send_and_leave(self, body: bytes) -> None:
-        """A client that sends a whole request and goes away at once."""
-        head = (
-            f"POST {self.http.path} HTTP/1.1\r\nHost: here\r\nContent-Length: {len(body)}\r\n"
-            f"{SIGNATURE}: {sign(self.http.secret, body)}\r\n\r\n"
-        )
-        with socket.create_connection(("127.0.0.1", self.http.port), timeout=10) as connection:
-            connection.sendall(head.encode() + body)
-
     # The tests
 
     def test_nacked(self) -> None:
@@ -99,11 +88,11 @@ class OutboundTroubleTests(BridgeCase):
         repeated, left, forgotten = self.body(), self.body(), self.body()
         self.node.pause()
         try:
-            self.send_and_leave(left)
-            self.send_and_leave(forgotten)
+            self.http.post_and_leave(left)
+            self.http.post_and_leave(forgotten)
             for _ in range(3):
                 self.busy(repeated)
-            self.send_and_leave(left)
+            self.http.post_and_leave(left)
             health = self.http.get("/health")
             self.assertEqual(health.status, 200)  # nobody can tell yet that it hangs
         finally:
@@ -190,23 +179,17 @@ class OutboundTroubleTests(BridgeCase):
 
     def test_too_many_unconfirmed(self) -> None:
         """No more than 1,000 wait for the broker; the next one is 503 at once, and nothing is lost of them."""
-        gone = self.gone()
+        gone = self.http.gone()
         bodies = [self.body() for _ in range(1000)]
         one_more = self.body()
         self.node.pause()
         try:
             for body in bodies:
-                self.send_and_leave(body)
-            wait_for(lambda: self.gone() == gone + 1000, "the worker to have read them")
+                self.http.post_and_leave(body)
+            wait_for(lambda: self.http.gone() == gone + 1000, "the worker to have read them")
             self.assertLess(self.busy(one_more).seconds, PUBLISH_TIMEOUT / 2)
         finally:
             self.node.resume()
         wait_for(lambda: self.peer.ready(self.rig.queue("outbound")) == 1000, "what was pending")
         ids = [self.accepted(body) for body in [*bodies, one_more]]
         self.assertEqual(self.queued(), ids)
-
-    def gone(self) -> int:
-        """How many clients did not wait for their answer."""
-        text = self.http.get("/metrics").body.decode()
-        found = re.search(r'^\S*outbound\S*\{[^}]*"ClientGone"[^}]*\} ([0-9.]+)$', text, re.MULTILINE)
-        return int(float(found.group(1))) if found else 0

@@ -11,6 +11,7 @@ from typing import Any, Callable, Mapping, Optional
 
 from klein import Klein
 from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.resource import IResource
@@ -30,6 +31,9 @@ log = Logger()
 
 #: Seconds for which a status waits until Turn has been told the message's id.
 WRITTEN_TIMEOUT = 5.0
+
+#: Seconds in which an answer leaves the connection's buffer for the network.
+WRITING_TIME = 0.1
 
 #: What the observer is told of an answer that is no error, and of a client
 #: that did not wait for its answer.
@@ -153,15 +157,19 @@ class Webhook:
         self._stopping = True
 
     async def drain(self, timeout: float) -> None:
-        """Wait, for up to ``timeout`` seconds, until nothing is under way."""
-        if not self._under_way:
-            return
-        drained: Deferred[None] = Deferred()
-        self._drained.append(drained)
-        timer = self._clock.callLater(timeout, drained.callback, None)
-        await drained
-        if timer.active():
-            timer.cancel()
+        """
+        Wait, for up to ``timeout`` seconds, until nothing is under way; and a
+        moment longer, because the last answers are still in the connections'
+        buffers.
+        """
+        if self._under_way:
+            drained: Deferred[None] = Deferred()
+            self._drained.append(drained)
+            timer = self._clock.callLater(timeout, drained.callback, None)
+            await drained
+            if timer.active():
+                timer.cancel()
+        await deferLater(self._clock, WRITING_TIME)
 
     # -- a request ------------------------------------------------------------
 
