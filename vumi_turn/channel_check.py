@@ -181,7 +181,8 @@ class Check:
         try:
             await cache.start()
             deadline = self._reactor.seconds() + CACHE_TIMEOUT
-            while not cache.healthy and self._reactor.seconds() < deadline:
+            # One attempt that failed, with its reason, is enough to know.
+            while not (cache.healthy or cache.trouble) and self._reactor.seconds() < deadline:
                 await self._sleep(0.1)
             if cache.healthy:
                 self._say(OK, "message cache", f"{name} is ready")
