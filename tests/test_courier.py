@@ -808,6 +808,46 @@ class TwentyMinutesTests(CourierTestCase):
         self.assertEqual(self.ended, [a, late, copy, late_copy, new])
         self.assertIs(self.result(new), Result.DELIVERED)
 
+    def test_redelivered_on_its_way(self) -> None:
+        """That holds after a restart of the broker too, when everything is flagged redelivered."""
+        self.turn.answer = lambda parcel: AWAY
+        a, b = self.send("a", "person", redelivered=True), self.send("b", "person", redelivered=True)
+        self.pass_time(1201, step=1)
+        late = self.send("late", "person", redelivered=True)
+        first = self.deliver(a.again())
+        new = self.send("new", "person", redelivered=True)
+        second = self.deliver(b.again())
+        newer = self.send("newer", "person", redelivered=True)
+        self.assertEqual(self.ended, [a, b, late, new, newer])
+        rest = [second, *(self.deliver(parcel.again()) for parcel in (late, new, newer))]
+        self.turn.answer = lambda parcel: OK
+        self.pass_time(61)
+        self.assertEqual(self.ended[5:], [first, *rest])
+        self.assertEqual({self.result(parcel) for parcel in rest}, {Result.DELIVERED})
+
+    def test_line_that_another_worker_got(self) -> None:
+        """One that was sent back once is not sent back again: its line may have gone elsewhere."""
+        self.turn.answer = lambda parcel: AWAY
+        self.send("a", "person")
+        self.pass_time(1201, step=1)
+        late = self.send("late", "person")
+        again = self.deliver(late.again())
+        self.assertIs(self.result(late), Result.REQUEUE)
+        self.turn.answer = lambda parcel: OK
+        self.pass_time(61)
+        self.assertIs(self.result(again), Result.DELIVERED)
+
+    def test_line_that_does_not_come_back(self) -> None:
+        """After five seconds nobody waits for it."""
+        self.turn.answer = lambda parcel: AWAY
+        self.send("a", "person")
+        self.pass_time(1201, step=1)
+        self.pass_time(5)
+        self.turn.answer = lambda parcel: OK
+        new = self.send("new", "person")
+        self.pass_time(61)
+        self.assertIs(self.result(new), Result.DELIVERED)
+
     def test_one_timer_for_all(self) -> None:
         """All that wait share one timer, and it stops when there is nothing to watch."""
         self.turn.answer = lambda parcel: None

@@ -20,6 +20,7 @@ from .observing import Guarded
 from .outage import Outage
 from .parcel import Observer, Parcel, Parking, Result
 from .parking import Attendant
+from .returning import Returning
 from .rounds import RetryPlan
 from .sending import Sending
 
@@ -31,10 +32,6 @@ LONGEST_STAY = 20 * 60.0
 
 #: What is under way then may take so much longer, in seconds.
 GRACE = 5 * 60.0
-
-#: For so long after a line went back to the queue a new parcel that was
-#: already on its way to us has to go behind it, in seconds.
-TURNED_BACK = 5.0
 
 
 class Courier:
@@ -74,7 +71,7 @@ class Courier:
         self._launching = False
         self._later: list[Journey] = []
         self._later_call: Optional[IDelayedCall] = None
-        self._turned_back: dict[tuple[str, str], float] = {}
+        self._returning = Returning(clock)
         self._sweep_at = float("inf")
         self._sweeper: Optional[IDelayedCall] = None
         self._stopping = False
@@ -90,7 +87,7 @@ class Courier:
         """
         if parcel.lost:
             return self._at_once(parcel, Result.LOST)
-        if self._stopping or (self._turned_back and self._must_turn_back(parcel)):
+        if self._stopping or self._returning.overtakes(parcel):
             return self._at_once(parcel, Result.REQUEUE)
         journey = self._begin(parcel)
         if self._lines.enter(journey):
@@ -254,7 +251,7 @@ class Courier:
         if result is Result.REQUEUE:
             ending = self._lines.cut(journey)
             if not self._stopping:
-                self._remember_turning_back(journey.parcel)
+                self._returning.went(each.parcel for each in ending)
         else:
             ending = [journey]
             following = self._lines.leave(journey)
@@ -314,23 +311,3 @@ class Courier:
                 self._end(journey, Result.REQUEUE)
         if self._journeys and not self._stopping:
             self._sweep_later(min(journey.deadline for journey in self._journeys))
-
-    def _remember_turning_back(self, parcel: Parcel) -> None:
-        now = self._clock.seconds()
-        for key in [key for key, until in self._turned_back.items() if until <= now]:
-            del self._turned_back[key]
-        self._turned_back[parcel.kind, parcel.key] = now + TURNED_BACK
-
-    def _must_turn_back(self, parcel: Parcel) -> bool:
-        """
-        True for a parcel that was on its way to us when its line went back:
-        it goes back too, behind them, because it may not overtake them.
-        """
-        key = (parcel.kind, parcel.key)
-        until = self._turned_back.get(key)
-        if until is None:
-            return False
-        if parcel.redelivered or until <= self._clock.seconds():
-            del self._turned_back[key]
-            return False
-        return True
