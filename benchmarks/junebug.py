@@ -15,8 +15,8 @@ from pathlib import Path
 
 import yaml
 
-from benchmarks.figures import CONNECTOR, INBOUND, Bench
-from benchmarks.rig import PythonSink, cpu_seconds, drain_rate
+from benchmarks.figures import CONNECTOR, Bench
+from benchmarks.rig import PythonSink
 from tests.integration.rabbitmq import PASSWORD, USERNAME, VHOST
 from tests.integration.redis_server import RedisServer
 
@@ -35,13 +35,15 @@ class Junebug:
 
     def inbound(self) -> dict[str, float]:
         """Turn answers at once."""
-        return self._run(self._bench.nginx.url, self._bench.count(2_000))
+        count = self._bench.count(4_000, 400)
+        with self._bench.arriving(count):
+            return self._run(self._bench.nginx.url, count)
 
     def inbound_slow(self) -> dict[str, float]:
         """Turn answers in 100 ms."""
         sink = PythonSink(0.1)
         try:
-            return self._run(sink.url, self._bench.count(200))
+            return self._run(sink.url, self._bench.count(200, 50))
         finally:
             sink.close()
 
@@ -71,8 +73,7 @@ class Junebug:
                 command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
         try:
-            rate, _ = drain_rate(self._bench.queues, INBOUND, count)
-            return {"rate": rate, "cpu_us": cpu_seconds(process.pid) / count * 1e6}
+            return self._bench.drained(count, [process.pid])
         finally:
             process.kill()
             process.wait()

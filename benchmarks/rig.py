@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, Optional, Sequence
+from typing import Any, Sequence
+from urllib.request import urlopen
 from uuid import uuid4
 
 import pika
 
 from tests.integration.rabbitmq import PASSWORD, USERNAME, VHOST, RabbitMQ
 from tests.integration.requirements import find_program, free_port
+from tests.integration.waiting import wait_for
 
 HERE = Path(__file__).parent
 
@@ -40,6 +43,7 @@ class Nginx:
     def __init__(self) -> None:
         program = find_program("VUMI_TURN_NGINX", ["nginx", "/usr/sbin/nginx"], "nginx", HINT)
         self.port = free_port()
+        self._asked = 0
         self._folder = Path(tempfile.mkdtemp(prefix="vumi_turn_nginx_"))
         config = self._folder / "nginx.conf"
         config.write_text(
@@ -51,7 +55,8 @@ class Nginx:
             f"  scgi_temp_path {self._folder}/s;\n"
             "  keepalive_requests 100000000; keepalive_timeout 300;\n"
             f"  server {{ listen 127.0.0.1:{self.port}; default_type application/json;\n"
-            '    location / { return 200 "{}"; } }\n'
+            '    location / { return 200 "{}"; }\n'
+            "    location = /status { stub_status; } }\n"
             "}\n"
         )
         self._process = subprocess.Popen(
@@ -60,11 +65,26 @@ class Nginx:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
+        wait_for(self._answers, "nginx", 10)
+
+    def _answers(self) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+        except OSError:
+            return False
+        return True
 
     @property
     def url(self) -> str:
         """For ``turn_api_url``."""
         return f"http://127.0.0.1:{self.port}/v1/numbers/benchmark"
+
+    def requests(self) -> int:
+        """How many requests it has had, without those for this number."""
+        with urlopen(f"http://127.0.0.1:{self.port}/status", timeout=10) as answer:
+            numbers = answer.read().decode("ascii").splitlines()[2].split()
+        self._asked += 1
+        return int(numbers[2]) - self._asked
 
     def close(self) -> None:
         """End it."""
@@ -172,30 +192,6 @@ def inbound_message(number: int, transport: str = "bench", size: int = MESSAGE_S
     return json.dumps(message).encode("ascii")
 
 
-def drain_rate(queues: Queues, queue: str, count: int, limit: float = 600.0) -> tuple[float, float]:
-    """
-    Watch a queue get empty.
-
-    :param count: how many messages it held.
-    :return: messages a second from the first tenth to the last message, and
-        the seconds that this took.
-    """
-    deadline = time.monotonic() + limit
-    begun: Optional[tuple[float, int]] = None
-    while True:
-        left = queues.ready(queue)
-        now = time.monotonic()
-        if begun is None and left <= count * 0.9:
-            begun = (now, left)
-        if left == 0:
-            break
-        if now > deadline:
-            raise AssertionError(f"{left} of {count} messages are still in {queue} after {limit:.0f} s")
-        time.sleep(0.02)
-    assert begun is not None, "the queue was empty before it was looked at: more messages are needed"
-    return begun[1] / (now - begun[0]), now - begun[0]
-
-
 def cpu_seconds(pid: int) -> float:
     """The CPU time of a process, user and system."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -222,7 +218,7 @@ def private_broker() -> RabbitMQ:
     return node
 
 
-def command_of_machine() -> dict[str, Any]:
+def machine() -> dict[str, Any]:
     """What machine this is, for the record."""
     model = "unknown"
     for line in Path("/proc/cpuinfo").read_text().splitlines():

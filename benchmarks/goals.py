@@ -1,0 +1,99 @@
+"""What each figure has to reach, and whether it did."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Callable, Mapping, Optional, Sequence
+
+from benchmarks.rig import median
+
+#: One run's numbers of one figure, by their names.
+Found = Mapping[str, float]
+#: All runs, by the figure's name.
+Rounds = Mapping[str, Sequence[Found]]
+
+#: vumi2's figures are quoted, from a machine like the one that these goals
+#: were set on: it is not on PyPI, so that it cannot be measured beside ours.
+VUMI2_INBOUND = 25.0
+VUMI2_INBOUND_SLOW = 17.0
+VUMI2_OUTBOUND = 300.0  # the upper end of 235 to 300, without confirms
+
+
+@dataclass(frozen=True)
+class Goal:
+    """
+    :ivar name: what is looked at.
+    :ivar measure: the number, None where it was not measured.
+    :ivar goal: the number to reach.
+    :ivar at_least: whether more is better.
+    :ivar unit: of both, for people.
+    """
+
+    name: str
+    measure: Callable[[Rounds], Optional[float]]
+    goal: float
+    at_least: bool = True
+    unit: str = ""
+
+    def met_by(self, measured: float) -> bool:
+        """Whether that is good enough."""
+        return measured >= self.goal if self.at_least else measured <= self.goal
+
+
+def value(figure: str, key: str, factor: float = 1.0) -> Callable[[Rounds], Optional[float]]:
+    """The median of a figure's runs."""
+
+    def measure(rounds: Rounds) -> Optional[float]:
+        runs = rounds.get(figure)
+        return median([run[key] for run in runs]) * factor if runs else None
+
+    return measure
+
+
+def ratio(over: str, under: str, key: str = "rate") -> Callable[[Rounds], Optional[float]]:
+    """The median of the ratios of two figures that were measured one after the other."""
+
+    def measure(rounds: Rounds) -> Optional[float]:
+        pairs = list(zip(rounds.get(over, ()), rounds.get(under, ()), strict=False))
+        return median([one[key] / other[key] for one, other in pairs]) if pairs else None
+
+    return measure
+
+
+def quoted(figure: str, rate: float) -> Callable[[Rounds], Optional[float]]:
+    """The ratio to a rate that was not measured here."""
+    return value(figure, "rate", 1 / rate)
+
+
+GOALS = (
+    Goal("inbound / Junebug", ratio("inbound", "inbound, Junebug"), 6),
+    Goal("inbound / bare loop", ratio("inbound", "inbound, bare loop"), 2),
+    Goal(f"inbound / vumi2 ({VUMI2_INBOUND:.0f}/s, quoted)", quoted("inbound", VUMI2_INBOUND), 60),
+    Goal("inbound, Turn in 100 ms", value("inbound, Turn in 100 ms", "rate"), 190, unit="/s"),
+    Goal("outbound / bare loop", ratio("outbound", "outbound, bare loop"), 1.2),
+    Goal(f"outbound / vumi2 ({VUMI2_OUTBOUND:.0f}/s, quoted)", quoted("outbound", VUMI2_OUTBOUND), 4),
+    Goal("outbound at half load, p99", value("outbound at half load", "p99_ms"), 50, False, " ms"),
+    Goal("latency at 10/s, median", value("latency at 10/s", "median_ms"), 4, False, " ms"),
+    Goal("memory, grown by", value("memory", "growth", 100), 5, False, " %"),
+    Goal("start", value("start", "seconds"), 1.5, False, " s"),
+    Goal("two workers / one", ratio("inbound, two workers", "inbound"), 1.6),
+    Goal(
+        "two workers / one, Turn in 100 ms",
+        ratio("two workers, Turn in 100 ms", "inbound, Turn in 100 ms"),
+        1.6,
+    ),
+)
+
+#: More to know, without a goal: the same ratios in CPU time, which a busy
+#: machine changes less, and the slow Turn's.
+ALSO = (
+    Goal("CPU, bare loop / inbound", ratio("inbound, bare loop", "inbound", "cpu_us"), 0),
+    Goal("CPU, Junebug / inbound", ratio("inbound, Junebug", "inbound", "cpu_us"), 0),
+    Goal("CPU, bare loop / outbound", ratio("outbound, bare loop", "outbound", "cpu_us"), 0),
+    Goal("Turn in 100 ms / Junebug", ratio("inbound, Turn in 100 ms", "in 100 ms, Junebug"), 0),
+    Goal(
+        f"Turn in 100 ms / vumi2 ({VUMI2_INBOUND_SLOW:.0f}/s, quoted)",
+        quoted("inbound, Turn in 100 ms", VUMI2_INBOUND_SLOW),
+        0,
+    ),
+)

@@ -1,0 +1,135 @@
+"""The figures of people's messages on their way to Turn. One call is one run."""
+
+from __future__ import annotations
+
+import json
+import time
+
+from benchmarks.figures import INBOUND, Bench, end, run_module
+from benchmarks.rig import PythonSink, inbound_message, resident_bytes
+from tests.integration.waiting import wait_for
+
+#: Seconds until Turn answers, where it is slow.
+SLOW = 0.1
+
+
+class Inbound:
+    """
+    :param bench: the servers.
+    """
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+
+    def at_once(self) -> dict[str, float]:
+        """Turn answers at once: messages a second from a full queue."""
+        count = self._bench.count(20_000, 2_000)
+        with self._bench.arriving(count):
+            return self._workers(1, self._bench.nginx.url, count)
+
+    def bare(self) -> dict[str, float]:
+        """The same with the bare loop of the libraries."""
+        bench = self._bench
+        count = bench.count(10_000, 1_000)
+        with self._bench.arriving(count):
+            bench.fill(count)
+            process = run_module("benchmarks.bare_inbound", str(bench.node.port), INBOUND, bench.nginx.url)
+            try:
+                return bench.drained(count, [process.pid])
+            finally:
+                end(process)
+
+    def two_workers(self) -> dict[str, float]:
+        """Two processes on one queue."""
+        count = self._bench.count(30_000, 3_000)
+        with self._bench.arriving(count):
+            return self._workers(2, self._bench.nginx.url, count)
+
+    def slow(self) -> dict[str, float]:
+        """Turn answers in 100 ms; 20 in flight make at most 200 a second."""
+        return self._slow(1, self._bench.count(3_000, 200))
+
+    def two_workers_slow(self) -> dict[str, float]:
+        """The same with two processes, for which any machine has cores left."""
+        return self._slow(2, self._bench.count(3_000, 400))
+
+    def _slow(self, workers: int, count: int) -> dict[str, float]:
+        sink = PythonSink(SLOW)
+        try:
+            found = self._workers(workers, sink.url, count)
+            # The last are under way when the queue is empty.
+            wait_for(lambda: len(sink.came()) >= count, "all messages at the sink", 30)
+            return found
+        finally:
+            sink.close()
+
+    def _workers(self, workers: int, url: str, count: int) -> dict[str, float]:
+        bench = self._bench
+        bench.fill(count)
+        running = [bench.worker(url) for _ in range(workers)]
+        try:
+            for worker in running:
+                worker.start(wait=False)
+            return bench.drained(count, [worker.pid for worker in running])
+        finally:
+            for worker in running:
+                worker.close()
+
+    def latency(self) -> dict[str, float]:
+        """Milliseconds from before the publish until the POST is at Turn, at 10 messages a second."""
+        bench = self._bench
+        sink = PythonSink(0.0)
+        worker = bench.worker(sink.url)
+        bench.queues.purge(INBOUND)
+        try:
+            worker.start()
+            sent: dict[str, float] = {}
+            for number in range(bench.count(200, 10)):
+                body = inbound_message(number)
+                sent[json.loads(body)["message_id"]] = time.time()
+                bench.queues.publish(INBOUND, [body])
+                time.sleep(0.1)
+            wait_for(lambda: len(sink.came()) >= len(sent), "all messages at the sink", 30)
+            came = sink.came()
+            waits = sorted((came[name] - at) * 1000 for name, at in sent.items())
+            return {"median_ms": waits[len(waits) // 2], "p99_ms": waits[int(len(waits) * 0.99)]}
+        finally:
+            worker.close()
+            sink.close()
+
+    def start(self) -> dict[str, float]:
+        """Seconds from the command to a consumer at the broker."""
+        bench = self._bench
+        worker = bench.worker(bench.nginx.url)
+        bench.queues.purge(INBOUND)
+        begun = time.monotonic()
+        try:
+            worker.start(wait=False)
+            while bench.queues.consumers(INBOUND) == 0:
+                if time.monotonic() - begun > 60:
+                    raise AssertionError(f"no consumer after 60 s; the worker's log:\n{worker.log}")
+                time.sleep(0.005)
+            return {"seconds": time.monotonic() - begun}
+        finally:
+            worker.close()
+
+    def memory(self) -> dict[str, float]:
+        """Resident MB after 20,000 messages and after 200,000, with a cache of 10,000."""
+        bench = self._bench
+        worker = bench.worker(bench.nginx.url, message_cache_config={"max_messages": 10000})
+        bench.queues.purge(INBOUND)
+        sizes = []
+        done = 0
+        try:
+            worker.start()
+            for total in (bench.count(20_000, 200), bench.count(200_000, 2_000)):
+                while done < total:
+                    batch = min(total - done, 20_000)
+                    bench.queues.publish(INBOUND, [inbound_message(n) for n in range(done, done + batch)])
+                    wait_for(lambda: bench.queues.ready(INBOUND) == 0, "an empty queue", 300)
+                    done += batch
+                time.sleep(1)
+                sizes.append(resident_bytes(worker.pid) / 1e6)
+            return {"first_mb": sizes[0], "last_mb": sizes[1], "growth": sizes[1] / sizes[0] - 1}
+        finally:
+            worker.close()
