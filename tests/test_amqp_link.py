@@ -145,6 +145,15 @@ class ConnectingTests(BrokerCase):
         self.assertTrue(peer.lost)
         self.assertEqual(self.broker.state, "connected")
 
+    def test_more_than_a_password(self) -> None:
+        """A server that wants more than user name and password is given up, and the log says so."""
+        self.up()
+        peer = self.rabbit.consuming
+        peer.method(0, "connection.secure", challenge="what else?")
+        self.rabbit.advance()
+        self.assertTrue(peer.lost)
+        self.assertIn("RabbitMQ wants more than PLAIN authentication", self.logged()[0])
+
     def test_heartbeat_agreed(self) -> None:
         """The shorter of both heartbeats is agreed on, and sent twice in each interval."""
         broker = self.make_broker(ConnectionParameters(heartbeat=10.0))
@@ -326,3 +335,49 @@ class ReconnectingTests(BrokerCase):
             self.assertEqual(len(self.rabbit.consuming.called("basic.consume")), 1)
         self.assertEqual(self.broker.reconnects, 1000)
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+class WatcherTests(BrokerCase):
+    """Who watches the state, and fails on what it hears."""
+
+    def watch(self, fatal: str) -> list[str]:
+        """The states that are heard of, one of which is too much for an earlier watcher."""
+        heard: list[str] = []
+
+        def fail(state: str) -> None:
+            if state == fatal:
+                raise ZeroDivisionError(state)
+
+        self.broker.on_state(fail)
+        self.broker.on_state(heard.append)
+        return heard
+
+    def test_connected(self) -> None:
+        """A watcher that fails when the broker is there keeps nobody from working with it."""
+        self.watch("connected")
+        self.up()
+        self.consume()
+        self.rabbit.consuming.deliver(b"{}", 1)
+        self.rabbit.advance()
+        self.assertEqual(len(self.deliveries), 1)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_lost(self) -> None:
+        """A watcher that fails when the broker is lost does not keep it from being found again."""
+        heard = self.watch("connecting")
+        self.up()
+        self.rabbit.consuming.cut()
+        self.rabbit.advance(10)
+        self.assertEqual((self.broker.state, heard[-1]), ("connected", "connected"))
+        self.assertGreater(len(self.flushLoggedErrors(ZeroDivisionError)), 0)
+
+    def test_blocked(self) -> None:
+        """A watcher that fails when the broker blocks us costs no connection."""
+        heard = self.watch("blocked")
+        self.up()
+        peer = self.rabbit.publishing
+        peer.method(0, "connection.blocked", reason="low on memory")
+        self.rabbit.advance()
+        peer.method(0, "connection.unblocked")
+        self.rabbit.advance()
+        self.assertEqual((peer.lost, heard), (False, ["connected", "blocked", "connected"]))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
