@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import os
+from pathlib import Path
 from typing import Any
 
 from twisted.application.service import Application, Service
 from twisted.logger import ILogObserver, Logger, LogLevel
+from twisted.python import syslog
+from twisted.python.log import textFromEventDict
 from twisted.trial.unittest import SynchronousTestCase
 
 from vumi_turn.vumi.logs import LoggedService, make_observer, observer_for
@@ -81,6 +85,34 @@ class ServiceTests(SynchronousTestCase):
         service = LoggedService(Service(), {"logfile": "-", "nodaemon": True}, "json", "info")
         service.setServiceParent(application)
         self.assertIsNotNone(application.getComponent(ILogObserver, None))
+
+    def test_syslog(self) -> None:
+        """With twistd's --syslog the lines go there, and addresses stay out of them there too."""
+        lines: list[tuple[str, str]] = []
+
+        class Syslog:
+            def __init__(self, prefix: str) -> None:
+                self._prefix = prefix
+
+            def emit(self, event: Any) -> None:
+                lines.append((self._prefix, textFromEventDict(event)))
+
+        self.patch(syslog, "SyslogObserver", Syslog)
+        log = Logger("some.module", observer=observer_for({"syslog": True, "prefix": "bridge"}, "text", "info"))
+        log.info("message {message_id} is held", message_id="m1")
+        log.debug("to {address}", address="+26612345678")
+        self.assertEqual(lines, [("bridge", "message m1 is held")])
+
+    def test_twistd_log(self) -> None:
+        """As a daemon without a name for the log, it goes to twistd.log, as twistd's own does."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        here = Path.cwd()
+        os.chdir(folder)
+        self.addCleanup(os.chdir, here)
+        observer = observer_for({"logfile": None, "nodaemon": False}, "json", "info")
+        Logger("some.module", observer=observer).info("hello")
+        self.assertEqual(json.loads(Path("twistd.log").read_text())["message"], "hello")
 
     def test_logfile(self) -> None:
         """With twistd's --logfile the log goes there."""
