@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from datetime import datetime, timezone
 from typing import Any, Optional
 
@@ -12,7 +13,7 @@ from twisted.internet.task import Clock
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
-from vumi_turn.failures_command import Command, FailuresOptions
+from vumi_turn.failures_command import Command, FailuresOptions, main, run
 from vumi_turn.failures_desk import DeliveriesLost, FailuresDesk
 from vumi_turn.vumi.broker import BrokerError
 from vumi_turn.vumi.memory_broker import MemoryBroker
@@ -263,6 +264,34 @@ class OptionsTests(SynchronousTestCase):
         self.assertIn("--all", self.refused("--connector", "c", "replay"))
         self.assertIn("--all", self.refused("--connector", "c", "replay", "--all", "m1"))
         self.assertIn("name the ids", self.refused("--connector", "c", "drop"))
+
+    def test_limit(self) -> None:
+        """A limit that is no number is refused by name."""
+        for text in ("ten", "-1", "1.5"):
+            sentence = self.refused("--connector", "c", "list", "--limit", text)
+            self.assertIn(f"--limit must be a whole number, 0 or more, not {text!r}", sentence)
+
+    def test_ca_file(self) -> None:
+        """A file of authorities that cannot be used is a line and a status, before anything is asked."""
+        options = FailuresOptions()
+        options.parseOptions(["--amqp-url", "amqps://h/", "--amqp-ca-file", "/no/such.pem", "-c", "c", "list"])
+        err = io.StringIO()
+        self.patch(sys, "stderr", err)
+        done = Deferred.fromCoroutine(run(Clock(), options, io.StringIO()))
+        self.assertEqual(self.successResultOf(done), 1)
+        (line,) = err.getvalue().splitlines()
+        self.assertIn("/no/such.pem", line)
+
+    def test_command_line(self) -> None:
+        """The installed command says what is wrong with its flags, and how it is used, and ends with status 2."""
+        err = io.StringIO()
+        self.patch(sys, "stderr", err)
+        self.assertEqual(self.assertRaises(SystemExit, main, ["--connector", "c"]).code, 2)
+        self.assertIn("Usage: vumi_turn_failures", err.getvalue())
+        self.assertIn("vumi_turn_failures: say what to do: list, replay or drop", err.getvalue())
+        self.patch(sys, "argv", ["vumi_turn_failures", "list"])
+        self.assertEqual(self.assertRaises(SystemExit, main).code, 2)
+        self.assertIn("--connector is required", err.getvalue())
 
     def test_amqp_flags(self) -> None:
         """The broker is named as for the worker."""

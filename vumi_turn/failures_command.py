@@ -44,7 +44,13 @@ class ListOptions(_Subcommand):
     """List what is parked, or only the named ones."""
 
     optFlags = [["content", None, "Show the messages themselves too: they hold people's words and addresses"]]
-    optParameters = [["limit", None, 0, "How many to read at the most; 0 is all", int]]
+    optParameters = [["limit", None, 0, "How many to read at the most; 0 is all"]]
+
+    def postOptions(self) -> None:
+        text = str(self["limit"])
+        if not (text.isascii() and text.isdigit()):
+            raise usage.UsageError(f"list: --limit must be a whole number, 0 or more, not {text!r}")
+        self["limit"] = int(text)
 
 
 class ReplayOptions(_Subcommand):
@@ -192,7 +198,11 @@ async def _ask_on_terminal(question: str) -> bool:
 
 async def run(reactor: Any, options: FailuresOptions, out: TextIO) -> int:
     """Connect, do what the options say, and disconnect; the exit status."""
-    broker = broker_from_options(options.vumi_options, reactor)
+    try:
+        broker = broker_from_options(options.vumi_options, reactor)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 1
     try:
         waiting = await _count_parked(reactor, options)
         broker.start()
