@@ -23,7 +23,7 @@ from txamqp.queue import Closed as QueueClosed
 from vumi_turn.vumi.amqp.codec import decode_frame, encode_frame
 from vumi_turn.vumi.amqp.delegate import Delegate
 from vumi_turn.vumi.amqp.errors import ChannelRefused, LinkLost
-from vumi_turn.vumi.amqp.frames import HEARTBEAT_FRAME, FrameReader, Receiver
+from vumi_turn.vumi.amqp.frames import HEARTBEAT_FRAME, FrameError, FrameReader, Receiver
 from vumi_turn.vumi.amqp.limit import Limit
 from vumi_turn.vumi.amqp.parameters import ConnectionParameters
 from vumi_turn.vumi.amqp.pulse import Pulse
@@ -109,7 +109,14 @@ class Client(AMQClient):
             self.give_up("reading from RabbitMQ failed")
 
     def _slow_frame(self, data: bytes) -> None:
-        self.frame_received(decode_frame(self.spec, data))
+        frame = decode_frame(self.spec, data)
+        if frame.payload.type in (Frame.HEADER, Frame.BODY):
+            raise FrameError("content came without the method that announces it")
+        self.process_frame(frame).addErrback(self._broken)
+
+    def _broken(self, failure: Failure) -> None:
+        log.failure("A method of RabbitMQ's could not be handled; the connection is made anew", failure)
+        self.give_up("a method of RabbitMQ's could not be handled")
 
     def _pack_frame(self, frame: Frame) -> bytes:
         return encode_frame(frame)
