@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 
 from vumi_turn.sandbox.listening import Listening, address, host_and_port, reachable
-from vumi_turn.sandbox.service import SandboxOptions
+from vumi_turn.sandbox.service import SandboxOptions, makeService
 from vumi_turn.sandbox.simulator_service import SimulatorOptions
 
 VARIABLES = ("TURN_TOKEN", "TURN_HMAC_SECRET", "AMQP_PASSWORD")
@@ -177,3 +179,32 @@ class ListeningTests(SynchronousTestCase):
             text, "The thing cannot start: 127.0.0.1:8010: Address already in use; --http names another place"
         )
         self.successResultOf(service.stopService())
+
+
+class MakeServiceTests(FlagCase):
+    """Making a sandbox that cannot be."""
+
+    def stopped(self, *flags: str) -> list[str]:
+        """The lines with which it ends, with the status of a failure."""
+        err = io.StringIO()
+        self.patch(sys, "stderr", err)
+        options = self.parse(*flags)
+        self.assertEqual(self.assertRaises(SystemExit, makeService, options).code, 1)
+        return err.getvalue().splitlines()
+
+    def test_wrong_config(self) -> None:
+        """Each wrong option of the worker is one line."""
+        path = Path(self.mktemp())
+        path.write_text(json.dumps({"max_retries": -1, "publish_timeout": "soon"}))
+        self.assertEqual(
+            self.stopped("--config", str(path)),
+            [
+                "vumi_turn_sandbox: publish_timeout must be a number, not 'soon'",
+                "vumi_turn_sandbox: max_retries must be a whole number, 0 or more, not -1",
+            ],
+        )
+
+    def test_ca_file(self) -> None:
+        """A file of authorities that cannot be used is one line."""
+        (line,) = self.stopped("--amqp-url", "amqps://h/", "--amqp-ca-file", "/no/such.pem")
+        self.assertIn("vumi_turn_sandbox: the AMQP CA file /no/such.pem cannot be used", line)

@@ -128,8 +128,8 @@ def makeService(options: SandboxOptions) -> IService:
             ready=lambda: _welcome(reactor, url, options["open"]),
             fatal=lambda: _worker_failed(reactor, options["worker-http"]),
         )
-    except ConfigErrors as error:
-        for line in error.errors:
+    except (ConfigErrors, ValueError) as error:
+        for line in getattr(error, "errors", [str(error)]):
             print(f"vumi_turn_sandbox: {line}", file=sys.stderr)
         raise SystemExit(1) from None
     warn_of_unknown_keys(ObservedWorker, options.config)
