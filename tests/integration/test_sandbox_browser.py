@@ -195,6 +195,11 @@ class FlowTests(BrowserCase):
         self.browser.click("#tab-sms")
         self.shows("#sms-log", "Welcome to the clinic line.")
         self.assertEqual(self.browser.text("#tab-sms"), "SMS")
+        self.browser.open(self.sandbox.url)
+        self.shows("#connection", "Live")
+        self.browser.find("#person option:first-child").click()
+        self.shows("#talk", "I am somebody else")
+        self.assertEqual(self.browser.text("#tab-sms"), "SMS")
 
 
 class WireTests(BrowserCase):
@@ -346,12 +351,12 @@ class ReachTests(BrowserCase):
         self.browser.picture("narrow")
         self.browser.click("#flow summary")
         self.shows("#counters", "accepted")
-        for width in (320, 375, 480, 719):
+        for width in (320, 375, 480, 719, 721, 900, 1101):
             self.browser.resize(width, 740)
             self.assertEqual(self.browser.script("return document.documentElement.scrollWidth"), width)
+        self.browser.resize(375, 3000)
         code = "return [...document.querySelectorAll('#ussd button')].map((b) => b.offsetHeight)"
         self.assertGreaterEqual(min(self.browser.script(code)), 40)
-        self.browser.resize(375, 3000)
         self.browser.picture("narrow-all")
 
     def test_contrast(self) -> None:

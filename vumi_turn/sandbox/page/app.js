@@ -1,12 +1,14 @@
 // The page's beginning, and what keeps it up to date.
 
 import { $, call, person, setText, state } from "./common.js";
-import { listNumbers, setUpPhone, showPhone } from "./phone.js";
+import { allIsSeen, listNumbers, setUpPhone, showPhone } from "./phone.js";
 import { followSomebody, setUpTurn, showTalk } from "./turn.js";
 import { showHealth, showWeather, setUpWeather } from "./weather.js";
 import { addLine, filterWire, setUpWire } from "./wire.js";
 
 const AGAIN = 2000; // milliseconds until a closed stream is opened again
+
+let fresh = true; // nothing was shown yet
 
 const HANDLERS = {
   phone(one) { state.phones.set(person(one.number), one); listNumbers(); showPhone(); },
@@ -36,6 +38,8 @@ function showAll(all) {
   showSetup(all.setup);
   showWeather(all.weather);
   showHealth(all.health);
+  if (fresh) allIsSeen();
+  fresh = false;
   listNumbers();
   followSomebody();
   showPhone();

@@ -30,9 +30,16 @@ export function showPhone() {
   showUnread(texts);
 }
 
+const received = (texts) => texts.filter((text) => text.direction === "in").length;
+
+// What had come before the page was opened is not new.
+export function allIsSeen() {
+  for (const [who, one] of state.phones) seen.set(who, received(one.texts));
+}
+
 // The tab says how many SMS came while it was not looked at.
 function showUnread(texts) {
-  const come = texts.filter((text) => text.direction === "in").length;
+  const come = received(texts);
   if (!$("sms").hidden) seen.set(person(number()), come);
   const unread = Math.max(0, come - (seen.get(person(number())) || 0));
   setText($("tab-sms"), unread ? `SMS (${unread} new)` : "SMS");
