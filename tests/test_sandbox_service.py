@@ -6,6 +6,7 @@ import io
 import json
 import os
 import sys
+import webbrowser
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from twisted.logger import globalLogPublisher
 from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 
+from vumi_turn.sandbox import service
 from vumi_turn.sandbox.listening import Listening, address, host_and_port, reachable
 from vumi_turn.sandbox.service import SandboxOptions, makeService
 from vumi_turn.sandbox.simulator_service import SimulatorOptions
@@ -98,6 +100,29 @@ class SandboxFlagTests(FlagCase):
             self.assertIn(words, self.wrong(*flags))
 
 
+class WelcomeTests(SynchronousTestCase):
+    """What is said when all is there."""
+
+    def setUp(self) -> None:
+        self.said: list[str] = []
+        self.opened: list[tuple[Any, ...]] = []
+        self.patch(service, "tell", self.said.append)
+        self.reactor = MemoryReactor()
+        self.reactor.callInThread = lambda *call: self.opened.append(call)  # type: ignore[method-assign]
+
+    def test_told(self) -> None:
+        """The page's address, and what to do there; no browser is opened."""
+        service._welcome(self.reactor, "http://127.0.0.1:8010/", False)
+        self.assertIn("The sandbox is at http://127.0.0.1:8010/\n", self.said[0])
+        self.assertIn("press Call on the phone: it dials *120*8864#. Then answer 1.", self.said[0])
+        self.assertEqual(self.opened, [])
+
+    def test_open(self) -> None:
+        """With ``--open`` the page is opened in a browser, in a thread of its own."""
+        service._welcome(self.reactor, "http://127.0.0.1:8010/", True)
+        self.assertEqual(self.opened, [(webbrowser.open, "http://127.0.0.1:8010/")])
+
+
 class SimulatorFlagTests(FlagCase):
     options = SimulatorOptions
 
@@ -154,11 +179,11 @@ class ListeningTests(SynchronousTestCase):
     def test_ready(self) -> None:
         """It is ready once the port is its own, and gives it back."""
         reactor = MemoryReactor()
-        service = self.listening(reactor)
-        service.startService()
+        listening = self.listening(reactor)
+        listening.startService()
         self.assertEqual((self.said, [server[0] for server in reactor.tcpServers]), (["ready"], [8010]))
-        self.assertEqual(service.url, "http://127.0.0.1:8010/")
-        self.successResultOf(service.stopService())
+        self.assertEqual(listening.url, "http://127.0.0.1:8010/")
+        self.successResultOf(listening.stopService())
 
     def test_port_in_use(self) -> None:
         """A port that is taken is fatal, said in one line that names the flag for another."""
@@ -170,15 +195,15 @@ class ListeningTests(SynchronousTestCase):
         lines: list[Any] = []
         globalLogPublisher.addObserver(lines.append)
         self.addCleanup(globalLogPublisher.removeObserver, lines.append)
-        service = self.listening(Taken())
-        service.startService()
+        listening = self.listening(Taken())
+        listening.startService()
         self.assertEqual(self.said, ["fatal"])
         (line,) = [one for one in lines if one.get("log_level") and one["log_level"].name == "critical"]
         text = line["log_format"].format(**line)
         self.assertEqual(
             text, "The thing cannot start: 127.0.0.1:8010: Address already in use; --http names another place"
         )
-        self.successResultOf(service.stopService())
+        self.successResultOf(listening.stopService())
 
 
 class MakeServiceTests(FlagCase):
