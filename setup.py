@@ -15,7 +15,7 @@ VERSION = re.search(
 ).group(1)
 
 REDIS = ["txredisapi >= 1.6"]
-SENTRY = ["sentry-sdk >= 2.0"]
+SENTRY = ["sentry-sdk >= 2.8"]
 UNIDECODE = ["Unidecode >= 1.3"]
 
 
@@ -54,7 +54,8 @@ setup(
         "vumi_turn.sandbox": ["page/*"],
     },
     install_requires=[
-        "Twisted[tls] >= 23.10",
+        # Older ones answer requests that came at once in the wrong order (CVE-2024-41671).
+        "Twisted[tls] >= 24.7",
         "confmodel >= 0.2.0",
         "klein >= 23.5",
         "prometheus_client >= 0.17",
