@@ -119,6 +119,12 @@ class ParameterTests(SynchronousTestCase):
         """A name with underscores, as services have in Docker's networks, can be connected to."""
         self.assertEqual(self.connecting("rabbit_mq"), ["rabbit_mq"])
 
+    def test_no_host_of_a_certificate(self) -> None:
+        """With TLS a name that no certificate can be for is an error at once."""
+        for host in ("rabbit_mq", "-a", "a..b", "x" * 64):
+            error = self.assertRaises(ValueError, self.connecting, host, tls=True)
+            self.assertEqual(str(error), f"no certificate can be for the AMQP host {host!r}")
+
     def test_tls_trouble(self) -> None:
         """TLS failures are told from others by their class."""
         from OpenSSL.SSL import Error

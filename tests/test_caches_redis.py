@@ -10,8 +10,9 @@ from typing import Any, Optional, Sequence
 
 from twisted.internet.defer import Deferred, ensureDeferred, fail, succeed
 from twisted.internet.error import ConnectionDone, ConnectionRefusedError
+from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
-from twisted.internet.testing import StringTransport
+from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -225,6 +226,23 @@ class RedisMessageCacheTests(SynchronousTestCase):
 
 class RedisAddressTests(SynchronousTestCase):
     """The url."""
+
+    def test_connecting(self) -> None:
+        """Names, also of Docker's services with their underscores, and addresses can be connected to."""
+        for url in (
+            "redis://cache:7000", "redis://redis_cache:7000", "redis://[::1]:7000", "redis://192.0.2.7:7000",
+            "rediss://cache:7000", "rediss://[::1]:7000",
+        ):  # fmt: skip
+            reactor = MemoryReactorClock()
+            RedisAddress.from_url(url).endpoint(reactor).connect(Factory())
+            self.assertEqual([client[1] for client in reactor.tcpClients], [7000], url)
+
+    def test_no_host_of_a_certificate(self) -> None:
+        """A host name that no certificate can be for is refused, with TLS only."""
+        for host in ("redis_cache", "a..b", "-a"):
+            error = self.assertRaises(ValueError, RedisAddress.from_url, f"rediss://u:s3cret@{host}:7000")
+            self.assertTrue(str(error).startswith("must name a host that a certificate can be for"), error)
+            self.assertNotIn("s3cret", str(error))
 
     def test_all_parts(self) -> None:
         """A url may hold user, password (percent-encoded), host, port and database; rediss is TLS."""

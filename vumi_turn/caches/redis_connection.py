@@ -15,7 +15,7 @@ from typing import Any, Callable, Optional, Sequence
 from urllib.parse import unquote, urlsplit
 
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
-from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.internet.ssl import optionsForClientTLS
@@ -72,6 +72,9 @@ class RedisAddress:
             raise ValueError("must name a host, as redis://host:port/0 does")
         if port == 0 or parts.query or parts.fragment:
             raise ValueError("must have the form redis://[[user]:password@]host[:port][/database]")
+        tls = parts.scheme == "rediss"
+        if tls and not _can_have_a_certificate(parts.hostname):
+            raise ValueError("must name a host that a certificate can be for, as every rediss:// does")
         database = parts.path.strip("/") or "0"
         if not (database.isascii() and database.isdigit()):
             raise ValueError("must end with the number of a database, as redis://host:port/0 does")
@@ -81,19 +84,29 @@ class RedisAddress:
             unquote(parts.username or ""),
             unquote(parts.password or ""),
             int(database),
-            parts.scheme == "rediss",
+            tls,
         )
 
     def endpoint(self, reactor: Any) -> IStreamClientEndpoint:
         """How to connect; with TLS the certificate is verified against the system's authorities."""
-        endpoint: IStreamClientEndpoint = HostnameEndpoint(
-            reactor, self.host, self.port, timeout=CONNECT_TIMEOUT
-        )
+        kind: Any = HostnameEndpoint
+        if "_" in self.host and not self.tls:
+            # It refuses such names, which Docker's services may have.
+            kind = TCP4ClientEndpoint
+        endpoint: IStreamClientEndpoint = kind(reactor, self.host, self.port, timeout=CONNECT_TIMEOUT)
         return wrapClientTLS(optionsForClientTLS(self.host), endpoint) if self.tls else endpoint
 
     def __str__(self) -> str:
         """For log lines."""
         return f"{self.host}:{self.port}"
+
+
+def _can_have_a_certificate(host: str) -> bool:
+    try:
+        optionsForClientTLS(host)
+    except ValueError:
+        return False
+    return True
 
 
 class RedisConnection:

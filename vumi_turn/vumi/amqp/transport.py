@@ -21,7 +21,8 @@ def make_endpoint(parameters: ConnectionParameters, reactor: Any) -> Any:
     """
     Where to connect to: an ``IStreamClientEndpoint``.
 
-    :raises ValueError: the CA file cannot be read or holds no certificate.
+    :raises ValueError: the CA file cannot be read or holds no certificate, or
+        no certificate can be for the host.
     """
     kind: Any = HostnameEndpoint
     if "_" in parameters.hostname and not parameters.tls:
@@ -33,7 +34,11 @@ def make_endpoint(parameters: ConnectionParameters, reactor: Any) -> Any:
     from vumi_turn.tls import VerifiedHost
 
     trust = _trust_of(parameters.ca_file) if parameters.ca_file else None
-    return wrapClientTLS(VerifiedHost(_ascii(parameters.hostname), trust), endpoint)
+    try:
+        host = VerifiedHost(_ascii(parameters.hostname), trust)
+    except UnicodeError:
+        raise ValueError(f"no certificate can be for the AMQP host {parameters.hostname!r}") from None
+    return wrapClientTLS(host, endpoint)
 
 
 def is_tls_trouble(error: BaseException) -> bool:
