@@ -191,6 +191,17 @@ class CacheConfigTests(ConfigCase):
             ],
         )
 
+    def test_bounds(self) -> None:
+        """A cache of no messages, no time, or a prefix that is no text is refused."""
+        for cache, options, expected in (
+            ("MemoryMessageCache", {"max_messages": 0}, "max_messages must be a whole number of at least 1, not 0"),
+            ("MemoryMessageCache", {"timeout": "inf"}, "timeout must be a number of seconds greater than 0"),
+            ("MemoryMessageCache", {"timeout": True}, "timeout must be a number of seconds greater than 0"),
+            ("RedisMessageCache", {"url": "redis://h", "key_prefix": 5}, "key_prefix must be text, not 5"),
+        ):
+            (error,) = self.errors({**REQUIRED, "message_cache_class": cache, "message_cache_config": options})
+            self.assertIn(f"message_cache_config.{expected}", error)
+
     def test_redis(self) -> None:
         """Redis needs its URL, which may hold a password and is not shown."""
         (error,) = self.errors({**REQUIRED, "message_cache_class": "RedisMessageCache"})

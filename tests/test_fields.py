@@ -412,6 +412,11 @@ class ConfigTests(SynchronousTestCase):
         (error,) = self.errors({**GOOD, "concurrency": 5, "parallel": 6})
         self.assertIn("parallel", error)
 
+    def test_aliases_that_are_wrong(self) -> None:
+        """Two names with the same wrong value are one error; with two wrong values they differ as well."""
+        self.assertEqual(len(self.errors({**GOOD, "prefetch": "x", "concurrency": "x"})), 1)
+        self.assertEqual(len(self.errors({**GOOD, "prefetch": "x", "concurrency": "y"})), 2)
+
     def test_data_stays(self) -> None:
         """The mapping that was handed in is not changed."""
         data = {"transport_name": "demo", "token": "t", "prefetch": None}
