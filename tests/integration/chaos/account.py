@@ -1,0 +1,301 @@
+"""
+The account of a run: where every message is, and what must not be.
+
+It looks at the ledger only; no server, no clock.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Iterable, Optional
+
+from tests.integration.chaos.ledger import (
+    ACCEPTED,
+    BROKER,
+    MESSAGE,
+    NOTHING,
+    STATUS,
+    TAKEN,
+    TO_TURN,
+    TURN,
+    WORKER,
+    Asked,
+    Death,
+    Found,
+    Ledger,
+    Parked,
+    Said,
+    Seen,
+)
+
+#: Seconds that an acknowledgement may need from Turn's answer to the broker on a busy machine.
+ON_ITS_WAY = 1.0
+
+#: Seconds of acknowledgements that a killed RabbitMQ may not have written down yet.
+UNWRITTEN = 2.0
+
+#: Seconds from a RabbitMQ that is back until the worker has connected and acknowledged again.
+RECONNECTING = 7.0
+
+#: An answer that takes this share of the worker's timeout may be too late.
+NEARLY = 0.6
+
+#: No more of each wrong are told.
+TOLD = 5
+
+
+@dataclass
+class Account:
+    """
+    :ivar counts: what to print: a title and its numbers.
+    :ivar wrongs: sentences; empty if all is well.
+    """
+
+    counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    wrongs: list[str] = field(default_factory=list)
+
+    def text(self) -> str:
+        """For people."""
+        lines = []
+        for title, numbers in self.counts.items():
+            lines.append(f"  {title}: " + ", ".join(f"{number} {name}" for name, number in numbers.items()))
+        lines += [f"  WRONG: {wrong}" for wrong in self.wrongs] or ["  nothing wrong"]
+        return "\n".join(lines)
+
+    def check(self, what: str, culprits: Iterable[str]) -> int:
+        """Note a wrong if there are culprits; gives their number."""
+        names = list(culprits)
+        if names:
+            more = ", …" if len(names) > TOLD else ""
+            self.wrongs.append(f"{len(names)} {what}: {', '.join(names[:TOLD])}{more}")
+        return len(names)
+
+
+def account_for(ledger: Ledger, timeout: float, prefetch: int) -> Account:
+    """
+    The account of a run that has drained.
+
+    :param timeout: the worker's, for each POST, in seconds.
+    :param prefetch: the worker's: so many may be in flight for each queue.
+    """
+    account = Account()
+    account.counts["troubles"] = dict(sorted(ledger.weather.items()))
+    taken: dict[str, list[Seen]] = defaultdict(list)
+    for seen in ledger.seen:
+        if seen.fate in TAKEN:
+            taken[seen.key].append(seen)
+    parked: dict[str, list[Parked]] = defaultdict(list)
+    for each in ledger.parked:
+        parked[each.key].append(each)
+    for kind, title in ((MESSAGE, "messages to Turn"), (STATUS, "statuses to Turn")):
+        _places(account, ledger, kind, title, taken, parked)
+        _order(account, ledger, kind, title, taken)
+        _repeats(account, ledger, kind, title, taken, timeout, prefetch)
+        _parking(account, ledger, kind, title, parked)
+    account.check("requests for what nobody said", sorted(set(taken) - set(ledger.said)))
+    _outbound(account, ledger)
+    account.check("tracebacks in the worker's log", ledger.tracebacks)
+    return account
+
+
+# -- from the queues to Turn --------------------------------------------------
+
+
+def _places(
+    account: Account,
+    ledger: Ledger,
+    kind: str,
+    title: str,
+    taken: dict[str, list[Seen]],
+    parked: dict[str, list[Parked]],
+) -> None:
+    """Each one is delivered, parked, queued, or had nothing to send."""
+    counts: Counter[str] = Counter()
+    lost = []
+    for said in _of(ledger, kind):
+        place = _place(said, ledger, taken, parked)
+        counts[place] += 1
+        if place == "unaccounted":
+            lost.append(said.key)
+    account.counts[title] = {
+        "said": sum(counts.values()),
+        **{
+            name: counts[name]
+            for name in ("delivered", "parked", "queued", "nothing to send", "never confirmed", "unaccounted")
+        },
+    }
+    account.check(f"{title} are unaccounted for", lost)
+
+
+def _place(
+    said: Said, ledger: Ledger, taken: dict[str, list[Seen]], parked: dict[str, list[Parked]]
+) -> str:
+    if said.key in taken:
+        return "delivered"
+    if said.key in parked:
+        return "parked"
+    if said.key in ledger.queued:
+        return "queued"
+    if said.expect == NOTHING:
+        return "nothing to send"
+    return "unaccounted" if said.certain else "never confirmed"
+
+
+def _order(
+    account: Account, ledger: Ledger, kind: str, title: str, taken: dict[str, list[Seen]]
+) -> None:
+    """The first deliveries of a line come in the order in which they were said."""
+    lines: dict[str, list[tuple[float, Said]]] = defaultdict(list)
+    for said in _of(ledger, kind):
+        if said.key in taken:
+            lines[said.line].append((taken[said.key][0].began, said))
+    wrong = []
+    pairs = 0
+    for line in lines.values():
+        line.sort(key=lambda first: first[1].number)
+        for (earlier, _), (later, said) in pairwise(line):
+            pairs += 1
+            if later < earlier:
+                wrong.append(said.key)
+    account.counts[title]["pairs in order"] = pairs - len(wrong)
+    account.counts[title]["out of order"] = account.check(f"{title} overtook an earlier one", wrong)
+
+
+def _repeats(
+    account: Account,
+    ledger: Ledger,
+    kind: str,
+    title: str,
+    taken: dict[str, list[Seen]],
+    timeout: float,
+    prefetch: int,
+) -> None:
+    """Turn gets twice only what it did not answer properly, or what was in flight at a kill."""
+    unheard, wrong = 0, []
+    at_kills: Counter[int] = Counter()
+    for said in _of(ledger, kind):
+        for first, again in pairwise(taken.get(said.key, ())):
+            if _went_unheard(first, ledger, timeout):
+                unheard += 1
+                continue
+            death = _death_between(first, again, ledger)
+            if death is None:
+                wrong.append(said.key)
+            else:
+                at_kills[ledger.deaths.index(death)] += 1
+    account.counts[title]["repeated after a lie or a cut"] = unheard
+    account.counts[title]["repeated after a kill"] = sum(at_kills.values())
+    account.check(f"{title} were delivered twice without a reason", wrong)
+    for index, number in at_kills.items():
+        if number > prefetch and not _broker_trouble(ledger.deaths[index], ledger):
+            account.wrongs.append(f"{number} {title} were repeated after one kill, with {prefetch} in flight")
+
+
+def _went_unheard(seen: Seen, ledger: Ledger, timeout: float) -> bool:
+    """The worker may not know that Turn has taken it."""
+    if seen.fate != ACCEPTED or seen.ended is None or seen.ended - seen.began > NEARLY * timeout:
+        return True
+    return any(
+        death.who == TURN and seen.began <= death.gone and death.began <= seen.ended + ON_ITS_WAY
+        for death in ledger.deaths
+    )
+
+
+def _death_between(first: Seen, again: Seen, ledger: Ledger) -> Optional[Death]:
+    """The death of a worker that took its knowledge of ``first`` along before the broker had it."""
+    assert first.ended is not None
+    for death in ledger.deaths:
+        if death.who != WORKER or not first.began <= death.gone <= again.began:
+            continue
+        trouble = _broker_trouble(death, ledger)
+        if trouble is not None and first.ended >= trouble.began - UNWRITTEN:
+            return death
+        if death.how == "SIGKILL" and first.ended >= death.began - ON_ITS_WAY:
+            return death
+    return None
+
+
+def _broker_trouble(death: Death, ledger: Ledger) -> Optional[Death]:
+    """The earliest death of the broker that kept acknowledgements of this worker from being written."""
+    for other in ledger.deaths:
+        if other.who == BROKER and other.began - ON_ITS_WAY <= death.gone:
+            if other.back is None or death.began <= other.back + RECONNECTING:
+                return other
+    return None
+
+
+def _parking(
+    account: Account, ledger: Ledger, kind: str, title: str, parked: dict[str, list[Parked]]
+) -> None:
+    """Nothing is parked for a 429, for good only what Turn refuses, and twice only over a kill."""
+    throttled, for_good, twice, unexplained = [], [], 0, []
+    for said in _of(ledger, kind):
+        copies = parked.get(said.key, [])
+        if any(copy.last_status == 429 for copy in copies):
+            throttled.append(said.key)
+        if said.expect == TO_TURN and any(copy.code == "permanent" for copy in copies):
+            for_good.append(said.key)
+        for first, again in pairwise(sorted(copies, key=lambda copy: copy.failed_at)):
+            twice += 1
+            if not any(
+                death.who != TURN and first.failed_at - 1 <= death.gone and death.began <= again.failed_at + 1
+                for death in ledger.deaths
+            ):
+                unexplained.append(said.key)
+    account.counts[title]["parked twice"] = twice
+    account.check(f"{title} were parked for a 429", throttled)
+    account.check(f"{title} were parked for good without being refused", for_good)
+    account.check(f"{title} were parked twice without a kill", unexplained)
+
+
+def _of(ledger: Ledger, kind: str) -> list[Said]:
+    return [said for said in ledger.said.values() if said.kind == kind]
+
+
+# -- from Turn to the network -------------------------------------------------
+
+
+def _outbound(account: Account, ledger: Ledger) -> None:
+    """Every 200 is in the queue; further copies have a reason."""
+    by_marker: dict[str, list[Found]] = defaultdict(list)
+    for found in ledger.found.values():
+        by_marker[found.marker].append(found)
+    ids = {found.message_id for found in ledger.found.values()}
+    unanswered, lost, same, other, wrong = [], [], 0, 0, []
+    for asked in ledger.asked:
+        answer = asked.answer
+        copies = by_marker.pop(asked.marker, [])
+        if answer is None:
+            unanswered.append(asked.marker)
+        elif answer.message_id not in ids:
+            lost.append(f"{asked.marker} ({answer.message_id})")
+        distinct = {found.message_id for found in copies}
+        repeated, changed = len(copies) - len(distinct), max(len(distinct) - 1, 0)
+        same, other = same + repeated, other + changed
+        if repeated and not _died_during(asked, ledger, BROKER):
+            wrong.append(f"{asked.marker} (the same id)")
+        if changed and not (_died_during(asked, ledger, WORKER) or any(a.left for a in asked.attempts)):
+            wrong.append(f"{asked.marker} (another id)")
+    account.counts["messages from Turn"] = {
+        "asked for": len(ledger.asked),
+        "requests": sum(len(asked.attempts) for asked in ledger.asked),
+        "answered 200": len(ledger.asked) - len(unanswered),
+        "never answered 200": len(unanswered),
+        "copies with the same id": same,
+        "copies with another id": other,
+        "unaccounted": len(lost),
+    }
+    account.check("messages from Turn never got a 200, also in fine weather", unanswered)
+    account.check("messages from Turn were answered 200 and are in no queue", lost)
+    account.check("messages from Turn were published twice without a reason", wrong)
+    account.check("messages were published that Turn never asked for", sorted(by_marker))
+
+
+def _died_during(asked: Asked, ledger: Ledger, who: str) -> bool:
+    began, ended = asked.attempts[0].began, asked.attempts[-1].ended
+    return any(
+        death.who == who and began - ON_ITS_WAY <= death.gone and death.began <= ended + ON_ITS_WAY
+        for death in ledger.deaths
+    )

@@ -1,0 +1,19 @@
+"""
+The worker, in less of a hurry to hold what RabbitMQ can hold: what would go
+back to its queue after 20 minutes does so after some seconds.
+"""
+
+from __future__ import annotations
+
+import os
+
+from tests.integration.chaos.ledger import STAY
+from vumi_turn.channels_api import TurnChannelsApi
+from vumi_turn.delivery import courier
+
+courier.LONGEST_STAY = float(os.environ[STAY])
+courier.GRACE = courier.LONGEST_STAY
+
+
+class ImpatientTurnChannelsApi(TurnChannelsApi):
+    """The same in all else."""

@@ -1,0 +1,133 @@
+"""
+What a seed decides: who says what and when, and the weather. Nothing happens here.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from tests.integration.chaos.ledger import JUNK, NOTHING, POISON, REFUSED, TO_TURN
+
+#: Turn's moods. In the last one it is merely slow.
+REFUSE, HANG, THROTTLE, SEVER, ERRORS, LIE, SLOW = (
+    "refuses", "hangs", "throttles", "cuts", "errors", "lies", "is slow",
+)
+MOODS = (REFUSE, HANG, THROTTLE, SEVER, ERRORS, LIE, SLOW)
+
+KILL_BROKER, KILL_WORKER, STOP_WORKER, KILL_BOTH, FREEZE_BROKER, FREEZE_AND_KILL = (
+    "broker killed", "worker killed", "worker stopped", "both killed", "broker frozen",
+    "broker frozen and killed",
+)
+BLOWS = (KILL_WORKER, KILL_BROKER, STOP_WORKER, KILL_BOTH, FREEZE_BROKER, FREEZE_AND_KILL)
+
+
+@dataclass(frozen=True)
+class Saying:
+    """A person says something, so many seconds after the beginning."""
+
+    at: float
+    person: str
+    expect: str
+
+
+@dataclass(frozen=True)
+class Asking:
+    """
+    Turn wants something to be sent.
+
+    :ivar hasty: Turn hangs up before the first answer, and asks again.
+    :ivar refused: the network answers it with a nack.
+    """
+
+    at: float
+    person: str
+    hasty: bool
+    refused: bool
+
+
+@dataclass(frozen=True)
+class Mood:
+    """Turn's mood for a while; ``share`` of the requests feel it."""
+
+    name: str
+    fine: float
+    seconds: float
+    share: float
+
+
+@dataclass(frozen=True)
+class Blow:
+    """After ``pause`` seconds something is struck; it stays down for ``down`` seconds at least."""
+
+    name: str
+    pause: float
+    down: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All of a run."""
+
+    sayings: list[Saying]
+    askings: list[Asking]
+    moods: list[Mood]
+    blows: list[Blow]
+
+
+def plan_of(seed: int, messages: int, seconds: float) -> Plan:
+    """
+    :param messages: how many people's messages; half as many come from Turn.
+    :param seconds: of bad weather, in which most of them begin their way.
+    """
+    rng = random.Random(seed)
+    people = [f"+2665{seed % 1000:03}{number:05}" for number in range(max(messages // 8, 20))]
+    return Plan(
+        _sayings(rng, people, messages, seconds),
+        _askings(rng, people, messages // 2, seconds),
+        _moods(rng, seconds),
+        _blows(rng, seconds),
+    )
+
+
+def _sayings(rng: random.Random, people: list[str], messages: int, seconds: float) -> list[Saying]:
+    """People say one to five things in a row: whoever keeps no order is found out."""
+    sayings: list[Saying] = []
+    while len(sayings) < messages:
+        person, at = rng.choice(people), rng.uniform(0, seconds)
+        for number in range(rng.choice((1, 1, 2, 3, 5))):
+            expect = rng.choices(
+                (TO_TURN, REFUSED, POISON, JUNK, NOTHING), (0.955, 0.01, 0.001, 0.012, 0.022)
+            )[0]
+            sayings.append(Saying(at + number * 0.002, person, expect))
+    return sorted(sayings[:messages], key=lambda saying: saying.at)
+
+
+def _askings(rng: random.Random, people: list[str], messages: int, seconds: float) -> list[Asking]:
+    askings = [
+        Asking(rng.uniform(0, seconds), rng.choice(people), rng.random() < 0.03, rng.random() < 0.1)
+        for _ in range(messages)
+    ]
+    return sorted(askings, key=lambda asking: asking.at)
+
+
+def _moods(rng: random.Random, seconds: float) -> list[Mood]:
+    """Every mood in the first part, if there is time; then whatever comes."""
+    moods: list[Mood] = []
+    total = 0.0
+    coming: list[str] = []
+    while total < seconds:
+        coming = coming or rng.sample(MOODS, len(MOODS))
+        mood = Mood(coming.pop(), rng.uniform(0.2, 1.2), rng.uniform(1.0, 3.0), rng.choice((0.3, 0.7, 1.0)))
+        moods.append(mood)
+        total += mood.fine + mood.seconds
+    return moods
+
+
+def _blows(rng: random.Random, seconds: float) -> list[Blow]:
+    """More than there is time for."""
+    blows: list[Blow] = []
+    for _ in range(1 + int(seconds / 10)):
+        for name in rng.sample(BLOWS, len(BLOWS)):
+            blows.append(Blow(name, rng.uniform(1.5, 4.5), rng.uniform(0.1, 1.5)))
+    return blows

@@ -1,0 +1,123 @@
+"""A Turn with moods, on the tests' local HTTP server."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from typing import Optional
+
+from tests.integration.chaos.blows import Weather
+from tests.integration.chaos.ledger import (
+    ACCEPTED,
+    CUT,
+    DROPPED,
+    FAILED,
+    HUNG,
+    LIED,
+    MESSAGE,
+    POISON,
+    REFUSED,
+    STATUS,
+    THROTTLED,
+    TURN,
+    Death,
+    Ledger,
+    Seen,
+)
+from tests.integration.chaos.plan import ERRORS, HANG, LIE, REFUSE, SEVER, SLOW, THROTTLE, Mood
+from tests.integration.requirements import free_port
+from tests.integration.turn_server import MESSAGES, Answer, Request, TurnServer
+
+
+def key_of(request: Request) -> tuple[str, str]:
+    """What a request is about: its kind, and how the ledger names it."""
+    if request.kind == MESSAGES:
+        return MESSAGE, request.id
+    return STATUS, f"{request.id} {request.json['status']['status']}"
+
+
+class MoodyTurn:
+    """
+    :param timeout: the worker's, for each POST, in seconds: what a lie has to outlast.
+    :param seed: decides, with the message and the number of the try, who feels a mood.
+    """
+
+    def __init__(self, token: str, ledger: Ledger, timeout: float, seed: int) -> None:
+        self._ledger = ledger
+        self._timeout = timeout
+        self._seed = seed
+        self._mood: Optional[Mood] = None
+        self._tries: Counter[str] = Counter()
+        self._server = TurnServer(token)
+        self._server.refuse()
+        self._server.port = free_port()  # one that nobody takes while Turn refuses
+        self._server.listen()
+        self._server.decide = self._decide
+        self.url = self._server.url
+
+    def live(self, mood: Mood, weather: Weather) -> None:
+        """Be in a mood for its time."""
+        self._ledger.blow(f"Turn {mood.name}")
+        self._mood = mood
+        if mood.name == REFUSE:
+            began = time.monotonic()
+            self._server.refuse()
+            self._ledger.deaths.append(Death(TURN, "cut", began, time.monotonic()))
+        end = weather.left - mood.seconds
+        while weather.left > max(end, 0):
+            weather.wait(0.2)
+            if mood.name == SEVER:
+                self._server.release()
+        self._mood = None
+        if mood.name == REFUSE:
+            self._server.listen()
+        self._server.release()
+
+    def close(self) -> None:
+        """Refuse everything from now on."""
+        self._server.close()
+
+    # What it answers
+
+    def _decide(self, request: Request) -> Answer:
+        kind, key = key_of(request)
+        with self._ledger.lock:
+            self._tries[key] += 1
+            number = self._tries[key]
+        said = self._ledger.said.get(key)
+        rng = random.Random(f"{self._seed} {key[-8:]} {number}")
+        mood = self._mood
+        if mood is not None and rng.random() < mood.share:
+            fate, answer = self._moody(mood.name, rng)
+        else:
+            fate, answer = ACCEPTED, Answer()
+        if fate in (ACCEPTED, LIED, CUT) and said is not None:
+            # What Turn will never take, whatever its mood.
+            if said.expect == REFUSED:
+                fate, answer = FAILED, Answer(400, body=b'{"errors": []}')
+            elif said.expect == POISON:
+                fate, answer = FAILED, Answer(504)
+        self._ledger.see(Seen(kind, key, fate, request.began, request))
+        return answer
+
+    def _moody(self, mood: str, rng: random.Random) -> tuple[str, Answer]:
+        if mood == HANG:
+            return HUNG, Answer(hang=True)
+        if mood == THROTTLE:
+            return THROTTLED, Answer(429, headers={"Retry-After": "1"})
+        if mood == SEVER:
+            return rng.choice(
+                (
+                    (DROPPED, Answer(cut=True)),
+                    (CUT, Answer(cut=True)),
+                    (CUT, Answer(drip=True)),  # until the next release
+                )
+            )
+        if mood == ERRORS:
+            return FAILED, Answer(rng.choice((500, 500, 502, 503, 504, 408)))
+        if mood == LIE:
+            return LIED, Answer(delay=self._timeout + rng.uniform(0.3, 1.0))
+        if mood == SLOW:
+            return ACCEPTED, Answer(delay=rng.uniform(0.05, 0.4))
+        return ACCEPTED, Answer()

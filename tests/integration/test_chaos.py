@@ -1,0 +1,29 @@
+"""
+Every message is accounted for, whatever is killed and however Turn behaves.
+
+``python -m tests.integration.chaos`` does the same for longer, with more
+messages and other seeds.
+"""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.integration.chaos.run import Run
+from tests.integration.rabbitmq import shared_rabbitmq
+
+SEED, MESSAGES, SECONDS, STAY = 7, 1200, 35, 5
+
+
+class ChaosTests(SynchronousTestCase):
+    def test_every_message(self) -> None:
+        """Delivered, parked or queued; in order; nothing twice without a reason; each 200 in a queue."""
+        run = Run(shared_rabbitmq(), SEED, MESSAGES, SECONDS, STAY)
+        report = run.run()
+        print(f"\n  {report.text()}")
+        if report.account.wrongs:
+            print(run.log[-20_000:])
+        self.assertEqual(report.account.wrongs, [])
+        # The bad weather was bad, and the load came through.
+        self.assertGreaterEqual(report.account.counts["messages to Turn"]["delivered"], MESSAGES * 0.8)
+        self.assertGreaterEqual(len(report.account.counts["troubles"]), 8)

@@ -1,0 +1,295 @@
+"""The account of a chaos run: each wrong that it has to find, and what it has to forgive."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Optional
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.integration.chaos.account import Account, account_for
+from tests.integration.chaos.ledger import (
+    ACCEPTED,
+    BROKER,
+    CUT,
+    LIED,
+    MESSAGE,
+    NOTHING,
+    REFUSED,
+    STATUS,
+    TO_TURN,
+    TURN,
+    WORKER,
+    Asked,
+    Attempt,
+    Death,
+    Found,
+    Ledger,
+    Parked,
+    Said,
+    Seen,
+)
+from tests.integration.chaos.plan import BLOWS, MOODS, plan_of
+
+TIMEOUT, PREFETCH = 1.5, 20
+
+
+@dataclass
+class FakeRequest:
+    """What an account asks a request of the server."""
+
+    ended: Optional[float]
+
+
+class AccountCase(SynchronousTestCase):
+    """A ledger to fill, and what the account says of it."""
+
+    def setUp(self) -> None:
+        self.ledger = Ledger()
+
+    def say(self, key: str, line: str = "person", expect: str = TO_TURN, kind: str = MESSAGE) -> Said:
+        return self.ledger.say(kind, key, line, expect)
+
+    def take(self, key: str, began: float, fate: str = ACCEPTED, ended: Optional[float] = None) -> None:
+        request = FakeRequest(began + 0.01 if ended is None else ended)
+        self.ledger.see(Seen(self.ledger.said[key].kind, key, fate, began, request))
+
+    def die(self, who: str, began: float, how: str = "SIGKILL", back: Optional[float] = None) -> None:
+        self.ledger.deaths.append(Death(who, how, began, began + 0.1, back or began + 3))
+
+    def account(self) -> Account:
+        return account_for(self.ledger, TIMEOUT, PREFETCH)
+
+    def right(self) -> Account:
+        account = self.account()
+        self.assertEqual(account.wrongs, [])
+        return account
+
+    def wrong(self, *sentences: str) -> None:
+        self.assertEqual(self.account().wrongs, list(sentences))
+
+
+class PlacesTests(AccountCase):
+    def test_places(self) -> None:
+        """Delivered, parked, queued, nothing to send and never confirmed are all the places there are."""
+        for key in ("delivered", "parked", "queued"):
+            self.say(key)
+        self.say("empty close", expect=NOTHING)
+        self.say("uncertain").certain = False
+        self.take("delivered", 1.0)
+        self.ledger.parked.append(Parked(MESSAGE, "parked", "temporary", 500, 2.0))
+        self.ledger.queued.add("queued")
+        counts = self.right().counts["messages to Turn"]
+        self.assertEqual(
+            {name: number for name, number in counts.items() if number},
+            {
+                "said": 5, "delivered": 1, "parked": 1, "queued": 1, "nothing to send": 1,
+                "never confirmed": 1,
+            },
+        )
+
+    def test_unaccounted(self) -> None:
+        """What was confirmed and is nowhere is unaccounted for."""
+        self.say("there")
+        self.take("there", 1.0)
+        self.say("gone")
+        self.say("gone status", kind=STATUS)
+        self.wrong(
+            "1 messages to Turn are unaccounted for: gone",
+            "1 statuses to Turn are unaccounted for: gone status",
+        )
+
+    def test_not_said(self) -> None:
+        """Turn must not get what nobody said."""
+        self.say("said")
+        self.take("said", 1.0)
+        self.ledger.see(Seen(MESSAGE, "made up", ACCEPTED, 2.0, FakeRequest(2.1)))
+        self.wrong("1 requests for what nobody said: made up")
+
+    def test_tracebacks(self) -> None:
+        """A traceback in the worker's log is wrong."""
+        self.ledger.tracebacks.append("builtins.KeyError: 'x'")
+        self.wrong("1 tracebacks in the worker's log: builtins.KeyError: 'x'")
+
+
+class OrderTests(AccountCase):
+    def test_out_of_order(self) -> None:
+        """A first delivery before an earlier one of the same person is out of order; of another is not."""
+        for key, line in (("a1", "a"), ("a2", "a"), ("b1", "b")):
+            self.say(key, line)
+        for when, key in enumerate(("b1", "a2", "a1")):
+            self.take(key, when)
+        self.wrong("1 messages to Turn overtook an earlier one: a2")
+
+    def test_repeats_have_no_order(self) -> None:
+        """The second delivery of an earlier one may come after a later one."""
+        self.say("a1")
+        self.say("a2")
+        self.take("a1", 1.0, LIED)
+        self.take("a2", 2.0)
+        self.take("a1", 3.0)
+        self.assertEqual(self.right().counts["messages to Turn"]["pairs in order"], 1)
+
+
+class RepeatsTests(AccountCase):
+    def twice(self, first: float = 10.0, again: float = 20.0, fate: str = ACCEPTED) -> None:
+        self.say("a")
+        self.take("a", first, fate)
+        self.take("a", again)
+
+    def refused(self) -> None:
+        self.wrong("1 messages to Turn were delivered twice without a reason: a")
+
+    def test_without_a_reason(self) -> None:
+        """Twice without any trouble is wrong."""
+        self.twice()
+        self.refused()
+
+    def test_unheard(self) -> None:
+        """After a lie, a cut, an answer that came late or never, it is right."""
+        for fate, ended in ((LIED, None), (CUT, None), (ACCEPTED, 11.4)):
+            self.setUp()
+            self.say("a")
+            self.take("a", 10.0, fate, ended)
+            self.take("a", 20.0)
+            self.assertEqual(self.right().counts["messages to Turn"]["repeated after a lie or a cut"], 1)
+
+    def test_cut_by_a_refusal(self) -> None:
+        """Turn that goes away may cut an answer off; long before, it did not."""
+        self.twice()
+        self.die(TURN, 10.5)
+        self.right()
+        self.ledger.deaths[0] = Death(TURN, "cut", 15.0, 15.1)
+        self.refused()
+
+    def test_in_flight_at_a_kill(self) -> None:
+        """What was in flight when the worker was killed may come again; what was long acknowledged may not."""
+        self.twice()
+        self.die(WORKER, 10.5)
+        self.assertEqual(self.right().counts["messages to Turn"]["repeated after a kill"], 1)
+        self.ledger.deaths.clear()
+        self.die(WORKER, 15.0)
+        self.refused()
+
+    def test_stopped(self) -> None:
+        """A worker that is stopped, not killed, sends nothing twice."""
+        self.twice()
+        self.die(WORKER, 10.5, how="SIGTERM")
+        self.refused()
+
+    def test_no_broker(self) -> None:
+        """Without a broker a worker's acknowledgements die with it, whatever ends it."""
+        self.twice()
+        self.die(BROKER, 9.0, back=14.0)
+        self.refused()  # the worker that lives remembers
+        self.die(WORKER, 15.0, how="SIGTERM")
+        self.right()
+
+    def test_too_many(self) -> None:
+        """One kill explains no more repeats than were in flight."""
+        for number in range(PREFETCH + 1):
+            self.say(f"a{number}", f"person {number}")
+            self.take(f"a{number}", 10.0)
+            self.take(f"a{number}", 20.0)
+        self.die(WORKER, 10.5)
+        self.wrong("21 messages to Turn were repeated after one kill, with 20 in flight")
+
+
+class ParkingTests(AccountCase):
+    def park(self, *moments: float, code: str = "temporary", status: int = 500) -> None:
+        for moment in moments:
+            self.ledger.parked.append(Parked(MESSAGE, "a", code, status, moment))
+
+    def test_throttled(self) -> None:
+        """Nothing is parked for a 429."""
+        self.say("a")
+        self.park(1.0, status=429)
+        self.wrong("1 messages to Turn were parked for a 429: a")
+
+    def test_for_good(self) -> None:
+        """Only what Turn refuses is parked as permanent."""
+        self.say("a", expect=REFUSED)
+        self.park(1.0, code="permanent", status=400)
+        self.right()
+        self.ledger.said["a"].expect = TO_TURN
+        self.wrong("1 messages to Turn were parked for good without being refused: a")
+
+    def test_twice(self) -> None:
+        """Twice in the failures queue only over somebody's death."""
+        self.say("a")
+        self.park(10.0, 20.0)
+        self.wrong("1 messages to Turn were parked twice without a kill: a")
+        self.die(BROKER, 12.0)
+        self.right()
+
+
+class OutboundTests(AccountCase):
+    def ask(self, *statuses: Optional[int], name: str = "id-1") -> Asked:
+        asked = Asked("asking 1", b"{}")
+        for number, status in enumerate(statuses):
+            answer = name if status == 200 else None
+            asked.attempts.append(Attempt(10.0 + number, 10.5 + number, status, answer))
+        self.ledger.asked.append(asked)
+        return asked
+
+    def find(self, *copies: tuple[str, str]) -> None:
+        for publish_id, message_id in copies:
+            self.ledger.found[publish_id] = Found(publish_id, message_id, "asking 1")
+
+    def test_in_the_queue(self) -> None:
+        """What was answered 200 is in the queue."""
+        self.ask(503, 200)
+        self.find(("p1", "id-1"))
+        counts = self.right().counts["messages from Turn"]
+        self.assertEqual((counts["answered 200"], counts["requests"], counts["unaccounted"]), (1, 2, 0))
+
+    def test_lost(self) -> None:
+        """A 200 whose id no queue holds is lost, though a copy with another id is there."""
+        self.ask(503, 200).attempts[0].left = True
+        self.find(("p1", "id-0"))
+        self.wrong("1 messages from Turn were answered 200 and are in no queue: asking 1 (id-1)")
+
+    def test_unanswered(self) -> None:
+        """In fine weather every request is answered 200 in the end."""
+        self.ask(503, None)
+        self.wrong("1 messages from Turn never got a 200, also in fine weather: asking 1")
+
+    def test_same_id_twice(self) -> None:
+        """The same id is published twice only over the broker's death."""
+        self.ask(503, 200)
+        self.find(("p1", "id-1"), ("p2", "id-1"))
+        self.wrong("1 messages from Turn were published twice without a reason: asking 1 (the same id)")
+        self.die(BROKER, 10.2)
+        self.assertEqual(self.right().counts["messages from Turn"]["copies with the same id"], 1)
+
+    def test_another_id(self) -> None:
+        """A copy has another id only over the worker's death, or where Turn has hung up."""
+        asked = self.ask(None, 200)
+        self.find(("p1", "id-0"), ("p2", "id-1"))
+        self.wrong("1 messages from Turn were published twice without a reason: asking 1 (another id)")
+        asked.attempts[0].left = True
+        self.right()
+        asked.attempts[0].left = False
+        self.die(WORKER, 10.2)
+        self.assertEqual(self.right().counts["messages from Turn"]["copies with another id"], 1)
+
+    def test_not_asked_for(self) -> None:
+        """Nothing is published that Turn did not ask for."""
+        self.find(("p1", "id-1"))
+        self.wrong("1 messages were published that Turn never asked for: asking 1")
+
+
+class PlanTests(SynchronousTestCase):
+    def test_seeded(self) -> None:
+        """A seed always gives the same plan, and another seed another."""
+        self.assertEqual(plan_of(1, 100, 10), plan_of(1, 100, 10))
+        self.assertNotEqual(plan_of(1, 100, 10), plan_of(2, 100, 10))
+
+    def test_all_troubles(self) -> None:
+        """There is every trouble in a minute of bad weather, and people say several things in a row."""
+        plan = plan_of(3, 3000, 60)
+        self.assertEqual({mood.name for mood in plan.moods}, set(MOODS))
+        self.assertEqual({blow.name for blow in plan.blows[:6]}, set(BLOWS))
+        self.assertEqual(len(plan.sayings), 3000)
+        self.assertGreater(len({saying.person for saying in plan.sayings}), 200)
+        self.assertLess(max(saying.at for saying in plan.sayings), 61)
