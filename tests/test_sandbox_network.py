@@ -8,7 +8,8 @@ from twisted.internet.defer import ensureDeferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from vumi_turn.sandbox.network import NO_SERVICE, REPORT_DELAY, SESSION_TIMEOUT, PhoneNetwork
+from vumi_turn.sandbox.network import NO_SERVICE, SESSION_TIMEOUT, PhoneNetwork
+from vumi_turn.sandbox.outbox import REPORT_DELAY
 from vumi_turn.sandbox.phones import PhoneError
 from vumi_turn.sandbox.weather import NetworkWeather
 from vumi_turn.vumi.broker import BrokerUnavailable

@@ -9,18 +9,16 @@ reports go to ``<connector>.event``.
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
-from typing import Any, Awaitable, Callable, Optional
+from typing import Callable, Optional
 
-from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ..vumi.broker import Broker, BrokerError, Delivery, Outcome
 from ..vumi.connectors import ReceiveOutboundConnector
-from ..vumi.message import MalformedMessage, TransportEvent, TransportUserMessage, generate_id
-from ..vumi.waits import Waits
+from ..vumi.message import MalformedMessage, TransportUserMessage, generate_id
+from .outbox import Outbox, in_background
 from .phones import Phone, PhoneError, Session, Text, check_code, check_number, check_text
 from .recent import Recent
 from .weather import NetworkWeather
@@ -29,12 +27,6 @@ log = Logger()
 
 #: A network ends a USSD session in which nothing happens for so many seconds.
 SESSION_TIMEOUT = 120.0
-
-#: Seconds between an ack and the delivery report of an SMS.
-REPORT_DELAY = 1.0
-
-#: Seconds between two tries to hand an event to the broker.
-EVENT_RETRY = 1.0
 
 #: Characters of a USSD input, and of an SMS (10 parts).
 MAX_USSD, MAX_SMS = 182, 1530
@@ -64,8 +56,6 @@ class PhoneNetwork:
         changed: Callable[[Phone], None] = lambda phone: None,
     ) -> None:
         self._clock = clock
-        self._waits = Waits(clock)
-        self._stopped = False
         self._connector = ReceiveOutboundConnector(
             connector,
             broker,
@@ -76,6 +66,7 @@ class PhoneNetwork:
             on_error=self._failed,
         )
         self._connector.set_default_outbound_handler(self._take)
+        self._outbox = Outbox(self._connector, clock)
         self.name = connector
         self.sms_number = sms_number
         self.weather = NetworkWeather()
@@ -89,9 +80,8 @@ class PhoneNetwork:
 
     def stop(self) -> None:
         """Take no more, and forget what was to come later."""
-        self._stopped = True
+        self._outbox.stop()
         self._connector.teardown()
-        self._waits.end(lambda: BrokerError("the network is stopping"))
         for phone in self.phones():
             self._end(phone)
 
@@ -210,7 +200,7 @@ class PhoneNetwork:
             from_addr=phone.number,
             transport_name=self.name,
             transport_type=transport_type,
-            timestamp=self._now(),
+            timestamp=self._outbox.now(),
         )
 
     # -- what comes for people ------------------------------------------------
@@ -221,27 +211,20 @@ class PhoneNetwork:
             return  # delivered once more by the broker: its events have been seen to
         self._taken.put(message.message_id, True)
         if self.weather.mode == "nack":
-            self._event(message, "nack", nack_reason="the network refuses messages")
+            self._outbox.nack(message, "the network refuses messages")
         elif self.weather.mode == "late":
-            self._event(message, "ack", sent_message_id=_provider_id())
-            self._later(self.weather.delay, lambda: self._deliver_late(message))
+            self._outbox.ack(message)
+            self._outbox.later(self.weather.delay, lambda: self._deliver_late(message))
         else:
             reason = self._show(message)
             if reason is None:
-                self._event(message, "ack", sent_message_id=_provider_id())
-                self._report(message, "failed" if self.weather.mode == "fail" else "delivered")
+                self._outbox.ack(message)
+                self._outbox.report(message, "failed" if self.weather.mode == "fail" else "delivered")
             else:
-                self._event(message, "nack", nack_reason=reason)
+                self._outbox.nack(message, reason)
 
     def _deliver_late(self, message: TransportUserMessage) -> None:
-        self._report(message, "delivered" if self._show(message) is None else "failed")
-
-    def _report(self, message: TransportUserMessage, status: str) -> None:
-        """The delivery report of an SMS; USSD has none."""
-        if message.transport_type != "ussd":
-            self._later(
-                REPORT_DELAY, lambda: self._event(message, "delivery_report", delivery_status=status)
-            )
+        self._outbox.report(message, "delivered" if self._show(message) is None else "failed")
 
     def _show(self, message: TransportUserMessage) -> Optional[str]:
         """Put a message on the phone; the reason where that cannot be done."""
@@ -276,21 +259,6 @@ class PhoneNetwork:
             self._changed(phone)
         return None
 
-    def _event(self, message: TransportUserMessage, event_type: str, **fields: Any) -> None:
-        event = TransportEvent(
-            user_message_id=message.message_id, event_type=event_type, timestamp=self._now(), **fields
-        )
-        self._background(self._publish_event(event))
-
-    async def _publish_event(self, event: TransportEvent) -> None:
-        """A network keeps its events until somebody takes them."""
-        while not self._stopped:
-            try:
-                await self._connector.publish_event(event)
-                return
-            except BrokerError:
-                await self._waits.sleep(EVENT_RETRY)
-
     # -- sessions, time, and what goes wrong ------------------------------------
 
     def _watch(self, phone: Phone, session: Session) -> None:
@@ -302,7 +270,7 @@ class PhoneNetwork:
 
     def _time_out(self, phone: Phone, session: Session) -> None:
         session.timeout = None
-        self._background(self.hang_up(phone.number))
+        in_background(self.hang_up(phone.number))
 
     def _end(self, phone: Phone, screen: Optional[str] = None) -> None:
         """Close the session; the screen goes on showing what came last."""
@@ -311,21 +279,6 @@ class PhoneNetwork:
             session.timeout.cancel()
         phone.screen = screen
         self._changed(phone)
-
-    def _later(self, seconds: float, what: Callable[[], None]) -> None:
-        async def wait() -> None:
-            await self._waits.sleep(seconds)
-            if not self._stopped:
-                what()
-
-        self._background(wait())
-
-    def _background(self, awaitable: Awaitable[Any]) -> None:
-        done: Deferred[Any] = ensureDeferred(awaitable)  # type: ignore[arg-type]
-        done.addErrback(_log_failure)
-
-    def _now(self) -> datetime:
-        return datetime.fromtimestamp(self._clock.seconds(), timezone.utc)
 
     def _text(self, phone: Phone, message_id: str, direction: str, text: str) -> Text:
         entry = Text(message_id, direction, text, self._clock.seconds())
@@ -340,13 +293,3 @@ class PhoneNetwork:
     async def _failed(self, delivery: Delivery, message: object, failure: Failure) -> Outcome:
         log.failure("The simulated network failed on a message", failure)
         return Outcome.ACK
-
-
-def _provider_id() -> str:
-    return "provider-" + generate_id()[:12]
-
-
-def _log_failure(failure: Failure) -> None:
-    """A broker that is away is part of the weather; anything else is a bug."""
-    if not failure.check(BrokerError):
-        log.failure("The simulated network failed", failure)

@@ -14,7 +14,6 @@ import hashlib
 import hmac
 import json
 from collections import deque
-from dataclasses import dataclass, field
 from typing import Any, Awaitable, Callable, Mapping, Optional
 
 from klein import Klein
@@ -25,6 +24,7 @@ from twisted.web.iweb import IRequest
 from ..vumi.waits import Waits
 from .poster import ChannelAnswer, NoAnswer, plain_headers
 from .recent import Recent
+from .records import Conversation, Entry, Record
 from .turn_formats import Invalid, check_message, check_status, outbound_payload, person_of, same_person
 from .weather import Forecast, RateLimit, TurnWeather, limit_headers
 
@@ -34,61 +34,8 @@ Post = Callable[[str, Mapping[str, str], bytes], Awaitable[ChannelAnswer]]
 #: The waits between Turn's tries of one outbound message, in seconds.
 REPEAT_AFTER = (1.0, 2.0, 4.0, 8.0, 15.0)
 
-#: What is remembered at the most: requests, people, lines of one conversation, ids.
-MAX_RECORDS, MAX_PEOPLE, MAX_ENTRIES, MAX_IDS = 500, 200, 200, 10_000
-
-
-@dataclass
-class Record:
-    """
-    A request of the channel.
-
-    :ivar status: what it was answered, None while it is not, or where it is not at all.
-    :ivar answered: whether that is settled.
-    """
-
-    number: int
-    at: float
-    kind: str
-    path: str
-    headers: Mapping[str, str]
-    body: bytes
-    status: Optional[int] = None
-    answer_headers: Mapping[str, str] = field(default_factory=dict)
-    answer: bytes = b""
-    answered: bool = False
-
-
-@dataclass
-class Entry:
-    """
-    One line of a conversation.
-
-    :ivar direction: ``inbound`` or ``outbound``.
-    :ivar id: the message's id; None while the channel has not given one.
-    :ivar statuses: of an outbound message, in the order in which they came.
-    :ivar error: why an outbound message was not taken.
-    :ivar sending: whether that may still change, because Turn tries again.
-    :ivar tries: how often it was POSTed.
-    """
-
-    direction: str
-    id: Optional[str]
-    text: str
-    at: float
-    statuses: list[str] = field(default_factory=list)
-    error: Optional[str] = None
-    waiting: bool = False
-    sending: bool = False
-    tries: int = 0
-
-
-@dataclass
-class Conversation:
-    """What was said with one person."""
-
-    address: str
-    entries: deque[Entry] = field(default_factory=lambda: deque(maxlen=MAX_ENTRIES))
+#: What is remembered at the most: requests, people, ids.
+MAX_RECORDS, MAX_PEOPLE, MAX_IDS = 500, 200, 10_000
 
 
 class TurnSimulator:

@@ -18,7 +18,8 @@ from twisted.web.iweb import IRequest
 from ..vumi.logs import LEVELS, LoggedService
 from ..vumi.servicemaker import end_with_failure
 from .listening import Listening, address, host_and_port, reachable, tell
-from .simulator import Record, TurnSimulator
+from .records import Record
+from .simulator import TurnSimulator
 from .weather import RateLimit, TurnWeather, WeatherError, from_json
 from .web import (
     BadRequest,

@@ -23,7 +23,8 @@ from .observed import ObservedBroker, ObservedWorker
 from .parked import ParkedMessages
 from .phones import Phone
 from .poster import ChannelAnswer, Poster
-from .simulator import Conversation, Record, TurnSimulator
+from .records import Conversation, Record
+from .simulator import TurnSimulator
 from .tally import Tally
 from .weather import NetworkWeather, RateLimit, TurnWeather, WeatherError, from_json
 from .wire import Wire, ids_of, json_of
