@@ -20,10 +20,11 @@ from tests.integration.amqp_peer import AmqpPeer
 from tests.integration.http_peer import HttpPeer, outbound
 from tests.integration.rabbitmq import PASSWORD, USERNAME, shared_rabbitmq
 from tests.integration.requirements import free_port
+from tests.integration.sandbox_process import Api, Sandbox
 from tests.integration.turn_server import NUMBER, Answer, TurnServer
 from tests.integration.waiting import wait_for
 from tests.integration.worker import PATIENCE, environment
-from tests.readme import block_with, command_with, commands
+from tests.readme import block_with, command_with, commands, table_rows
 
 CONNECTOR = "ussd_transport"
 
@@ -42,6 +43,7 @@ SHOWN = {
     WORKER: "WorkerTests",
     "vumi_turn_failures": "WorkerTests",
     "greeter.Greeter": "GreeterTests",
+    "vumi_turn_simulator": "SimulatorTests",
     "vumi_turn_channel create": "ChannelTests",
     "vumi_turn_channel check": "ChannelTests",
     ".venv/bin/trial tests.test_gate": "it is the test command with less to run",
@@ -122,14 +124,14 @@ class WorkerTests(ReadmeCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.turn = TurnServer("the channel's token")
+        self.turn = TurnServer("the-channels-token")
         self.addCleanup(self.turn.close)
         self.port = free_port()
         config = block_with("connector_name: ussd_transport")
         config = config.replace("127.0.0.1:8080", f"127.0.0.1:{self.port}")
         config = re.sub(r"(?m)^turn_api_url: .*", f"turn_api_url: {self.turn.url}", config)
         (self.folder / "turn_channels.yaml").write_text(config)
-        self.environ.update(TURN_CHANNEL_TOKEN="the channel's token", TURN_HMAC_SECRET="the secret")
+        self.environ.update(TURN_CHANNEL_TOKEN="the-channels-token", TURN_HMAC_SECRET="the secret")
         for kind in ("inbound", "event", "outbound", "turn_failures"):
             self.peer.declare(f"{CONNECTOR}.{kind}")
             self.peer.purge(f"{CONNECTOR}.{kind}")
@@ -138,7 +140,10 @@ class WorkerTests(ReadmeCase):
         """The worker, ready."""
         self.start(command_with(WORKER) + " " + self.broker)
         http = HttpPeer(self.port, "the secret")
-        wait_for(lambda: "ok" in _health_of(http), "the worker's health", PATIENCE)
+        try:
+            wait_for(lambda: "ok" in _health_of(http), "the worker's health", PATIENCE)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; its log:\n{self.log[-3000:]}") from None
         return http
 
     def failures(self, words: str, message_id: str = "", answer: str = "") -> str:
@@ -216,3 +221,47 @@ def _health_of(http: HttpPeer) -> str:
         return str(http.get("/health").json["health"])
     except OSError:
         return ""
+
+
+class SimulatorTests(ReadmeCase):
+    def test_message(self) -> None:
+        """The simulated Turn takes a message with the token of the command, at the URL that the README names."""
+        port = free_port()
+        self.start(command_with("twistd -n vumi_turn_simulator") + f" --http 127.0.0.1:{port}")
+        simulator = Api(port)
+
+        def post(token: str) -> tuple[int, bytes]:
+            headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+            try:
+                status, _, answer = simulator.request("POST", "/v1/numbers/test/messages", b"{}", headers)
+            except OSError:
+                return 0, b""
+            return status, answer
+
+        wait_for(lambda: post("another-token")[0] == 401, "a simulator that checks the token", PATIENCE)
+        status, answer = post("test-token")
+        self.assertEqual(status, 400)
+        self.assertIn(b"contact", answer)
+
+
+class SandboxApiTests(SynchronousTestCase):
+    def test_every_route(self) -> None:
+        """Each request of the table is one that the sandbox knows, and the bodies that it shows are good."""
+        sandbox = Sandbox()
+        self.addCleanup(sandbox.close)
+        rows = table_rows("The sandbox's API")
+        self.assertGreater(len(rows), 10)
+        for shown, meaning in rows:
+            method, path = shown.split()
+            if path == "/api/events":
+                continue  # never ends
+            path = path.replace("NUMBER", "+26612345678").replace("N&message=ID", "0")
+            body = None
+            if method != "GET":
+                body, _ = json.JSONDecoder().raw_decode(meaning)
+            if path.endswith("/answer"):
+                sandbox.wait_for_screen("+26612345678", "1.")
+            if "conversations" in path and body:
+                body["reply_to"] = None  # there is no message of the id that the README shows
+            status, answer = sandbox.api.call(method, path, body)
+            self.assertEqual(status, 200, f"{shown} {body}: {answer}")
