@@ -9,7 +9,11 @@ import socket
 import subprocess
 import tempfile
 import time
+from pathlib import Path
 from typing import Optional
+
+from OpenSSL import SSL
+from twisted.internet.ssl import PrivateCertificate
 
 from tests.integration.requirements import find_program, free_port
 
@@ -19,14 +23,16 @@ class RedisServer:
     One redis-server process.
 
     :param password: what clients have to say; none if empty.
+    :param tls: speak TLS, as ``localhost``; :meth:`use_certificate` comes before the start.
     """
 
-    def __init__(self, password: str = "") -> None:
+    def __init__(self, password: str = "", tls: bool = False) -> None:
         self._program = find_program(
             "VUMI_TURN_REDIS_SERVER", ["redis-server"], "Redis", "apt-get install redis-server"
         )
         self.port = free_port()
         self.password = password
+        self.tls = tls
         self._folder = tempfile.mkdtemp(prefix="vumi_turn_redis_")
         self._process: Optional[subprocess.Popen[bytes]] = None
 
@@ -34,14 +40,31 @@ class RedisServer:
     def url(self) -> str:
         """Where it is, for the cache's config."""
         login = f":{self.password}@" if self.password else ""
+        if self.tls:
+            return f"rediss://{login}localhost:{self.port}/0"
         return f"redis://{login}127.0.0.1:{self.port}/0"
+
+    def use_certificate(self, authority: bytes, certificate: PrivateCertificate) -> None:
+        """
+        What it shows from the next start on.
+
+        :param authority: PEM of who issued it.
+        """
+        folder = Path(self._folder)
+        (folder / "authority.pem").write_bytes(authority)
+        (folder / "certificate.pem").write_bytes(certificate.dump(SSL.FILETYPE_PEM))
+        (folder / "key.pem").write_bytes(certificate.privateKey.dump(SSL.FILETYPE_PEM))
 
     def start(self) -> None:
         """Start it, empty, and wait until it listens."""
         command = [
-            self._program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", self._folder,
-            "--save", "", "--appendonly", "no",
+            self._program, "--tls-port" if self.tls else "--port", str(self.port),
+            "--bind", "127.0.0.1", "--dir", self._folder, "--save", "", "--appendonly", "no",
         ]
+        if self.tls:
+            command += ["--port", "0", "--tls-auth-clients", "no"]
+            for option, name in (("cert", "certificate"), ("key", "key"), ("ca-cert", "authority")):
+                command += [f"--tls-{option}-file", f"{self._folder}/{name}.pem"]
         if self.password:
             command += ["--requirepass", self.password]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -18,6 +18,7 @@ from tests.integration.amqp_peer import AmqpPeer
 from tests.integration.bridge_case import FROM_ADDR, SECRET, TOKEN, BridgeCase
 from tests.integration.http_peer import HttpPeer, outbound
 from tests.integration.rabbitmq import RabbitMQ
+from tests.integration.redis_server import RedisServer
 from tests.integration.turn_server import TurnServer
 from tests.integration.vumi_words import inbound, new_person
 from tests.integration.waiting import wait_for
@@ -129,6 +130,37 @@ class AmqpsTests(FolderCase):
         connections = self.node.ctl("list_connections", "--no-table-headers", "user", "ssl", "vhost")
         ours = [line.split("\t") for line in connections.splitlines() if line.startswith("us er")]
         self.assertEqual(ours, [["us er", "true", VHOST]] * 2)
+
+
+class RedissTests(FolderCase, BridgeCase):
+    """A message cache at ``rediss://``."""
+
+    connector = "rediss"
+
+    def test_rediss(self) -> None:
+        """A certificate for another host is refused and named; with the right one the cache is used."""
+        redis = RedisServer("p@ss:w/rd", tls=True)
+        self.addCleanup(redis.stop)
+        redis.use_certificate(self.authority.pem, self.authority.issue("elsewhere.example"))
+        redis.start()
+        url = redis.url.replace(redis.password, quote(redis.password, safe=""))
+        config = {"message_cache_class": "RedisMessageCache", "message_cache_config": {"url": url}}
+        variables = {"SSL_CERT_FILE": self.authority_file(self.authority)}
+        with self.running(config, variables=variables) as worker:
+            (line,) = wait_for(lambda: lines_with(worker, "another host name"), "the refusal")
+            self.assertIn("Redis at localhost", line)
+            self.assertEqual(self.cache_of(worker), "degraded")
+            redis.kill()
+            redis.use_certificate(self.authority.pem, self.authority.issue("localhost"))
+            redis.start()
+            wait_for(lambda: self.cache_of(worker) == "ok", "the cache")
+            self.carries(worker)
+            self.assertNotIn(redis.password, worker.log)
+
+    def cache_of(self, worker: Worker) -> str:
+        """What ``/health`` says of the cache."""
+        component: str = HttpPeer(worker.port, "").get("/health").json["components"]["cache"]["health"]
+        return component
 
 
 class HttpsTests(FolderCase, BridgeCase):

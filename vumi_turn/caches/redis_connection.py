@@ -18,10 +18,11 @@ from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
-from twisted.internet.ssl import optionsForClientTLS
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+
+from ..tls import CertificateRefused, VerifiedHost
 
 log = Logger()
 
@@ -94,7 +95,7 @@ class RedisAddress:
             # It refuses such names, which Docker's services may have.
             kind = TCP4ClientEndpoint
         endpoint: IStreamClientEndpoint = kind(reactor, self.host, self.port, timeout=CONNECT_TIMEOUT)
-        return wrapClientTLS(optionsForClientTLS(self.host), endpoint) if self.tls else endpoint
+        return wrapClientTLS(VerifiedHost(self.host), endpoint) if self.tls else endpoint
 
     def __str__(self) -> str:
         """For log lines."""
@@ -103,7 +104,7 @@ class RedisAddress:
 
 def _can_have_a_certificate(host: str) -> bool:
     try:
-        optionsForClientTLS(host)
+        VerifiedHost(host)
     except ValueError:
         return False
     return True
@@ -139,6 +140,7 @@ class RedisConnection:
         self._away_since: Optional[float] = None
         self._up = False
         self._stopped = False
+        self._refusal: Optional[CertificateRefused] = None
         self.trouble = ""
 
     @property
@@ -197,7 +199,7 @@ class RedisConnection:
             except CancelledError:
                 raise
             except Exception as error:  # sockets, names and TLS fail in many ways; none ends the attempts
-                reason = _reason(error)
+                reason = _reason(self._refusal or error)
             finally:
                 self._drop()
             self._went(reason)
@@ -205,7 +207,8 @@ class RedisConnection:
             delay = min(2 * delay, LAST_DELAY)
 
     async def _connect(self, lost: Deferred[None]) -> None:
-        self._protocol = await self._endpoint.connect(_factory(lost, self._clock)).addTimeout(
+        self._refusal = None
+        self._protocol = await self._endpoint.connect(_factory(lost, self._clock, self._lost)).addTimeout(
             CONNECT_TIMEOUT + ANSWER_TIMEOUT, self._clock
         )
         address = self._address
@@ -231,6 +234,11 @@ class RedisConnection:
             self._away_since = None
         await lost
         return "the connection was lost"
+
+    def _lost(self, reason: Failure) -> None:
+        """The commands that wait are only told that the connection is gone."""
+        if isinstance(reason.value, CertificateRefused):
+            self._refusal = reason.value
 
     def _drop(self) -> None:
         """Give the connection up; the attempts go on when its loss is told."""
@@ -267,7 +275,7 @@ class RedisConnection:
             log.failure("The connection to Redis has ended", failure)
 
 
-def _factory(lost: Deferred[None], clock: IReactorTime) -> Factory:
+def _factory(lost: Deferred[None], clock: IReactorTime, why: Callable[[Failure], None]) -> Factory:
     # txredisapi installs the global reactor when it is imported.
     from txredisapi import RedisProtocol
 
@@ -277,6 +285,7 @@ def _factory(lost: Deferred[None], clock: IReactorTime) -> Factory:
         callLater = clock.callLater
 
         def connectionLost(self, reason: Failure) -> None:
+            why(reason)
             super().connectionLost(reason)
             if not lost.called:
                 lost.callback(None)
