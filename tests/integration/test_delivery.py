@@ -1,0 +1,262 @@
+"""What becomes of messages at a Turn that refuses, fails, hangs, throttles or goes away, on the real wires."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
+from pathlib import Path
+from typing import Any, Optional
+
+from tests.integration.bridge_case import BridgeCase
+from tests.integration.turn_server import Answer, Request
+from tests.integration.vumi_words import event, inbound, new_id, new_person
+from tests.integration.waiting import wait_for
+
+PREFETCH = 20
+
+
+class DeliveryCase(BridgeCase):
+    config = {
+        "mo_message_url_timeout": 0.5,
+        "event_url_timeout": 0.5,
+        "max_retries": 1,
+        "shutdown_timeout": 1,
+    }
+
+    def say_many(self, count: int, people: int = 0) -> list[dict[str, Any]]:
+        """So many messages, each of another person, or of so many people in turn."""
+        addresses = [new_person() for _ in range(people or count)]
+        return [self.say(inbound(from_addr=addresses[number % len(addresses)])) for number in range(count)]
+
+    def turn_state(self) -> dict[str, Any]:
+        """What ``/health`` says of Turn."""
+        answer = self.http.get("/health")
+        self.assertEqual(answer.status, 200)
+        state: dict[str, Any] = answer.json["components"]["turn"]
+        return state
+
+    def parked_ids(self) -> list[str]:
+        """The ids of all that is parked, taken out."""
+        bodies = self.peer.take_all(self.rig.queue("turn_failures"))
+        return [json.loads(body)["message"].get("message_id") for body in bodies]
+
+    def accepted(self) -> list[str]:
+        """The ids of what Turn has accepted, in order."""
+        done = [request for request in self.turn.of("messages") if request.status == 200]
+        return [request.id for request in sorted(done, key=lambda request: request.ended or 0)]
+
+    def all_accepted(self, said: list[dict[str, Any]], timeout: float = 60) -> None:
+        """Wait until Turn has accepted all of them, each person's in order, and the queue is empty."""
+        wanted = [message["message_id"] for message in said]
+        wait_for(lambda: set(wanted) <= set(self.accepted()), "Turn to have all", timeout)
+        first = {name: place for place, name in reversed(list(enumerate(self.accepted())))}
+        for person in {message["from_addr"] for message in said}:
+            places = [first[m["message_id"]] for m in said if m["from_addr"] == person]
+            self.assertEqual(places, sorted(places), person)
+        wait_for(lambda: self.rig.held("inbound") == 0, "the queue to be empty")
+
+
+class VerdictTests(DeliveryCase):
+    connector = "delivery"
+
+    def test_refuses_everything(self) -> None:
+        """A Turn that answers 400 to everything gets 20 parked; the others are held, and delivered afterwards."""
+        self.delivered(self.say(inbound()))
+        self.turn.decide = lambda request: Answer(400)
+        said = self.say_many(60)
+        wait_for(lambda: self.turn_state()["state"] == "misconfigured", "the worker to understand")
+        time.sleep(3)  # some probes are refused
+        self.assertEqual(self.rig.held("inbound"), 40)
+        parked = self.parked_ids()
+        self.assertEqual(parked, [message["message_id"] for message in said[:20]])
+        self.assertIn("check auth_token and turn_api_url", self.worker.log)
+        self.turn.decide = lambda request: Answer(200)
+        self.all_accepted(said[20:])
+        self.assertEqual(self.turn_state()["state"], "ok")
+        self.assertEqual(self.parked_ids(), [])
+
+    def test_fails_on_everything(self) -> None:
+        """A Turn that answers 500 to everything gets nothing parked, and all in order when it is well."""
+        self.turn.decide = lambda request: Answer(500)
+        said = self.say_many(40, people=5)
+        wait_for(lambda: len(self.turn.requests) >= 6, "some tries")
+        time.sleep(2)
+        self.assertLess(len(self.turn.requests), 40)
+        self.turn.decide = lambda request: Answer(200)
+        self.all_accepted(said)
+        self.assertEqual(self.parked_ids(), [])
+
+    def test_wrong_token(self) -> None:
+        """Where Turn does not let us in each is tried at most once a probe, held, and delivered afterwards."""
+        self.turn.decide = lambda request: Answer(401)
+        said = self.say_many(10)
+        wait_for(lambda: self.turn_state()["state"] == "misconfigured", "the worker to understand")
+        self.assertEqual(self.http.get("/health").json["health"], "degraded")
+        time.sleep(2.5)
+        self.assertLessEqual(len(self.turn.requests), 13)
+        probes = [request.id for request in self.turn.requests][-2:]
+        self.assertEqual(len(set(probes)), len(probes), "another one each time")
+        self.turn.decide = lambda request: Answer(200)
+        self.all_accepted(said)
+        self.assertEqual(self.parked_ids(), [])
+
+    def test_poison(self) -> None:
+        """One message on which Turn always hangs never stops the others, and is parked after three rounds."""
+        said = [inbound() for _ in range(40)]
+        poison = said[10]["message_id"]
+        self.turn.decide = lambda request: Answer(hang=request.id == poison)
+        for message in said:
+            self.say(message)
+        behind = self.say(inbound(from_addr=said[10]["from_addr"]))
+        others = [message for message in said if message["message_id"] != poison]
+        self.all_accepted_but(others)
+        while not self.peer.ready(self.rig.queue("turn_failures")):
+            self.delivered(self.say(inbound()))
+        parked = self.parked()
+        self.assertEqual((parked["message"]["message_id"], parked["failure_code"]), (poison, "temporary"))
+        self.assertEqual(parked["helper_metadata"]["turn"]["attempts"], 6)
+        self.assertEqual(Counter(request.id for request in self.turn.requests)[poison], 6)
+        self.delivered(behind)
+        self.assertNotEqual(self.turn_state()["state"], "away")
+
+    def all_accepted_but(self, said: list[dict[str, Any]]) -> None:
+        wanted = {message["message_id"] for message in said}
+        wait_for(lambda: wanted <= set(self.accepted()), "Turn to have the others")
+
+    def test_not_found(self) -> None:
+        """A 404 on one status is that status' affair; on a message it is a wrong URL, and all are held."""
+        gone = new_id()
+        self.turn.decide = lambda request: Answer(404 if request.id == gone else 200)
+        self.report(event("ack", gone))
+        while not self.peer.ready(self.rig.queue("turn_failures")):
+            self.delivered(self.say(inbound()))
+        parked = self.parked()
+        self.assertEqual(parked["message"]["user_message_id"], gone)
+        self.assertEqual((parked["failure_code"], parked["helper_metadata"]["turn"]["last_status"]), ("temporary", 404))
+        self.turn.decide = lambda request: Answer(404)
+        said = self.say_many(3)
+        wait_for(lambda: self.turn_state()["state"] == "misconfigured", "the worker to understand")
+        self.turn.decide = lambda request: Answer(200)
+        self.all_accepted(said)
+        self.assertEqual(self.parked_ids(), [])
+
+    def test_back_in_the_queue_too_often(self) -> None:
+        """What a quorum queue will soon drop, because it came back so often, is parked unsent."""
+        often, once_less = inbound(), inbound()
+        for message, count in ((often, 15), (once_less, 14)):
+            self.peer.publish_json(self.rig.queue("inbound"), message, {"x-delivery-count": count})
+        parked = self.parked()
+        self.assertEqual((parked["message"], parked["failure_code"]), (often, "temporary"))
+        self.delivered(once_less)
+        self.assertEqual([request.id for request in self.turn.requests], [once_less["message_id"]])
+
+
+class RateLimitTests(DeliveryCase):
+    connector = "rate_limits"
+
+    def waits(self, answer: Answer, seconds: float) -> None:
+        """After this answer nothing is sent for so long, neither message nor status; then all of it, once."""
+        self.turn.requests.clear()
+        self.turn.script(answer)
+        first = self.say(inbound())
+        wait_for(lambda: self.turn.requests and self.turn.requests[0].ended, "the answer")
+        others = [self.say(inbound()) for _ in range(3)]
+        status = self.report(event("ack", new_id()))
+        for message in [*others, first]:
+            self.delivered(message)
+        self.turn.wait_for("statuses", status["user_message_id"])
+        told, *later = list(self.turn.requests)
+        assert told.ended is not None
+        gap = later[0].began - told.ended
+        self.assertGreater(gap, seconds - 0.1)
+        self.assertLess(gap, seconds + 1.5)
+        self.assertEqual(later[-1].kind, "statuses", "messages go first")
+        self.assertEqual(len(later), 5 if answer.status == 429 else 4)
+        self.assertEqual(self.parked_ids(), [])
+
+    def test_retry_after(self) -> None:
+        """``Retry-After`` is heeded in seconds and as a date."""
+        self.waits(Answer(429, headers={"Retry-After": "2"}), 2)
+        date = datetime.now(timezone.utc).replace(microsecond=0) + timedelta(seconds=4)
+        # Dates have whole seconds: between 3 and 4 are left.
+        self.waits(Answer(429, headers={"Retry-After": format_datetime(date, usegmt=True)}), 3)
+
+    def test_nothing_remains(self) -> None:
+        """With nothing remaining, on a 200 too, the reset is waited for."""
+        for status in (200, 429):
+            reset = int(time.time()) + 3.5
+            headers = {"X-Ratelimit-Remaining": "0", "X-Ratelimit-Reset": str(reset)}
+            self.waits(Answer(status, headers=headers), 2.2)
+
+    def test_storm(self) -> None:
+        """
+        A limit that is always reached: no request is sent while told to wait,
+        none is lost, nothing is parked, and each person's are in order.
+        """
+        limit, window = 20, 1.5
+        began: list[float] = []
+        waits: list[tuple[float, float]] = []
+
+        def decide(request: Request) -> Answer:
+            now = time.monotonic()
+            began[:] = [each for each in began if each > now - window]
+            if len(began) < limit:
+                began.append(now)
+                return Answer(200)
+            wait = max(1, round(began[0] + window - now + 0.5))
+            waits.append((now, now + wait))
+            return Answer(429, headers={"Retry-After": str(wait)})
+
+        self.turn.decide = decide
+        said = self.say_many(120, people=30)
+        reported = [self.report(event("ack", new_id())) for _ in range(30)]
+        self.all_accepted(said)
+        for each in reported:
+            self.turn.wait_for("statuses", each["user_message_id"])
+        self.assertGreater(len(waits), 2)
+        for request in self.turn.requests:
+            for since, until in waits:
+                # What was on its way when the first was told so has come in this moment.
+                if since + 0.3 < request.began < until - 0.1:
+                    self.fail(f"sent {request.began - since:.2f} s after it was told to wait {until - since:.0f} s")
+        self.assertEqual(self.parked_ids(), [])
+        statuses = Counter(s["id"] for s in self.turn.statuses())
+        self.assertEqual(set(statuses), {each["user_message_id"] for each in reported})
+        wait_for(lambda: self.rig.held("event") == 0, "the events to be acknowledged")
+
+
+class AwayTests(DeliveryCase):
+    """Turn is away for a while, under load."""
+
+    connector = "turn_away"
+
+    def test_away_under_load(self) -> None:
+        """Memory stays as it is, the log has a few lines, and the queue drains in order afterwards."""
+        self.all_accepted(self.say_many(200, people=50))
+        lines, size = len(self.worker.log.splitlines()), self.resident()
+        self.turn.refuse()
+        said = self.say_many(3000, people=300)
+        wait_for(lambda: self.turn_state()["state"] == "away", "the worker to understand")
+        time.sleep(10)
+        self.assertEqual(self.rig.held("inbound"), 3000)
+        self.assertEqual(self.turn_state()["held"], PREFETCH)
+        grown = self.resident() - size
+        self.turn.listen()
+        self.all_accepted(said, 120)
+        told = self.worker.log.splitlines()[lines:]
+        print(f"\n3000 held for 10 s: {grown} kB more, {len(told)} log lines", flush=True)
+        self.assertLess(grown, 4000)
+        self.assertEqual(len([line for line in told if "Turn is away" in line]), 1, told)
+        self.assertEqual(len([line for line in told if "Turn is back" in line]), 1, told)
+        self.assertLess(len(told), 6)
+        self.assertEqual(self.parked_ids(), [])
+
+    def resident(self) -> int:
+        """The worker's resident size, in kB."""
+        status = Path(f"/proc/{self.worker.pid}/status").read_text()
+        found: Optional[str] = next((line for line in status.splitlines() if line.startswith("VmRSS")), None)
+        assert found is not None
+        return int(found.split()[1])
