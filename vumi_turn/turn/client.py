@@ -38,6 +38,9 @@ from .rate_limit import value_of, wait_told, whole_number
 #: Seconds for idle connections to be closed properly.
 CLOSE_TIMEOUT = 1.0
 
+# Made once: json.dumps makes a new one for each call with options.
+_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+
 #: What may befall a POST; anything else is a bug.
 NETWORK_TROUBLE = (
     CancelledError,
@@ -151,7 +154,7 @@ class TurnClient:
             timer.cancel()
 
     async def _post(self, url: PreparedURL, payload: dict[str, Any], timeout: float) -> Answer:
-        body = json.dumps(payload, separators=(",", ":")).encode("ascii")
+        body = _encode(payload).encode("ascii")
         exchange: Deferred[Answer] = ensureDeferred(self._exchange(url, body))
         if exchange.called and not exchange.paused:
             return await exchange
