@@ -60,6 +60,10 @@ class PreparedURL(EncodedURL):
     def to_text(self, with_password: bool = False) -> str:
         return self._text
 
+    def replace(self, *changes: Any, **named: Any) -> EncodedURL:
+        """What is changed is not prepared any more."""
+        return EncodedURL.from_text(self._text).replace(*changes, **named)
+
     def to_bytes(self) -> bytes:
         """The URL as it goes over the wire."""
         return self._bytes
