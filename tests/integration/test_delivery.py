@@ -1,4 +1,4 @@
-"""What becomes of messages at a Turn that refuses, fails, hangs, throttles or goes away, on the real wires."""
+"""What becomes of messages at a Turn that refuses, fails, hangs or throttles, on the real wires."""
 
 from __future__ import annotations
 
@@ -7,15 +7,12 @@ import time
 from collections import Counter
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
-from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 from tests.integration.bridge_case import BridgeCase
-from tests.integration.turn_server import Answer, Request
+from tests.integration.turn_server import Answer
 from tests.integration.vumi_words import event, inbound, new_id, new_person
 from tests.integration.waiting import wait_for
-
-PREFETCH = 20
 
 
 class DeliveryCase(BridgeCase):
@@ -173,7 +170,8 @@ class RateLimitTests(DeliveryCase):
         gap = later[0].began - told.ended
         self.assertGreater(gap, seconds - 0.1)
         self.assertLess(gap, seconds + 1.5)
-        self.assertEqual(later[-1].kind, "statuses", "messages go first")
+        # The last of the messages and the status may go together.
+        self.assertEqual({request.kind for request in later[:-2]}, {"messages"}, "messages go first")
         self.assertEqual(len(later), 5 if answer.status == 429 else 4)
         self.assertEqual(self.parked_ids(), [])
 
@@ -190,73 +188,3 @@ class RateLimitTests(DeliveryCase):
             reset = int(time.time()) + 3.5
             headers = {"X-Ratelimit-Remaining": "0", "X-Ratelimit-Reset": str(reset)}
             self.waits(Answer(status, headers=headers), 2.2)
-
-    def test_storm(self) -> None:
-        """
-        A limit that is always reached: no request is sent while told to wait,
-        none is lost, nothing is parked, and each person's are in order.
-        """
-        limit, window = 20, 1.5
-        began: list[float] = []
-        waits: list[tuple[float, float]] = []
-
-        def decide(request: Request) -> Answer:
-            now = time.monotonic()
-            began[:] = [each for each in began if each > now - window]
-            if len(began) < limit:
-                began.append(now)
-                return Answer(200)
-            wait = max(1, round(began[0] + window - now + 0.5))
-            waits.append((now, now + wait))
-            return Answer(429, headers={"Retry-After": str(wait)})
-
-        self.turn.decide = decide
-        said = self.say_many(120, people=30)
-        reported = [self.report(event("ack", new_id())) for _ in range(30)]
-        self.all_accepted(said)
-        for each in reported:
-            self.turn.wait_for("statuses", each["user_message_id"])
-        self.assertGreater(len(waits), 2)
-        for request in self.turn.requests:
-            for since, until in waits:
-                # What was on its way when the first was told so has come in this moment.
-                if since + 0.3 < request.began < until - 0.1:
-                    self.fail(f"sent {request.began - since:.2f} s after it was told to wait {until - since:.0f} s")
-        self.assertEqual(self.parked_ids(), [])
-        statuses = Counter(s["id"] for s in self.turn.statuses())
-        self.assertEqual(set(statuses), {each["user_message_id"] for each in reported})
-        wait_for(lambda: self.rig.held("event") == 0, "the events to be acknowledged")
-
-
-class AwayTests(DeliveryCase):
-    """Turn is away for a while, under load."""
-
-    connector = "turn_away"
-
-    def test_away_under_load(self) -> None:
-        """Memory stays as it is, the log has a few lines, and the queue drains in order afterwards."""
-        self.all_accepted(self.say_many(200, people=50))
-        lines, size = len(self.worker.log.splitlines()), self.resident()
-        self.turn.refuse()
-        said = self.say_many(3000, people=300)
-        wait_for(lambda: self.turn_state()["state"] == "away", "the worker to understand")
-        time.sleep(10)
-        self.assertEqual(self.rig.held("inbound"), 3000)
-        self.assertEqual(self.turn_state()["held"], PREFETCH)
-        grown = self.resident() - size
-        self.turn.listen()
-        self.all_accepted(said, 120)
-        told = self.worker.log.splitlines()[lines:]
-        print(f"\n3000 held for 10 s: {grown} kB more, {len(told)} log lines", flush=True)
-        self.assertLess(grown, 4000)
-        self.assertEqual(len([line for line in told if "Turn is away" in line]), 1, told)
-        self.assertEqual(len([line for line in told if "Turn is back" in line]), 1, told)
-        self.assertLess(len(told), 6)
-        self.assertEqual(self.parked_ids(), [])
-
-    def resident(self) -> int:
-        """The worker's resident size, in kB."""
-        status = Path(f"/proc/{self.worker.pid}/status").read_text()
-        found: Optional[str] = next((line for line in status.splitlines() if line.startswith("VmRSS")), None)
-        assert found is not None
-        return int(found.split()[1])
