@@ -27,7 +27,8 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
                     length = int(value)
             note(await reader.readexactly(length), came)
             if DELAY:
-                await asyncio.sleep(DELAY)
+                # From when it came, whatever else there was to do meanwhile.
+                await asyncio.sleep(came + DELAY - time.time())
             writer.write(ANSWER)
             await writer.drain()
     except (asyncio.IncompleteReadError, ConnectionError):
