@@ -15,6 +15,7 @@ from tests.integration.chaos.ledger import (
     LIED,
     MESSAGE,
     NOTHING,
+    POISON,
     REFUSED,
     STATUS,
     TO_TURN,
@@ -72,8 +73,9 @@ class AccountCase(SynchronousTestCase):
 class PlacesTests(AccountCase):
     def test_places(self) -> None:
         """Delivered, parked, queued, nothing to send and never confirmed are all the places there are."""
-        for key in ("delivered", "parked", "queued"):
+        for key in ("delivered", "parked"):
             self.say(key)
+        self.say("queued", "stuck", POISON)
         self.say("empty close", expect=NOTHING)
         self.say("uncertain").certain = False
         self.take("delivered", 1.0)
@@ -98,6 +100,14 @@ class PlacesTests(AccountCase):
             "1 messages to Turn are unaccounted for: gone",
             "1 statuses to Turn are unaccounted for: gone status",
         )
+
+    def test_left(self) -> None:
+        """In fine weather only one that Turn never takes may stay in the queue, with those behind it."""
+        self.say("poison", "stuck", POISON)
+        self.say("behind", "stuck")
+        self.say("left", "person")
+        self.ledger.queued.update(("poison", "behind", "left"))
+        self.wrong("1 messages to Turn were left in the queue in fine weather: left")
 
     def test_not_said(self) -> None:
         """Turn must not get what nobody said."""
@@ -223,6 +233,22 @@ class ParkingTests(AccountCase):
         self.right()
 
 
+    def test_delivered_too(self) -> None:
+        """What is delivered is parked too only after a lie or a cut, or over somebody's death."""
+        self.say("a")
+        self.say("b")
+        self.park(10.0)
+        self.take("b", 10.5)
+        self.take("a", 20.0)
+        self.wrong("1 messages to Turn were delivered and parked without a reason: a")
+        self.die(BROKER, 12.0)
+        # Its place in the order it had lost when it was parked.
+        self.assertEqual(self.right().counts["messages to Turn"]["delivered and parked"], 1)
+        self.ledger.deaths.clear()
+        self.ledger.seen[-1].fate = LIED
+        self.right()
+
+
 class OutboundTests(AccountCase):
     def ask(self, *statuses: Optional[int], name: str = "id-1") -> Asked:
         asked = Asked("asking 1", b"{}")
@@ -292,4 +318,4 @@ class PlanTests(SynchronousTestCase):
         self.assertEqual({blow.name for blow in plan.blows[:6]}, set(BLOWS))
         self.assertEqual(len(plan.sayings), 3000)
         self.assertGreater(len({saying.person for saying in plan.sayings}), 200)
-        self.assertLess(max(saying.at for saying in plan.sayings), 61)
+        self.assertLess(max(saying.at for saying in plan.sayings), 121)

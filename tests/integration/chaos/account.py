@@ -16,6 +16,7 @@ from tests.integration.chaos.ledger import (
     BROKER,
     MESSAGE,
     NOTHING,
+    POISON,
     STATUS,
     TAKEN,
     TO_TURN,
@@ -91,9 +92,10 @@ def account_for(ledger: Ledger, timeout: float, prefetch: int) -> Account:
         parked[each.key].append(each)
     for kind, title in ((MESSAGE, "messages to Turn"), (STATUS, "statuses to Turn")):
         _places(account, ledger, kind, title, taken, parked)
-        _order(account, ledger, kind, title, taken)
+        _order(account, ledger, kind, title, taken, parked)
         _repeats(account, ledger, kind, title, taken, timeout, prefetch)
         _parking(account, ledger, kind, title, parked)
+        _both(account, ledger, kind, title, taken, parked, timeout)
     account.check("requests for what nobody said", sorted(set(taken) - set(ledger.said)))
     _outbound(account, ledger)
     account.check("tracebacks in the worker's log", ledger.tracebacks)
@@ -113,12 +115,15 @@ def _places(
 ) -> None:
     """Each one is delivered, parked, queued, or had nothing to send."""
     counts: Counter[str] = Counter()
-    lost = []
+    lost, left = [], []
+    stuck = {said.line for said in ledger.said.values() if said.expect == POISON}
     for said in _of(ledger, kind):
         place = _place(said, ledger, taken, parked)
         counts[place] += 1
         if place == "unaccounted":
             lost.append(said.key)
+        elif place == "queued" and said.line not in stuck:
+            left.append(said.key)
     account.counts[title] = {
         "said": sum(counts.values()),
         **{
@@ -127,6 +132,7 @@ def _places(
         },
     }
     account.check(f"{title} are unaccounted for", lost)
+    account.check(f"{title} were left in the queue in fine weather", left)
 
 
 def _place(
@@ -144,13 +150,23 @@ def _place(
 
 
 def _order(
-    account: Account, ledger: Ledger, kind: str, title: str, taken: dict[str, list[Seen]]
+    account: Account,
+    ledger: Ledger,
+    kind: str,
+    title: str,
+    taken: dict[str, list[Seen]],
+    parked: dict[str, list[Parked]],
 ) -> None:
-    """The first deliveries of a line come in the order in which they were said."""
+    """
+    The first deliveries of a line come in the order in which they were said;
+    not of those that had been parked before: the others went on without them.
+    """
     lines: dict[str, list[tuple[float, Said]]] = defaultdict(list)
     for said in _of(ledger, kind):
         if said.key in taken:
-            lines[said.line].append((taken[said.key][0].began, said))
+            first = taken[said.key][0].began
+            if not any(copy.failed_at < first for copy in parked.get(said.key, ())):
+                lines[said.line].append((first, said))
     wrong = []
     pairs = 0
     for line in lines.values():
@@ -239,15 +255,44 @@ def _parking(
             for_good.append(said.key)
         for first, again in pairwise(sorted(copies, key=lambda copy: copy.failed_at)):
             twice += 1
-            if not any(
-                death.who != TURN and first.failed_at - 1 <= death.gone and death.began <= again.failed_at + 1
-                for death in ledger.deaths
-            ):
+            if not _killed_between(first.failed_at, again.failed_at, ledger):
                 unexplained.append(said.key)
     account.counts[title]["parked twice"] = twice
     account.check(f"{title} were parked for a 429", throttled)
     account.check(f"{title} were parked for good without being refused", for_good)
     account.check(f"{title} were parked twice without a kill", unexplained)
+
+
+def _both(
+    account: Account,
+    ledger: Ledger,
+    kind: str,
+    title: str,
+    taken: dict[str, list[Seen]],
+    parked: dict[str, list[Parked]],
+    timeout: float,
+) -> None:
+    """What is delivered is parked too only after a lie or a cut, or over a kill."""
+    number, unexplained = 0, []
+    for said in _of(ledger, kind):
+        deliveries, copies = taken.get(said.key, []), parked.get(said.key, [])
+        if not deliveries or not copies:
+            continue
+        number += 1
+        moments = [copy.failed_at for copy in copies] + [seen.began for seen in deliveries]
+        unheard = any(_went_unheard(seen, ledger, timeout) for seen in deliveries)
+        if not unheard and not _killed_between(min(moments), max(moments), ledger):
+            unexplained.append(said.key)
+    account.counts[title]["delivered and parked"] = number
+    account.check(f"{title} were delivered and parked without a reason", unexplained)
+
+
+def _killed_between(began: float, ended: float, ledger: Ledger) -> bool:
+    """An acknowledgement may have been lost between two moments."""
+    return any(
+        death.who != TURN and began - ON_ITS_WAY <= death.gone and death.began <= ended + ON_ITS_WAY
+        for death in ledger.deaths
+    )
 
 
 def _of(ledger: Ledger, kind: str) -> list[Said]:

@@ -35,7 +35,7 @@ BROKEN = (AMQPError, OSError, ValueError)
 PERSISTENT = pika.BasicProperties(delivery_mode=2)
 
 #: Turn waits so long for an answer, and so long before it asks again, in seconds.
-PATIENCE, PAUSES = 5.0, (0.3, 1.0)
+PATIENCE, PAUSES = 5.0, (0.5, 1.5)
 
 
 class Loads:

@@ -21,6 +21,9 @@ KILL_BROKER, KILL_WORKER, STOP_WORKER, KILL_BOTH, FREEZE_BROKER, FREEZE_AND_KILL
 )
 BLOWS = (KILL_WORKER, KILL_BROKER, STOP_WORKER, KILL_BOTH, FREEZE_BROKER, FREEZE_AND_KILL)
 
+#: The load goes on for so many times the bad weather, whose time stands still while something is down.
+SPREAD = 2.0
+
 
 @dataclass(frozen=True)
 class Saying:
@@ -81,20 +84,24 @@ def plan_of(seed: int, messages: int, seconds: float) -> Plan:
     :param seconds: of bad weather, in which most of them begin their way.
     """
     rng = random.Random(seed)
-    people = [f"+2665{seed % 1000:03}{number:05}" for number in range(max(messages // 8, 20))]
+    people = [f"+2665{seed % 1000:03}{number:05}" for number in range(max(messages // 6, 20))]
     return Plan(
-        _sayings(rng, people, messages, seconds),
-        _askings(rng, people, messages // 2, seconds),
+        _sayings(rng, people, messages, SPREAD * seconds),
+        _askings(rng, people, messages // 2, SPREAD * seconds),
         _moods(rng, seconds),
         _blows(rng, seconds),
     )
 
 
 def _sayings(rng: random.Random, people: list[str], messages: int, seconds: float) -> list[Saying]:
-    """People say one to five things in a row: whoever keeps no order is found out."""
+    """
+    People say one to five things in a row, and one in ten of them says half of
+    all: whoever keeps no order is found out.
+    """
+    talkative = people[: len(people) // 10]
     sayings: list[Saying] = []
     while len(sayings) < messages:
-        person, at = rng.choice(people), rng.uniform(0, seconds)
+        person, at = rng.choice(rng.choice((people, talkative))), rng.uniform(0, seconds)
         for number in range(rng.choice((1, 1, 2, 3, 5))):
             expect = rng.choices(
                 (TO_TURN, REFUSED, POISON, JUNK, NOTHING), (0.955, 0.01, 0.001, 0.012, 0.022)

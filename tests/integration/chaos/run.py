@@ -29,9 +29,9 @@ TIMEOUT = 1.5
 PREFETCH = 20
 
 #: In fine weather something has to move within so many seconds, as long as anything is left ...
-STANDSTILL = 12.0
+STANDSTILL = 25.0
 #: ... and all has to be over within so many.
-DRAIN = 60.0
+DRAIN = 90.0
 
 
 @dataclass
