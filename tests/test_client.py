@@ -32,7 +32,6 @@ from vumi_turn.turn.agent import (
     MAX_BODY,
     BytesProducer,
     LeanAgent,
-    LeanClient,
     PreparedHeaders,
     PreparedURL,
     host_header,
@@ -219,20 +218,6 @@ class RequestTests(ClientCase):
         ours.pool.closeCachedConnections()
         lean, own = (sorted(text.split(b"\r\n")) for text in written)
         self.assertEqual(lean, [line for line in own if line != b"Connection: close"])
-
-    def test_not_prepared(self) -> None:
-        """A request of which more is wanted than what is prepared goes treq's way, with all of it."""
-        agent = LeanAgent(self.reactor, PreparedURL.of("http://turn.example/"), pool_size=1)
-        url = PreparedURL.of("http://turn.example/a")
-        headers = PreparedHeaders({b"Host": [b"turn.example"]})
-        asked = LeanClient(agent).post(url, data=b"the body", headers=headers, params={"q": "1"})
-        self.connect()
-        line, sent, body = self.sent()
-        self.assertEqual((line, sent["host"], body), ("POST /a?q=1 HTTP/1.1", ["turn.example"], b"the body"))
-        self.answer(body=b"the answer")
-        agent.pool.closeCachedConnections()
-        response = self.successResultOf(asked)
-        self.assertEqual(self.successResultOf(response.text()), "the answer")
 
     def test_hosts(self) -> None:
         """The Host header has a port only where it is another one, and brackets where it is IPv6."""

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from tests.web_case import Client, chunked, request, take_turns
-from vumi_turn.turn.requests import Posts, respond
+from vumi_turn.turn.requests import respond
 from vumi_turn.turn.site import ARRIVAL_TIME, IDLE_TIME, LINGER_SIZE, LINGER_TIME, BoundedSite, Paths
 
 LIMIT = 1000
@@ -425,58 +424,3 @@ class RequestTests(SiteCase):
         healthy = [path for path, body in found.items() if body == b"health"]
         self.assertEqual(healthy, ["/health", "/health?x=y"])
         self.assertEqual(set(found.values()), {b"health", b"main"})
-
-
-class PostsTests(SiteCase):
-    """POSTs that a coroutine answers; everything else goes elsewhere."""
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.answers: list[Deferred[bytes]] = []
-        self.cancelled = 0
-        self.site.resource = Posts(self.handle, self.echo)
-
-    async def handle(self, asked: Any) -> bytes:
-        answer: Deferred[bytes] = Deferred()
-        self.answers.append(answer)
-        try:
-            return respond(asked, 200, await answer)
-        except CancelledError:
-            self.cancelled += 1
-            raise
-
-    def test_post(self) -> None:
-        """A POST is answered with what the coroutine gives, when it gives it."""
-        client = self.connect()
-        client.send(request(body=b"x"))
-        self.assertTrue(client.silent())
-        self.answers[0].callback(b'{"an": "answer"}')
-        response = client.response()
-        self.assertEqual((response.status, response.json), (200, {"an": "answer"}))
-        self.assertEqual(self.echo.bodies, [])
-        self.assertEqual(self.cancelled, 0)
-
-    def test_other_methods(self) -> None:
-        """What is no POST is not the coroutine's."""
-        client = self.connect()
-        client.send(request("PUT", body=b"echoed"))
-        self.assertEqual(client.response().body, b"echoed")
-        self.assertEqual(self.answers, [])
-
-    def test_client_goes(self) -> None:
-        """A client that goes away ends the coroutine, without a word in the log."""
-        client = self.connect()
-        client.send(request(body=b"x"))
-        client.leave()
-        self.assertEqual(self.cancelled, 1)
-        self.assertTrue(client.silent())
-
-    def test_a_bug(self) -> None:
-        """An exception is answered as everywhere."""
-        client = self.connect()
-        client.send(request(body=b"x"))
-        self.answers[0].errback(KeyError("+26612345678"))
-        response = client.response()
-        self.assertEqual(response.error, (500, 500, "InternalError"))
-        self.assertNotIn(b"266", response.body)
-        self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)

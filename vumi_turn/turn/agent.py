@@ -1,16 +1,16 @@
 """
-The parts around treq that make a POST to always the same server cheap: one kept
-endpoint, a pool, URLs and headers that are encoded once, and no cookies,
-redirects or compression. What an answer holds is counted and dropped: Turn's
-answers may quote what they were asked.
+The parts below treq that make a POST to always the same server cheap: one kept
+endpoint, a pool, URLs that are encoded once, and no cookies, redirects or
+compression. What an answer holds is counted and dropped: Turn's answers may
+quote what they were asked.
 """
 
 from __future__ import annotations
 
+from http.cookiejar import CookieJar
 from typing import Any, Mapping, Optional
 
 from hyperlink import EncodedURL
-from treq.client import HTTPClient
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IConsumer, IStreamClientEndpoint, ITransport
@@ -38,7 +38,6 @@ class PreparedURL(EncodedURL):
     """A URL that treq may encode as often as it likes: it has been done."""
 
     _text: str
-    _bytes: bytes
 
     @classmethod
     def of(cls, text: str) -> PreparedURL:
@@ -50,7 +49,6 @@ class PreparedURL(EncodedURL):
         encoded = given.to_uri() if ":" not in given.host else _rest_encoded(given)
         url: Any = cls.from_text(encoded.to_text())
         url._text = EncodedURL.to_text(url)
-        url._bytes = url._text.encode("ascii")
         prepared: PreparedURL = url
         return prepared
 
@@ -64,18 +62,24 @@ class PreparedURL(EncodedURL):
         """What is changed is not prepared any more."""
         return EncodedURL.from_text(self._text).replace(*changes, **named)
 
-    def to_bytes(self) -> bytes:
-        """The URL as it goes over the wire."""
-        return self._bytes
-
 
 def _rest_encoded(url: EncodedURL) -> EncodedURL:
     return url.replace(host="").to_uri().replace(host=url.host)
 
 
+class NoCookies(CookieJar):
+    """Keeps none and sends none."""
+
+    def add_cookie_header(self, request: Any) -> None:
+        """Send none."""
+
+    def extract_cookies(self, response: Any, request: Any) -> None:
+        """Keep none."""
+
+
 class PreparedHeaders(Headers):
     """
-    Headers that are the same in every request; nobody changes them.
+    Headers that are the same in every request, and are encoded once.
 
     :ivar lines: as they are written.
     """
@@ -83,6 +87,13 @@ class PreparedHeaders(Headers):
     def __init__(self, headers: Mapping[bytes, list[bytes]]) -> None:
         super().__init__(headers)
         self.lines = lines_of(self)
+
+    def copy(self) -> Headers:
+        """Themselves: nothing changes them."""
+        return self
+
+    def addRawHeader(self, name: Any, value: Any) -> None:
+        """Nothing is added: treq would ask for compression, for a body that nobody reads."""
 
 
 def lines_of(headers: Headers) -> bytes:
@@ -191,33 +202,13 @@ class LeanAgent:
 
 
 def _request(connection: Any, request: WholeRequest) -> Deferred[IResponse]:
-    response: Deferred[IResponse] = connection.request(request)
+    return connection.request(request).addCallback(_as_it_is)
+
+
+def _as_it_is(response: IResponse) -> IResponse:
+    """Keep treq from decompressing a body that nobody wants."""
+    response.headers.removeHeader(b"Content-Encoding")
     return response
-
-
-class LeanClient(HTTPClient):
-    """
-    treq's client of one server. treq wraps the agent anew for each request, in
-    cookies and compression: a fifth of what a message costs. A POST that is all
-    prepared has neither, and goes to the agent straight; every other request
-    goes treq's way.
-
-    :param agent: what sends.
-    """
-
-    #: All that may be said of a prepared request; treq says how deep its caller is.
-    PREPARED = {"data", "headers", "_stacklevel"}
-
-    def __init__(self, agent: LeanAgent) -> None:
-        super().__init__(agent, data_to_body_producer=BytesProducer)
-        self._lean = agent
-
-    def request(self, method: str, url: Any, **options: Any) -> Any:
-        """See :meth:`treq.client.HTTPClient.request`."""
-        data, headers = options.get("data"), options.get("headers")
-        if isinstance(data, bytes) and isinstance(headers, PreparedHeaders) and options.keys() <= self.PREPARED:
-            return self._lean.request(method.encode("ascii"), url.to_bytes(), headers, BytesProducer(data))
-        return super().request(method, url, **options)
 
 
 def endpoint_of(reactor: Any, url: PreparedURL, trust: Any = None) -> IStreamClientEndpoint:

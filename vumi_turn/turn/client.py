@@ -12,6 +12,7 @@ from http import HTTPStatus
 from typing import Any, Optional
 
 from OpenSSL import SSL
+from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.internet.error import (
     ConnectError,
@@ -30,7 +31,7 @@ from twisted.web.client import (
 from twisted.web.http_headers import Headers
 
 from ..tls import CertificateRefused
-from .agent import LeanAgent, LeanClient, PreparedHeaders, PreparedURL, drain, host_header
+from .agent import BytesProducer, LeanAgent, NoCookies, PreparedHeaders, PreparedURL, drain, host_header
 from .payloads import MESSAGES_PATH, STATUSES_PATH
 from .rate_limit import value_of, wait_told, whole_number
 
@@ -110,7 +111,12 @@ class TurnClient:
         self._message_timeout = message_timeout
         self._status_timeout = status_timeout
         self._agent: Any = LeanAgent(reactor, self._messages, pool_size, trust)
-        self._http = LeanClient(self._agent)
+        self._cookies = NoCookies()
+        self._http = HTTPClient(
+            self._agent,
+            cookiejar=self._cookies,  # type: ignore[arg-type]
+            data_to_body_producer=BytesProducer,
+        )
         self._headers = PreparedHeaders(
             {
                 b"Host": [host_header(self._messages)],
@@ -171,7 +177,15 @@ class TurnClient:
 
     async def _exchange(self, url: PreparedURL, body: bytes) -> Answer:
         try:
-            response = await self._http.post(url, data=body, headers=self._headers)
+            response = await self._http.post(
+                url,
+                data=body,
+                headers=self._headers,
+                cookies=self._cookies,  # type: ignore[arg-type]
+                allow_redirects=False,
+                unbuffered=True,
+                reactor=self._reactor,
+            )
             await drain(response)
         except NETWORK_TROUBLE as error:
             return answer_for_failure(error)

@@ -6,15 +6,13 @@ wrong.
 from __future__ import annotations
 
 from io import BytesIO
-from typing import Any, Awaitable, Callable, Optional
+from typing import Any, Optional
 from urllib.parse import unquote_to_bytes
 from uuid import uuid4
 
-from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.resource import IResource, Resource
-from twisted.web.server import NOT_DONE_YET, Request
+from twisted.web.server import Request
 
 from .errors import ApiError, BodyTooLarge, InternalError, NotFound
 
@@ -106,39 +104,3 @@ class BoundedRequest(Request):
 
     def _handleStar(self) -> None:
         self.answer(NotFound())
-
-
-class Posts(Resource):
-    """
-    The POSTs of one path, which need none of klein's routing: that costs a
-    sixth of such a request. All other methods are klein's.
-
-    :param handle: gives the response's body, and is cancelled when the client
-        goes away. It raises nothing but what that makes it raise.
-    :param others: answers what is no POST.
-    """
-
-    isLeaf = True
-
-    def __init__(self, handle: Callable[[Request], Awaitable[bytes]], others: IResource) -> None:
-        super().__init__()
-        self._handle = handle
-        self._others: Any = others
-
-    def render(self, request: Request) -> Any:
-        if request.method != b"POST":
-            return self._others.render(request)
-        answer: Deferred[bytes] = ensureDeferred(self._handle(request))  # type: ignore[arg-type]
-        request.notifyFinish().addErrback(lambda _: answer.cancel())
-        answer.addCallback(_write, request).addErrback(_not_written, request)
-        return NOT_DONE_YET
-
-
-def _write(body: bytes, request: Request) -> None:
-    request.write(body)
-    request.finish()
-
-
-def _not_written(failure: Failure, request: Request) -> None:
-    if not failure.check(CancelledError):
-        request.processingFailed(failure)

@@ -23,7 +23,7 @@ from .errors import ApiError, BrokerUnavailableError, MethodNotAllowed, NotFound
 from .payloads import MESSAGES_PATH, OutboundRequest, parse_outbound
 from .publishing import Build, Publish, Publishing, internal_error
 from .repeats import Pending, Repeats, Stage
-from .requests import Posts, respond, respond_error
+from .requests import respond, respond_error
 from .signature import SIGNATURE_HEADER, verify
 from .site import BoundedSite, Paths
 
@@ -104,9 +104,9 @@ class Webhook:
     # -- what others need -----------------------------------------------------
 
     def resource(self) -> IResource:
-        """All paths; only a :class:`BoundedSite` bounds what is read."""
+        """The klein resource; only a :class:`BoundedSite` bounds what it reads."""
         resource: Any = self._app.resource()
-        return Paths(resource, {self.path.encode("utf-8"): Posts(self.messages, resource)})
+        return resource
 
     def site(self, beside: Optional[Mapping[bytes, IResource]] = None) -> BoundedSite:
         """
@@ -182,7 +182,7 @@ class Webhook:
         except ApiError as error:
             return self._refuse(request, error)
         except CancelledError:
-            # The client has gone away.
+            # klein cancels it when the client has gone away.
             self._observe(GONE)
             raise
         except Exception:  # the boundary of a request
