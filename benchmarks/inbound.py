@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from typing import Callable
 
 from benchmarks.figures import INBOUND, Bench, end, run_module
 from benchmarks.rig import PythonSink, inbound_message, resident_bytes
@@ -23,27 +24,23 @@ class Inbound:
 
     def at_once(self) -> dict[str, float]:
         """Turn answers at once: messages a second from a full queue."""
-        count = self._bench.count(20_000, 2_000)
-        with self._bench.arriving(count):
-            return self._workers(1, self._bench.nginx.url, count)
+        return self._workers(1, self._bench.nginx.url, self._bench.count(20_000, 2_000), self._bench.arriving())
 
     def bare(self) -> dict[str, float]:
         """The same with the bare loop of the libraries."""
         bench = self._bench
         count = bench.count(10_000, 1_000)
-        with self._bench.arriving(count):
-            bench.fill(count)
-            process = run_module("benchmarks.bare_inbound", str(bench.node.port), INBOUND, bench.nginx.url)
-            try:
-                return bench.drained(count, [process.pid])
-            finally:
-                end(process)
+        bench.fill(count)
+        arrived = bench.arriving()
+        process = run_module("benchmarks.bare_inbound", str(bench.node.port), INBOUND, bench.nginx.url)
+        try:
+            return bench.drained(count, [process.pid], arrived)
+        finally:
+            end(process)
 
     def two_workers(self) -> dict[str, float]:
         """Two processes on one queue."""
-        count = self._bench.count(30_000, 3_000)
-        with self._bench.arriving(count):
-            return self._workers(2, self._bench.nginx.url, count)
+        return self._workers(2, self._bench.nginx.url, self._bench.count(30_000, 3_000), self._bench.arriving())
 
     def slow(self) -> dict[str, float]:
         """Turn answers in 100 ms; 20 in flight make at most 200 a second."""
@@ -56,21 +53,20 @@ class Inbound:
     def _slow(self, workers: int, count: int) -> dict[str, float]:
         sink = PythonSink(SLOW)
         try:
-            found = self._workers(workers, sink.url, count)
-            # The last are under way when the queue is empty.
-            wait_for(lambda: len(sink.came()) >= count, "all messages at the sink", 30)
-            return found
+            return self._workers(workers, sink.url, count, lambda: len(sink.came()))
         finally:
             sink.close()
 
-    def _workers(self, workers: int, url: str, count: int) -> dict[str, float]:
+    def _workers(
+        self, workers: int, url: str, count: int, arrived: Callable[[], int]
+    ) -> dict[str, float]:
         bench = self._bench
         bench.fill(count)
         running = [bench.worker(url) for _ in range(workers)]
         try:
             for worker in running:
                 worker.start(wait=False)
-            return bench.drained(count, [worker.pid for worker in running])
+            return bench.drained(count, [worker.pid for worker in running], arrived)
         finally:
             for worker in running:
                 worker.close()

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Callable
 
 import yaml
 
@@ -35,19 +36,17 @@ class Junebug:
 
     def inbound(self) -> dict[str, float]:
         """Turn answers at once."""
-        count = self._bench.count(4_000, 400)
-        with self._bench.arriving(count):
-            return self._run(self._bench.nginx.url, count)
+        return self._run(self._bench.nginx.url, self._bench.count(4_000, 400), self._bench.arriving())
 
     def inbound_slow(self) -> dict[str, float]:
         """Turn answers in 100 ms."""
         sink = PythonSink(0.1)
         try:
-            return self._run(sink.url, self._bench.count(200, 50))
+            return self._run(sink.url, self._bench.count(200, 50), lambda: len(sink.came()))
         finally:
             sink.close()
 
-    def _run(self, url: str, count: int) -> dict[str, float]:
+    def _run(self, url: str, count: int, arrived: Callable[[], int]) -> dict[str, float]:
         folder = tempfile.mkdtemp(prefix="vumi_turn_junebug_")
         redis = RedisServer()
         redis.start()
@@ -73,7 +72,7 @@ class Junebug:
                 command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
         try:
-            return self._bench.drained(count, [process.pid])
+            return self._bench.drained(count, [process.pid], arrived)
         finally:
             process.kill()
             process.wait()

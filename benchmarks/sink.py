@@ -7,9 +7,12 @@ Run as ``sink.py PORT DELAY NOTES``.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import sys
 import time
+
+NUMBERS = itertools.count()
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
 
@@ -38,11 +41,10 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 def note(body: bytes, came: float) -> None:
-    """Remember when a message came."""
-    message = json.loads(body).get("message")
-    if message:
-        NOTES.write(f"{message['id']} {came!r}\n")
-        NOTES.flush()
+    """Remember when a message came; what has none of Turn's form is just counted."""
+    message = json.loads(body).get("message") or {}
+    NOTES.write(f"{message.get('id') or f'number-{next(NUMBERS)}'} {came!r}\n")
+    NOTES.flush()
 
 
 async def main() -> None:
