@@ -161,8 +161,8 @@ class Run:
         deadline = time.monotonic() + DRAIN
         moved, state = time.monotonic(), None
         while time.monotonic() < min(deadline, moved + STANDSTILL) and not loads.over.is_set():
-            parked = peer.ready(f"{self._connector}.turn_failures")
-            left = self._left() - parked
+            self._take_parked(peer)
+            left = self._left()
             if load_is_over() and left <= 0 and not peer.ready(f"{self._connector}.outbound"):
                 break
             now = (left, len(self._ledger.seen), len(self._ledger.found), load_is_over())
@@ -173,23 +173,27 @@ class Run:
 
     def _left(self) -> int:
         """
-        How many Turn has not taken. One that it never takes may stay in the
+        How many Turn has not taken, and are not parked. One that it never takes may stay in the
         queue, with the same person's others: alone, it cannot show that it is
         not Turn that is away.
         """
         ledger = self._ledger
         with ledger.lock:
             stuck = {said.line for said in ledger.said.values() if said.expect == POISON}
+            done = ledger.taken | {parked.key for parked in ledger.parked}
             return sum(
-                said.certain and said.expect != NOTHING and said.line not in stuck and key not in ledger.taken
+                said.certain and said.expect != NOTHING and said.line not in stuck and key not in done
                 for key, said in ledger.said.items()
             )
+
+    def _take_parked(self, peer: AmqpPeer) -> None:
+        for body in peer.take_all(f"{self._connector}.turn_failures"):
+            self._ledger.parked.append(_parked(json.loads(body)))
 
     def _collect(self) -> None:
         """What is left in the queues, now that nobody takes from them."""
         peer = AmqpPeer(self._node.port)
-        for body in peer.take_all(f"{self._connector}.turn_failures"):
-            self._ledger.parked.append(_parked(json.loads(body)))
+        self._take_parked(peer)
         for kind in ("inbound", "event"):
             for body in peer.take_all(f"{self._connector}.{kind}"):
                 self._ledger.queued.add(_key_of(json.loads(body)))
