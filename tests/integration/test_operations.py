@@ -49,7 +49,8 @@ class OperationsCase(BridgeCase):
         self.folder = Path(tempfile.mkdtemp(prefix="vumi_turn_etc_"))
         self.addCleanup(shutil.rmtree, self.folder)
         for sample in ETC.iterdir():
-            shutil.copy(sample, self.folder)
+            if sample.is_file():
+                shutil.copy(sample, self.folder)
         self.port = free_port()
         self.http = HttpPeer(self.port, self.http.secret)
         self.change(
