@@ -359,6 +359,16 @@ class ValueTests(SynchronousTestCase):
         self.assertIdentical(changed.replace(delivery=None).delivery, None)
         self.assertRaises(TypeError, message.replace, no_such_field=1)
 
+    def test_bare(self) -> None:
+        """The bare message is the same without its content, unknown keys and delivery."""
+        delivery = Delivery("phones.inbound", b"{}")
+        message = TransportUserMessage.from_dict({**USER_MESSAGE, "more": 1, "helper_metadata": {"a": 1}}, delivery)
+        bare = message.bare()
+        self.assertEqual(bare, message.replace(content=None, extra={}, delivery=None))
+        self.assertIdentical(bare.delivery, None)
+        self.assertEqual(message.extra, {"more": 1})
+        self.assertEqual(message.reply("yes", None, "i", WHEN), bare.reply("yes", None, "i", WHEN))
+
     def test_delivery_is_no_part(self) -> None:
         """The delivery is neither compared nor shown nor written."""
         delivery = Delivery("phones.inbound", b"{}")

@@ -143,8 +143,5 @@ def normalise_address(address: Optional[str]) -> str:
 
 
 def stripped(message: TransportUserMessage) -> TransportUserMessage:
-    """
-    What a reply needs of a message: not the content, nor what a sender added,
-    nor the delivery, which holds the whole body.
-    """
-    return message.replace(content=None, extra={}, delivery=None)
+    """What a cache keeps of a message: what a reply needs, without the content."""
+    return message.bare()

@@ -11,7 +11,7 @@ shared between them, so nobody changes it in place.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any, ClassVar, Mapping, Optional
 
@@ -200,8 +200,24 @@ class TransportUserMessage(RoutedMessage):
             routing_metadata={"endpoint_name": self.endpoint_name},
         )
 
+    def bare(self) -> TransportUserMessage:
+        """
+        What a reply needs of this message: not the content, nor what a sender
+        added, nor the delivery, which holds the whole body. Every consumed
+        message is remembered so: nothing is checked a second time.
+        """
+        bare = object.__new__(TransportUserMessage)
+        for name in _KEPT:
+            object.__setattr__(bare, name, getattr(self, name))
+        for name, value in (("content", None), ("extra", {}), ("delivery", None)):
+            object.__setattr__(bare, name, value)
+        return bare
+
     def __hash__(self) -> int:
         return hash(self.message_id)
 
     def __repr__(self) -> str:
         return f"<TransportUserMessage {shorten(self.message_id)} session_event={self.session_event}>"
+
+
+_KEPT = [each.name for each in fields(TransportUserMessage) if each.name not in ("content", "extra", "delivery")]
