@@ -133,10 +133,12 @@ class BeforeSendingTests(CourierTestCase):
 
     def test_lost_before(self) -> None:
         """One whose delivery is gone already is lost, and not sent."""
-        parcel = self.parcel("a")
+        parcel, malformed = self.parcel("a"), self.parcel("b")
         parcel.lose()
+        malformed.lose()
         self.assertIs(self.result(self.deliver(parcel)), Result.LOST)
-        self.assertEqual(self.turn.posts, [])
+        self.assertIs(self.result(self.park(malformed, MALFORMED)), Result.LOST)
+        self.assertEqual((self.turn.posts, malformed.park_tries), ([], []))
 
     def test_prepare_fails(self) -> None:
         """An exception in preparing parks it for a replay, with an id that is in the log."""
@@ -468,6 +470,8 @@ class ThrottledTests(CourierTestCase):
         self.send("status", kind="status")
         message = self.send("message")
         self.assertEqual(self.courier.throttled_until, START + 30)
+        # They wait for the rate limit, which is nothing that anybody has to see to.
+        self.assertEqual((self.courier.waiting, self.courier.held), (3, 0))
         self.pass_time(29.9)
         self.assertEqual(self.turn.names, ["first"])
         self.pass_time(0.2)

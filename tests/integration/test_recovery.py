@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import uuid
 from collections import Counter
@@ -139,6 +140,27 @@ class RecoveryTests(BridgeCase):
         finally:
             self.node.ctl("eval", "application:set_env(rabbit, consumer_timeout, 1800000).")
             self.node.ctl("eval", "application:set_env(rabbit, channel_tick_interval, 60000).")
+
+    def test_killed_before_parking(self) -> None:
+        """What Turn refuses while there is no broker to park it is parked when there is one again."""
+        self.turn.decide = lambda request: Answer(400, delay=1.5)
+        said = [self.say(inbound()) for _ in range(5)]
+        wait_for(lambda: len(self.turn.of("messages")) == 5, "Turn to have them")
+        self.node.kill()
+        wait_for(lambda: all(request.ended for request in self.turn.of("messages")), "Turn to refuse them")
+        self.turn.decide = lambda request: Answer(400)
+        self.node.start()
+        self.worker.wait_until_healthy()
+        wait_for(lambda: self.rig.held("inbound") == 0, "the originals to be acknowledged")
+        bodies = self.peer.take_all(self.rig.queue("turn_failures"))
+        parked = {json.loads(body)["message"]["message_id"] for body in bodies}
+        self.assertEqual(parked, {message["message_id"] for message in said})
+        self.assertEqual(self.turn_of_parked(bodies), {"inbound"})
+        self.assertFalse(self.peer.exists(self.rig.queue("failures")), "that is the transports' own")
+
+    def turn_of_parked(self, bodies: list[bytes]) -> set[str]:
+        """The queues that parked messages say they came from."""
+        return {json.loads(body)["helper_metadata"]["turn"]["queue"] for body in bodies}
 
     def test_many_cuts(self) -> None:
         """
