@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any, Optional
+from unittest.mock import patch
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
@@ -257,6 +258,20 @@ class AnswerTests(WebhookCase):
             self.assertNotIn(ADDRESS.encode(), response.body)
             (event,) = self.flushLoggedErrors(KeyError)
         self.assertEqual(self.titles, ["InternalError"] * 2)
+
+    def test_a_bug_before_there_is_a_message(self) -> None:
+        """So is one in handling the request itself, and the next request is handled."""
+
+        def find(key: bytes) -> None:
+            raise KeyError(ADDRESS)
+
+        self.at_once = True
+        with patch.object(self.webhook._repeats, "find", find):
+            response = self.answer()
+        self.assertEqual(response.error, (500, 500, "InternalError"))
+        self.assertNotIn(ADDRESS.encode(), response.body)
+        self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
+        self.assertEqual(self.answer().status, 200)
 
     def test_too_large(self) -> None:
         """A body over max_request_size is a 413 and is counted."""
