@@ -342,6 +342,18 @@ class AwayTests(CourierTestCase):
         )
         self.assertEqual(self.events[0]["what"], "connect")
 
+    def test_another_probe_after_a_reconnect(self) -> None:
+        """What failed as a probe before the broker's connection was lost comes last after it, too."""
+        parcels = self.go_away()
+        self.pass_time(1.1)
+        self.assertEqual(self.turn.names, ["p0", "p1"])
+        for parcel in parcels:
+            parcel.lose()
+        for parcel in parcels:
+            self.deliver(parcel.again())
+        self.pass_time(7)
+        self.assertEqual(self.turn.names, ["p0", "p1", "p2", "p0"])
+
     def test_log_amid_traffic(self) -> None:
         """Those whose round began before Turn went, and saw others accepted, add no lines of their own."""
         self.courier = self.make_courier(max_retries=1)
@@ -443,6 +455,71 @@ class PoisonTests(CourierTestCase):
         self.assertFalse(self.courier.away)
         lines = [(line["message_id"], line["seconds"]) for line in self.lines("is held for")]
         self.assertEqual(lines, [("bad", 2.0)])  # the first time may be the beginning of an outage
+
+    def test_the_window_is_full_of_its_line(self) -> None:
+        """
+        With so many of the same person behind it that nobody else's can come, the next one is tried
+        just after it: when Turn takes that, it is parked, and the others go on in order.
+        """
+        self.turn.answer = lambda parcel: FakeAnswer(504) if parcel.name == "bad" else OK
+        line = [self.send(name, "person") for name in ("bad", *(f"m{number}" for number in range(19)))]
+        self.pass_time(60)
+        self.assertEqual([self.result(parcel) for parcel in line], [Result.PARKED, *[Result.DELIVERED] * 19])
+        self.assertEqual([parcel.name for parcel in self.turn.accepted], [f"m{number}" for number in range(19)])
+        self.assertEqual(self.turn.names.count("m0"), 1)
+        self.assertEqual(line[0].parkings[0].code, "temporary")
+        self.assertFalse(self.courier.away)
+
+    def test_away_with_a_window_full_of_one_line(self) -> None:
+        """While Turn is away that parks nobody, and afterwards all is delivered in order, each once."""
+        self.turn.answer = lambda parcel: AWAY
+        line = [self.send(f"m{number}", "person") for number in range(20)]
+        self.pass_time(300)
+        self.assertEqual([self.result(parcel) for parcel in line], [None] * 20)
+        self.turn.answer = lambda parcel: OK
+        self.pass_time(61)
+        self.assertEqual(self.turn.accepted, line)
+        self.assertEqual({self.result(parcel) for parcel in line}, {Result.DELIVERED})
+
+    def test_stand_in_lost(self) -> None:
+        """The connection is lost while the next one is tried: both are lost, and it is sent once."""
+        self.turn.answer = lambda parcel: None if parcel.name == "m0" else FakeAnswer(504)
+        line = [self.send(name, "person") for name in ("bad", *(f"m{number}" for number in range(19)))]
+        while "m0" not in self.turn.names:
+            self.pass_time(0.25)
+        for parcel in line:
+            parcel.lose()
+        self.pass_time(0.1)
+        self.turn.finish(line[1])
+        self.assertEqual({self.result(parcel) for parcel in line}, {Result.LOST})
+        self.assertEqual(self.turn.names.count("m0"), 1)
+        again = self.deliver(line[1].again())
+        self.assertIs(self.result(again), Result.DELIVERED)
+
+    def test_stand_in_at_the_end_of_the_stay(self) -> None:
+        """A line whose next one is being tried goes back when that has ended, all of it."""
+        self.turn.answer = lambda parcel: None if parcel.name == "m0" else FakeAnswer(504)
+        names = ("bad", *(f"m{number}" for number in range(19)))
+        line = [self.send(name, "person", received=START - 1140) for name in names]
+        self.pass_time(65)
+        self.assertIn("m0", self.turn.names)
+        self.assertEqual([self.result(parcel) for parcel in line[:2]], [None, None])
+        self.turn.finish(line[1], FakeAnswer(504))
+        self.pass_time(2)
+        self.assertEqual({self.result(parcel) for parcel in line}, {Result.REQUEUE})
+
+    def test_stand_in_stopped(self) -> None:
+        """Stopped while the next one is tried: that may finish, and all else goes back."""
+        self.turn.answer = lambda parcel: None if parcel.name == "m0" else FakeAnswer(504)
+        line = [self.send(name, "person") for name in ("bad", *(f"m{number}" for number in range(19)))]
+        while "m0" not in self.turn.names:
+            self.pass_time(0.25)
+        stopped = self.stop(10.0)
+        self.assertNoResult(stopped)
+        self.turn.finish(line[1])
+        self.successResultOf(stopped)
+        results = [self.result(parcel) for parcel in line]
+        self.assertEqual(results, [Result.REQUEUE, Result.DELIVERED, *[Result.REQUEUE] * 18])
 
     def test_alone(self) -> None:
         """If it is the only one Turn seems away; the next one that comes shows that it is not."""

@@ -30,6 +30,9 @@ log = Logger()
 #: RabbitMQ closes a channel that holds one for 30 minutes.
 LONGEST_STAY = 20 * 60.0
 
+#: It waits for one behind it that is being tried, in seconds at a time.
+WHILE_STANDING_IN = 1.0
+
 #: What is under way then may take so much longer, in seconds.
 GRACE = 5 * 60.0
 
@@ -61,7 +64,8 @@ class Courier:
         self._clock = clock
         self._observer: Observer = Guarded(observer)
         self._gate = Gate(clock, prefetch)
-        self._outage = Outage(clock, self._gate)
+        self._outage = Outage(clock, self._gate, self._try_next)
+        self._prefetch = prefetch
         plan = RetryPlan(max_retries, retry_delay_base, retry_delay_exponent, rng)
         self._sending = Sending(clock, rng, plan, self._gate, self._outage, self._observer)
         self._attendant = Attendant(clock)
@@ -180,6 +184,7 @@ class Courier:
 
     def _begin(self, parcel: Parcel) -> Journey:
         journey = Journey(parcel, parcel.received + LONGEST_STAY)
+        journey.failed = self._outage.failed_before(parcel.identity)
         self._journeys[journey] = None
         parcel.on_lost(partial(self._lost, journey))
         if journey.deadline < self._sweep_at:
@@ -195,7 +200,7 @@ class Courier:
         try:
             while self._ready:
                 journey = self._ready.popleft()
-                if not journey.over:
+                if not journey.over and not journey.standing_in:
                     journey.run(self._travel(journey, None))
         finally:
             self._launching = False
@@ -229,6 +234,42 @@ class Courier:
         except Exception:
             self._stranded(journey, Failure())
 
+    # -- lines that fill the window --------------------------------------------
+
+    def _try_next(self, head: Journey) -> None:
+        """
+        One that Turn never takes, with so many of the same line behind it that
+        nobody else's can come, would stand for everybody: then the next one shows
+        whether Turn is there.
+        """
+        behind = self._lines.after(head)
+        if behind is None or behind.standing_in or head.over or head.busy or self._stopping:
+            return
+        kind = head.parcel.kind
+        if sum(journey.parcel.kind == kind for journey in self._journeys) >= self._prefetch:
+            behind.standing_in = True
+            behind.run(self._stand_in(behind, head))
+
+    async def _stand_in(self, journey: Journey, head: Journey) -> None:
+        """A boundary: nothing is raised."""
+        result: Optional[Result] = None
+        try:
+            result = await self._sending.stand_in(journey, head)
+        except CancelledError:
+            pass  # it has been ended
+        except Exception:
+            log.failure("Trying {message_id} before its turn failed", message_id=journey.parcel.name)
+        journey.standing_in = False
+        if journey.over:
+            return
+        journey.state = State.IN_LINE
+        result = result or journey.interrupted
+        if result is not None:
+            self._end(journey, result)
+        elif self._lines.is_head(journey):
+            self._start(journey)
+        self._gate.pump()
+
     def _stranded(self, journey: Journey, failure: Failure) -> None:
         """
         This package itself has failed. The parcel stays where it is until it
@@ -250,7 +291,10 @@ class Courier:
         following: Optional[Journey] = None
         if result is Result.REQUEUE:
             ending = self._lines.cut(journey)
-            if not self._stopping:
+            if self._stopping:
+                # What is under way may end, also where it was not its turn.
+                ending = [each for each in ending if each is journey or not (each.standing_in and each.busy)]
+            else:
                 self._returning.went(each.parcel for each in ending)
         else:
             ending = [journey]
@@ -304,9 +348,12 @@ class Courier:
         for journey in list(self._journeys):
             if journey.over or journey.deadline > now:
                 continue
+            behind = self._lines.after(journey)
             if journey.busy and not journey.recalled:
                 journey.recalled = True
                 journey.deadline += GRACE
+            elif behind is not None and behind.standing_in:
+                journey.deadline = now + WHILE_STANDING_IN
             else:
                 self._end(journey, Result.REQUEUE)
         if self._journeys and not self._stopping:

@@ -42,10 +42,14 @@ class Journey:
     :ivar recalled: it goes back to its queue as soon as what is under way has ended.
     :ivar mark: how many parcels Turn had accepted when this round began.
     :ivar failed: when Turn last did not take it, as a growing number; 0 if that never was.
+    :ivar probes: how often it has failed as a probe of a Turn that was away.
+    :ivar overtaken: Turn took the one behind it just after this one had failed.
+    :ivar standing_in: it is tried though it is not its turn.
     """
 
     __slots__ = (
         "parcel", "outcome", "deadline", "state", "over", "recalled", "mark", "failed",
+        "probes", "overtaken", "standing_in",
         "_coroutine", "_task",
     )
 
@@ -58,6 +62,9 @@ class Journey:
         self.recalled = False
         self.mark = 0
         self.failed = 0
+        self.probes = 0
+        self.overtaken = False
+        self.standing_in = False
         self._coroutine: Optional[CoroutineType[Any, Any, None]] = None
         self._task: Optional[Deferred[None]] = None
 
@@ -132,6 +139,16 @@ class Lines:
         if not line:
             del self._lines[key]
         return cut[::-1]
+
+    def after(self, journey: Journey) -> Optional[Journey]:
+        """The one behind the head of a line; None where this is not the head, or alone."""
+        line = self._lines.get((journey.parcel.kind, journey.parcel.key))
+        return line[1] if line is not None and len(line) > 1 and line[0] is journey else None
+
+    def is_head(self, journey: Journey) -> bool:
+        """Whether it is its turn."""
+        line = self._lines.get((journey.parcel.kind, journey.parcel.key))
+        return line is not None and line[0] is journey
 
     def __contains__(self, key: tuple[str, str]) -> bool:
         return key in self._lines

@@ -4,7 +4,7 @@ Turn is away: one request probes it, another held parcel each time.
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import Callable, Hashable, Optional
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
@@ -20,6 +20,12 @@ log = Logger()
 #: While Turn is away the log says so every so many seconds.
 REMINDER = 60.0
 
+#: After so many failed probes with one parcel the one behind it is tried too.
+PROBES_WITH_ONE = 3
+
+#: Of so many it is remembered that they have failed since Turn last took one.
+MOST_REMEMBERED = 1000
+
 _CHECK = "check auth_token and turn_api_url"
 
 
@@ -29,14 +35,19 @@ class Outage:
 
     :param clock: what probes are timed by.
     :param gate: is shut while Turn is away.
+    :param try_next: is given a parcel's journey that has failed as a probe
+        several times, to try the one behind it; None if that is not done.
 
     :ivar away: Turn is away.
     :ivar troubled: there is something that an accepted parcel would end.
     """
 
-    def __init__(self, clock: IReactorTime, gate: Gate) -> None:
+    def __init__(
+        self, clock: IReactorTime, gate: Gate, try_next: Optional[Callable[[Journey], None]] = None
+    ) -> None:
         self._clock = clock
         self._gate = gate
+        self._try_next = try_next
         self.away = False
         self.troubled = False
         self._misconfigured: set[str] = set()
@@ -47,10 +58,12 @@ class Outage:
         self._last_announced = float("-inf")
         self._probing: Optional[Journey] = None
         self._failures = 0
+        self._failed: dict[Hashable, int] = {}
         self._due = False
         self._backoff = Doubling()
         self._probe_timer: Optional[IDelayedCall] = None
         self._reminder: Optional[IDelayedCall] = None
+        self._next_timer: Optional[IDelayedCall] = None
         self._errors = PacedLog(log, clock, lines=1, tell=False)
 
     @property
@@ -71,6 +84,10 @@ class Outage:
         if verdict is not Verdict.DELIVERED:
             self._failures += 1
             journey.failed = self._failures
+            if len(self._failed) < MOST_REMEMBERED:
+                self._failed[journey.parcel.identity] = self._failures
+        elif self._failed:
+            self._failed.clear()
         if verdict is Verdict.DELIVERED:
             self._misconfigured.discard(kind)
             self._backoff.reset()
@@ -84,7 +101,11 @@ class Outage:
         if journey is self._probing:
             self._probing = None
             if self.away:
-                self._probed(verdict, what)
+                self._probed(journey, verdict, what)
+
+    def failed_before(self, identity: Hashable) -> int:
+        """When a parcel failed that is delivered again: as :attr:`Journey.failed`."""
+        return self._failed.get(identity, 0)
 
     def begin(self, verdict: Verdict, what: str) -> None:
         """A held round has ended, and nothing was accepted meanwhile."""
@@ -143,7 +164,7 @@ class Outage:
         self._probing = journey
         self._gate.let_one(journey)
 
-    def _probed(self, verdict: Optional[Verdict], what: str) -> None:
+    def _probed(self, journey: Journey, verdict: Optional[Verdict], what: str) -> None:
         if verdict is None:
             # It was not sent, so it is another one's turn, as soon as it waits.
             if not self._stopped:
@@ -153,8 +174,17 @@ class Outage:
                 self._misconfigured.clear()
             self._what = what or self._what
             self._probe_later()
+            journey.probes += 1
+            if verdict is Verdict.UNAVAILABLE and journey.probes >= PROBES_WITH_ONE and not self._stopped:
+                # Not before all that this answer means is known.
+                self._next_timer = self._clock.callLater(0, self._try_the_next, journey)
         else:
             self._end()
+
+    def _try_the_next(self, journey: Journey) -> None:
+        self._next_timer = None
+        if self.away and self._try_next is not None:
+            self._try_next(journey)
 
     # -- the log -------------------------------------------------------------
 
@@ -182,7 +212,7 @@ class Outage:
 
     def _cancel(self) -> None:
         self._due = False
-        for timer in (self._probe_timer, self._reminder):
+        for timer in (self._probe_timer, self._reminder, self._next_timer):
             if timer is not None and timer.active():
                 timer.cancel()
-        self._probe_timer = self._reminder = None
+        self._probe_timer = self._reminder = self._next_timer = None

@@ -27,6 +27,9 @@ log = Logger()
 #: So many refusals without one acceptance are the messages' fault; more are ours.
 REFUSALS_IN_A_ROW = 20
 
+#: For a request that did not pass the gate.
+NO_TICKET = -1
+
 #: Quorum queues drop a message that went back to them about 20 times.
 MOST_DELIVERIES = 15
 
@@ -87,13 +90,36 @@ class Sending:
         journey.state = State.WAITING
         return await self._rounds(journey)
 
+    async def stand_in(self, journey: Journey, head: Journey) -> Optional[Result]:
+        """
+        Try a parcel once though it is not its turn, just after the head of
+        its line has failed: if Turn takes it, it is that one's own fault.
+
+        :return: its result; None if it still has none.
+        """
+        parcel = journey.parcel
+        if parcel.identity in self._sent or self._unfit(parcel, None) is not None:
+            return None
+        journey.state = State.PREPARING
+        try:
+            await parcel.prepare()
+        except Exception:  # a boundary: when it is its turn this is told
+            return None
+        if journey.over or head.over:
+            return None
+        tried = await self._try(journey, NO_TICKET)
+        if tried.verdict is not Verdict.DELIVERED:
+            return None
+        head.overtaken = True
+        return Result.LOST if journey.interrupted is Result.LOST else Result.DELIVERED
+
     async def _rounds(self, journey: Journey) -> Union[Result, Parking]:
         """Try it in rounds until something ends them."""
         parcel, gate = journey.parcel, self._gate
         rounds: Optional[Rounds] = None
         while True:
             ticket = gate.generation if gate.open else await self._pass_gate(journey)
-            unfit = self._unfit(parcel, rounds)
+            unfit = self._overtaken(journey, rounds) or self._unfit(parcel, rounds)
             if unfit is not None:
                 self._unused(journey, ticket)
                 return unfit
@@ -181,6 +207,14 @@ class Sending:
         self._gate.answered(ticket)
         self._outage.answered(journey, None)
         self._gate.pump()
+
+    def _overtaken(self, journey: Journey, rounds: Optional[Rounds]) -> Optional[Parking]:
+        """Why it must not be sent any more after the one behind it, if that was taken."""
+        if not journey.overtaken:
+            return None
+        attempts = 0 if rounds is None else rounds.attempts
+        reason = f"Turn did not take it in {attempts} tries, and then took the one behind it."
+        return Parking(Verdict.UNAVAILABLE, TEMPORARY, reason, attempts)
 
     def _unfit(self, parcel: Parcel, rounds: Optional[Rounds]) -> Optional[Parking]:
         """Why it must not be sent, if it must not."""
