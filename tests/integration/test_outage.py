@@ -259,3 +259,27 @@ class StormTests(OutageCase):
     def test_remaining(self) -> None:
         """Told how many are left, the worker waits before it is refused; the rest is the same."""
         self.storm(tells=True)
+
+
+class PoisonTests(OutageCase):
+    """One message on which Turn always times out."""
+
+    connector = "outage_poison"
+    config = {"amqp_prefetch_count": 5, "max_retries": 0}
+
+    def test_a_line_that_fills_the_window(self) -> None:
+        """It stops nobody, though the same person's fill the window: it is parked, all else is delivered."""
+        person = new_person()
+        said = [inbound(from_addr=person) for _ in range(9)] + [inbound() for _ in range(3)]
+        bad = said[0]["message_id"]
+        self.turn.decide = lambda request: Answer(504 if request.id == bad else 200)
+        for message in said:
+            self.say(message)
+        for message in said[1:]:
+            self.turn.wait_for("messages", message["message_id"], 40)
+        self.assertEqual(self.parked()["message"], said[0])
+        taken = self.taken(self.turn.requests)
+        self.assertEqual(len(taken), len(said) - 1)
+        theirs = [message["message_id"] for message in said[1:9]]
+        self.assertEqual([name for name in taken if name in theirs], theirs)
+        self.peer.wait_until_empty(self.rig.queue("inbound"))
