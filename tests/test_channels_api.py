@@ -310,6 +310,33 @@ class OutboundTests(BridgeCase):
         self.assertIsNotNone(self.outbound(request()).in_reply_to)
         self.assertIsNone(self.outbound(request(), message_id="m2").in_reply_to)
 
+    def test_close_leaves_a_session_opened_meanwhile(self) -> None:
+        """What is published late, after a failure of the broker's, ends the session it answers and no newer one."""
+        self.push("inbound", inbound(session_event="new"))
+        built = Deferred.fromCoroutine(self.worker.build_outbound(request(), "m1"))
+        self.push("inbound", inbound(message_id="b" * 32, session_event="new"))
+        published = Deferred.fromCoroutine(self.worker.publish_outbound(self.successResultOf(built)))
+        self.turns()
+        self.successResultOf(published)
+        self.assertEqual(self.outbound(request(), message_id="m2").in_reply_to, "b" * 32)
+
+    def test_close_that_answers_none_ends_none(self) -> None:
+        """A message that answers none leaves the session that was opened before it was published."""
+        built = Deferred.fromCoroutine(self.worker.build_outbound(request(), "m1"))
+        self.push("inbound", inbound(session_event="new"))
+        published = Deferred.fromCoroutine(self.worker.publish_outbound(self.successResultOf(built)))
+        self.turns()
+        self.successResultOf(published)
+        self.assertIsNotNone(self.outbound(request(), message_id="m2").in_reply_to)
+
+    def test_close_that_answers_an_earlier_message(self) -> None:
+        """The session ends too where an earlier message of it is the one that is answered."""
+        first = inbound(session_event="new")
+        self.push("inbound", first)
+        self.push("inbound", inbound(message_id="b" * 32, session_event="resume"))
+        self.outbound(request(reply_to=first.message_id))
+        self.assertIsNone(self.outbound(request(), message_id="m2").in_reply_to)
+
     def test_close_that_the_cache_fails_on(self) -> None:
         """What the broker has confirmed is published, whatever the cache then does."""
         self.push("inbound", inbound(session_event="new"))

@@ -291,19 +291,30 @@ class TurnChannelsApi(ApplicationWorker):
         """
         await self.cache.add_outbound(message)
         started = self.reactor.seconds()
-        closes: Optional[TransportUserMessage] = None
-        if message.session_event == TransportUserMessage.SESSION_CLOSE:
-            closes = await self._last_inbound(message.to_addr)
+        closes = await self._last_of_closed_session(message)
         await self.connectors[self.config.connector_name].publish_outbound(message)
         self.metrics.confirmed(self.reactor.seconds() - started)
         if closes is not None:
             await self._close_session(message, closes)
 
-    async def _close_session(
-        self, message: TransportUserMessage, answered: TransportUserMessage
-    ) -> None:
+    async def _last_of_closed_session(self, message: TransportUserMessage) -> Optional[TransportUserMessage]:
+        """
+        The person's last message in the session that a message of ours ends.
+
+        :return: None where it ends none. It may have been built long ago, if
+            the broker has failed since: a session that was opened after that
+            is another one, and Turn's answer to it must still find it.
+        """
+        if message.session_event != TransportUserMessage.SESSION_CLOSE or message.in_reply_to is None:
+            return None
+        last = await self._last_inbound(message.to_addr)
+        if last is None or last.message_id == message.in_reply_to:
+            return last
+        return last if last.session_event == TransportUserMessage.SESSION_RESUME else None
+
+    async def _close_session(self, message: TransportUserMessage, last: TransportUserMessage) -> None:
         try:
-            await self.cache.close_session(message.to_addr, answered.message_id)
+            await self.cache.close_session(message.to_addr, last.message_id)
         except Exception:  # the broker has the message: this must not have it published again
             log.failure("The session that {message_id} closes stays open", message_id=message.message_id)
 
