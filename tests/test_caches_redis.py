@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Optional, Sequence
 
 from twisted.internet.defer import Deferred, ensureDeferred, fail, succeed
-from twisted.internet.error import ConnectionDone, ConnectionRefusedError
+from twisted.internet.error import ConnectingCancelledError, ConnectionDone, ConnectionRefusedError
 from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock, StringTransport
@@ -275,7 +275,7 @@ class Transport(StringTransport):
 
 
 class Endpoint:
-    """Connects as the test says: ``refused``, ``silent`` or ``open``."""
+    """Connects as the test says: ``refused``, ``silent``, ``cancellable`` or ``open``."""
 
     def __init__(self) -> None:
         self.mood = "open"
@@ -288,6 +288,8 @@ class Endpoint:
             return fail(ConnectionRefusedError())
         if self.mood == "silent":
             return Deferred()
+        if self.mood == "cancellable":  # as Twisted's endpoints are
+            return Deferred(lambda attempt: attempt.errback(ConnectingCancelledError(None)))
         protocol = factory.buildProtocol(None)
         self.transport = Transport()
         self.transport.protocol = protocol
@@ -366,6 +368,15 @@ class RedisConnectionTests(SynchronousTestCase):
         self.endpoint.answer(b"+PONG\r\n", self.clock)
         self.assertEqual((self.connection.up, self.clock.getDelayedCalls()), (False, []))
         self.assertIsNone(self.endpoint.transport.protocol)
+
+    def test_stopped_while_connecting(self) -> None:
+        """Who stops an attempt is not told that Redis is away."""
+        self.endpoint.mood = "cancellable"
+        started = self.start()
+        lines = self.capture()
+        self.stop()
+        self.successResultOf(started)
+        self.assertEqual((lines, self.connection.trouble), ([], ""))
 
     def test_password_and_database(self) -> None:
         """The password and the database of the url are used, before anything else."""

@@ -202,6 +202,8 @@ class RedisConnection:
                 reason = _reason(self._refusal or error)
             finally:
                 self._drop()
+            if self._stopped:  # an attempt that is cancelled may fail in its own way
+                return
             self._went(reason)
             await deferLater(self._clock, delay, lambda: None)
             delay = min(2 * delay, LAST_DELAY)
