@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import time
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
@@ -328,6 +329,14 @@ class TurnTests(CheckCase):
             self.turn.headers["Date"] = date
             self.line("ok", "clock", "as far as can be told")
             self.machine.rightNow = NOW
+
+    def test_clock_without_a_zone(self) -> None:
+        """HTTP's oldest form of a date names no zone; it is in GMT, wherever this machine is."""
+        self.addCleanup(time.tzset)
+        with mock.patch.dict(os.environ, TZ="THERE-5:30"):
+            time.tzset()
+            self.turn.headers["Date"] = time.asctime(time.gmtime(NOW))
+            self.line("ok", "clock", "as far as can be told")
 
     def test_no_clock(self) -> None:
         """A Date that cannot be read is not compared."""

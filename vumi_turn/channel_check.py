@@ -35,6 +35,7 @@ CACHE_TIMEOUT = 4.0
 #: Endpoints that belong to one process, which is not this one.
 NOT_OURS = ("systemd", "fd", "onion")
 
+
 class Check:
     """
     One run.

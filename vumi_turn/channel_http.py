@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import Any, Optional
 
 import treq
@@ -17,6 +16,7 @@ from twisted.web.http_headers import Headers
 
 from .turn.agent import BytesProducer, LeanAgent, PreparedURL
 from .turn.client import NETWORK_TROUBLE, answer_for_failure
+from .turn.rate_limit import http_date, value_of
 
 #: Seconds for one POST: to connect, to send, to read the answer with its body.
 TIMEOUT = 30.0
@@ -157,8 +157,8 @@ class Post:
         return Reply(
             response.code,
             body,
-            _header(response.headers, "Retry-After"),
-            _skew(_header(response.headers, "Date"), middle),
+            _retry_after(response.headers),
+            _skew(http_date(value_of(response.headers, b"Date")), middle),
         )
 
 
@@ -183,16 +183,11 @@ async def _collected(response: Any) -> bytes:
     return b"".join(parts)
 
 
-def _header(headers: Headers, name: str) -> Optional[str]:
-    values = headers.getRawHeaders(name)
-    return values[0] if values else None
+def _retry_after(headers: Headers) -> Optional[str]:
+    value = value_of(headers, b"Retry-After")
+    return None if value is None else value.decode("latin-1")
 
 
-def _skew(date: Optional[str], now: float) -> Optional[float]:
+def _skew(date: Optional[float], now: float) -> Optional[float]:
     """An HTTP date is of whole seconds, cut off: half a second is added on the average."""
-    if date is None:
-        return None
-    try:
-        return now - (parsedate_to_datetime(date).timestamp() + 0.5)
-    except (ValueError, OverflowError):
-        return None
+    return None if date is None else now - (date + 0.5)

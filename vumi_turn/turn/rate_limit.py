@@ -39,7 +39,7 @@ def wait_told(status: int, headers: Headers, now: float) -> Optional[float]:
     throttled = status == TOO_MANY_REQUESTS
     if not throttled and whole_number(value_of(headers, b"X-Ratelimit-Remaining")) != 0:
         return None
-    date = _http_date(value_of(headers, b"Date"))
+    date = http_date(value_of(headers, b"Date"))
     if date is None:
         date = now
     wait = _retry_after(value_of(headers, b"Retry-After"), date) if throttled else None
@@ -55,7 +55,7 @@ def _retry_after(value: Optional[bytes], date: float) -> Optional[float]:
     seconds = _seconds(value)
     if seconds is not None:
         return seconds
-    moment = _http_date(value)
+    moment = http_date(value)
     return None if moment is None else moment - date
 
 
@@ -77,7 +77,12 @@ def whole_number(value: Optional[bytes]) -> Optional[int]:
     return int(value) if value is not None and value.isdigit() and len(value) < 16 else None
 
 
-def _http_date(value: Optional[bytes]) -> Optional[float]:
+def http_date(value: Optional[bytes]) -> Optional[float]:
+    """
+    A moment as HTTP's headers have it.
+
+    :return: Unix seconds, whole ones; None for anything else than a date.
+    """
     if value is None:
         return None
     try:
