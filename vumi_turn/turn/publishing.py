@@ -82,6 +82,8 @@ class Publishing:
         waiter = Waiter(self._clock, self._clock.seconds() + self._request_timeout)
         if pending.stage is Stage.PUBLISHING:
             waiter.publishing(self._publish_timeout)
+        else:
+            waiter.building()
         pending.waiters.append(waiter)
         try:
             await waiter.outcome
@@ -132,13 +134,18 @@ class Waiter:
         self.outcome: Deferred[None] = Deferred()
         self._clock = clock
         self._deadline = deadline
-        self._timer = self._after(deadline - clock.seconds(), TimeoutError_)
+        self._timer: Optional[IDelayedCall] = None
+
+    def building(self) -> None:
+        """It is our own part of the work that is waited for."""
+        self._wait(self._deadline - self._clock.seconds(), TimeoutError_)
 
     def publishing(self, timeout: float) -> None:
         """From now on it is the broker that is waited for."""
         if timeout < self._deadline - self._clock.seconds():
-            self.stop()
-            self._timer = self._after(timeout, lambda: BrokerUnavailableError(NOT_CONFIRMED))
+            self._wait(timeout, lambda: BrokerUnavailableError(NOT_CONFIRMED))
+        else:
+            self.building()
 
     def end(self, error: Optional[ApiError]) -> None:
         """It has come, or it has not."""
@@ -151,12 +158,12 @@ class Waiter:
 
     def stop(self) -> None:
         """Nothing is waited for any more."""
-        if self._timer.active():
+        if self._timer is not None and self._timer.active():
             self._timer.cancel()
 
-    def _after(self, seconds: float, error: Callable[[], ApiError]) -> IDelayedCall:
-        timer: IDelayedCall = self._clock.callLater(max(seconds, 0.0), lambda: self.end(error()))
-        return timer
+    def _wait(self, seconds: float, error: Callable[[], ApiError]) -> None:
+        self.stop()
+        self._timer = self._clock.callLater(max(seconds, 0.0), lambda: self.end(error()))
 
 
 def internal_error(what: str) -> InternalError:
