@@ -168,6 +168,14 @@ class OptionTests(ConfigCase):
             for value in (["marker"], "marker\n", {"marker": 1}):
                 self.assertNotIn("marker", str(self.errors({**REQUIRED, name: value})))
 
+    def test_cache_options_may_be_secrets(self) -> None:
+        """The URL of a Redis holds a password: it is shown neither in a config nor in an error."""
+        options = {"message_cache_class": "RedisMessageCache", "message_cache_config": {"url": "redis://:marker@h"}}
+        self.assertEqual(config(**options).masked()["message_cache_config"], {"url": "***"})
+        for wrong in ("redis://:marker@h", ["redis://:marker@h"]):
+            errors = self.errors({**REQUIRED, "message_cache_config": wrong})
+            self.assertEqual(errors, ["message_cache_config must be a mapping, not ***"])
+
 
 class CacheConfigTests(ConfigCase):
     """``message_cache_class`` and ``message_cache_config`` are checked together."""

@@ -226,6 +226,11 @@ class WorkerFlagTests(OptionsCase):
         self.assertEqual(self.refusal("--set-option", "key"), "--set-option wants key:value, not 'key'")
         self.assertNotIn("marker", self.refusal("--set-option", ":marker"))
 
+    def test_set_option_shows_no_value(self) -> None:
+        """What may be a secret with the wrong sign before it is not repeated."""
+        for wrong in ("auth_token=marker", "auth_token marker"):
+            self.assertEqual(self.refusal("--set-option", wrong), "--set-option wants key:value, not 'auth_token'…")
+
     def test_broken_file(self) -> None:
         """A file that cannot be used ends the start, and is named."""
         for path in ("nowhere.yaml", self.file("worker.yaml", "a: [1\nb: 2\n"), self.file("list.yaml", "- a\n")):

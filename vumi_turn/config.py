@@ -8,10 +8,10 @@ from .caches import MessageCache
 from .vumi.config import ApplicationConfig
 from .vumi.fields import (
     ConfigClassName,
-    ConfigDict,
     ConfigFloat,
     ConfigInt,
     ConfigSecret,
+    ConfigSecretDict,
     ConfigServerEndpoint,
     ConfigText,
     ConfigToken,
@@ -65,7 +65,7 @@ class TurnChannelsApiConfig(ApplicationConfig):
         default="vumi_turn.MemoryMessageCache",
         short_names=CACHES,
     )
-    message_cache_config = ConfigDict("Options of the message cache.", default={})
+    message_cache_config = ConfigSecretDict("Options of the message cache.", default={})
     max_retries = ConfigInt("How many tries follow the first one in a round.", default=3, minimum=0)
     retry_delay_exponent = ConfigFloat("How fast the waits between tries grow.", default=2.0, minimum=0)
     retry_delay_base = ConfigFloat("The base of the waits between tries.", default=2.0, exclusive_minimum=0)

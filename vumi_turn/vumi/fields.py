@@ -27,6 +27,7 @@ from .fields_plain import (
     ConfigInt,
     ConfigList,
     ConfigSecret,
+    ConfigSecretDict,
     ConfigText,
     ConfigToken,
 )
@@ -45,6 +46,7 @@ __all__ = [
     "ConfigInt",
     "ConfigList",
     "ConfigSecret",
+    "ConfigSecretDict",
     "ConfigServerEndpoint",
     "ConfigText",
     "ConfigToken",
@@ -129,7 +131,7 @@ class Config(ConfmodelConfig, metaclass=ConfigMetaClass):
     def masked(self) -> dict[str, Any]:
         """All options and their values, the secrets as ``***``."""
         return {
-            field.name: MASK if getattr(field, "secret", False) and value else value
+            field.name: _masked(value) if getattr(field, "secret", False) else value
             for field in self._get_fields()
             for value in [getattr(self, field.name)]
         }
@@ -172,6 +174,12 @@ class Config(ConfmodelConfig, metaclass=ConfigMetaClass):
                 near = difflib.get_close_matches(str(key), sorted(cls.known_names()), 1, 0.6)
                 found.append((str(key), near[0] if near else None))
         return found
+
+
+def _masked(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: MASK for key in value}
+    return MASK if value else value
 
 
 def _same(field: Any, one: Any, other: Any) -> bool:

@@ -215,6 +215,12 @@ class ConfigDict(ConfigField):
         return dict(value)
 
 
+class ConfigSecretDict(ConfigDict):
+    """A mapping whose values may be secrets, so that none of them is shown."""
+
+    secret = True
+
+
 class ConfigList(ConfigField):
     """A list."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import sys
 import warnings
 from typing import Any, Callable, Mapping, Optional, TypeVar
@@ -173,7 +174,9 @@ class StartWorkerOptions(VumiOptions):
         """Set a worker configuration option, as key:value (overrides values from --config)."""
         key, colon, value = keyvalue.partition(":")
         if not key or not colon:
-            raise usage.UsageError(f"--set-option wants key:value, not {key!r}")
+            # What follows a wrong sign may be a secret.
+            name = re.split(r"[=\s]", key, maxsplit=1)[0]
+            raise usage.UsageError(f"--set-option wants key:value, not {name!r}{'' if name == key else '…'}")
         self.set_options[key] = value
 
     def postOptions(self) -> None:
