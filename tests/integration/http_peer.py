@@ -7,7 +7,6 @@ import hashlib
 import hmac
 import http.client
 import json
-import re
 import socket
 import time
 from dataclasses import dataclass
@@ -105,11 +104,16 @@ class HttpPeer:
         with socket.create_connection(("127.0.0.1", self.port), timeout=10) as connection:
             connection.sendall(head.encode() + body)
 
-    def gone(self) -> int:
-        """How many clients did not wait for their answer, as ``/metrics`` has it."""
-        text = self.get("/metrics").body.decode()
-        found = re.search(r'^\S*outbound\S*\{[^}]*"ClientGone"[^}]*\} ([0-9.]+)$', text, re.MULTILINE)
-        return int(float(found.group(1))) if found else 0
+    def metric(self, name: str) -> float:
+        """A number from ``/metrics``, 0 if it is not there; ``name`` with its labels, if it has any."""
+        for line in self.get("/metrics").body.decode().splitlines():
+            if line.startswith(f"{name} "):
+                return float(line.rsplit(" ", 1)[1])
+        return 0.0
+
+    def gone(self) -> float:
+        """How many clients did not wait for their answer."""
+        return self.metric('vumi_turn_outbound_total{answer="ClientGone"}')
 
     def get(self, path: str) -> Response:
         """GET."""

@@ -47,11 +47,6 @@ class RecoveryTests(BridgeCase):
         """The log's lines of errors."""
         return [line for line in worker.log.splitlines() if "#error]" in line or "#critical]" in line]
 
-    def counter(self, worker: Worker, name: str) -> float:
-        """A number from ``/metrics``."""
-        text = HttpPeer(worker.port, self.http.secret).get("/metrics").body.decode()
-        return next(float(line.split()[-1]) for line in text.splitlines() if line.startswith(name))
-
     # The tests
 
     def test_not_up_yet(self) -> None:
@@ -184,7 +179,7 @@ class RecoveryTests(BridgeCase):
                 for name in told:
                     self.turn.wait_for("statuses", name)
                 wait_for(lambda: self.rig.held("event") + self.rig.held("inbound") == 0, "all to be acknowledged")
-                self.assertEqual(self.counter(worker, "vumi_turn_waiting"), 0)
+                self.assertEqual(http.metric("vumi_turn_waiting"), 0)
                 self.assertEqual(link.connections, 2)
                 self.one_consumer_each()
                 self.assertEqual(http.get("/health").json["components"]["amqp"]["reconnects"], 2 * (CUTS + 5))
@@ -218,10 +213,10 @@ class RecoveryTests(BridgeCase):
             answer = http.post(outbound(new_person()))
             if answer.status == 200:
                 told.append(answer.message_id)
-            lost = self.counter(worker, "vumi_turn_amqp_reconnects_total")
+            lost = http.metric("vumi_turn_amqp_reconnects_total")
             link.cut()
             wait_for(
-                lambda lost=lost: self.counter(worker, "vumi_turn_amqp_reconnects_total") == lost + 2,  # type: ignore[misc]
+                lambda lost=lost: http.metric("vumi_turn_amqp_reconnects_total") == lost + 2,  # type: ignore[misc]
                 "the worker to notice",
             )
         wait_for(lambda: worker.health() == 200, "the worker to be connected")
