@@ -194,6 +194,18 @@ class InboundTests(BridgeCase):
         self.assertEqual(self.queue("inbound"), [])
         self.assertIsNone(self.outbound(request()).in_reply_to)
 
+    def test_close_that_the_cache_fails_on(self) -> None:
+        """It is parked, and counted as one message."""
+
+        async def fail(*args: Any) -> None:
+            raise ZeroDivisionError("a cache's bug")
+
+        self.worker.cache.add_inbound = fail  # type: ignore[method-assign]
+        self.push("inbound", inbound(content=None, session_event="close"))
+        self.assertEqual(len(self.parked()), 1)
+        self.assertIn(b'vumi_turn_consumed_total{kind="message"} 1.0', self.worker.metrics.render())
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
     def test_close_with_content(self) -> None:
         """What a person says while ending a session is forwarded."""
         self.push("inbound", inbound(content="bye", session_event="close"))

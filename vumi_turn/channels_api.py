@@ -19,7 +19,7 @@ from twisted.internet.defer import ensureDeferred, gatherResults
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from .caches import CacheUnavailable, MessageCache
+from .caches import MessageCache
 from .caches import normalise_address as person_of
 from .config import TurnChannelsApiConfig
 from .delivery import Courier, Parking, Result, Verdict
@@ -27,8 +27,8 @@ from .failures import FAILURES, FailureQueue
 from .management import Health, management_resource, watch_worker
 from .metrics import NOTHING_TO_SEND, Metrics
 from .parcels import MESSAGE, STATUS, QueueParcel, digest_of
+from .sessions import Sessions
 from .turn.client import Answer, TurnClient
-from .turn.errors import ApiUsageError, BrokerUnavailableError, MessageNotFound
 from .turn.payloads import OutboundRequest, message_payload, status_payload
 from .turn.site import BoundedSite
 from .turn.webhook import Webhook
@@ -75,6 +75,7 @@ class TurnChannelsApi(ApplicationWorker):
         config = self.config = self.get_static_config()
         self.metrics = Metrics()
         self.cache: MessageCache = config.message_cache_class(config.message_cache_config, clock)
+        self.sessions = Sessions(self.cache, self.metrics.status_without_recipient)
         await self.cache.start()
         self.failures = FailureQueue(
             self.broker.publisher(f"{config.connector_name}.{FAILURES}"), clock
@@ -200,8 +201,8 @@ class TurnChannelsApi(ApplicationWorker):
         """
         if message.content:
             return await self.consume_user_message(message)
-        self.metrics.consumed(MESSAGE)
         await self.cache.add_inbound(message, _delivery_of(message).redelivered)
+        self.metrics.consumed(MESSAGE)
         self.metrics.settled(MESSAGE, NOTHING_TO_SEND)
         return Outcome.ACK
 
@@ -226,7 +227,7 @@ class TurnChannelsApi(ApplicationWorker):
         async def find_recipient() -> None:
             nonlocal recipient
             await self.webhook.written(message_id)
-            recipient = await self._recipient_of(message_id)
+            recipient = await self.sessions.recipient_of(message_id)
 
         async def post() -> Answer:
             return await self.turn.post_status(status_payload(event, recipient))
@@ -264,7 +265,7 @@ class TurnChannelsApi(ApplicationWorker):
             else TransportUserMessage.SESSION_CLOSE
         )
         now = datetime.fromtimestamp(self.reactor.seconds(), timezone.utc)
-        original = await self._original_of(request)
+        original = await self.sessions.original_of(request)
         if original is not None:
             return original.reply(
                 request.content, session_event=session_event, message_id=message_id, timestamp=now
@@ -290,33 +291,12 @@ class TurnChannelsApi(ApplicationWorker):
         :raises BrokerError: the broker has not taken it.
         """
         await self.cache.add_outbound(message)
+        ended = await self.sessions.ended_by(message)
         started = self.reactor.seconds()
-        closes = await self._last_of_closed_session(message)
         await self.connectors[self.config.connector_name].publish_outbound(message)
         self.metrics.confirmed(self.reactor.seconds() - started)
-        if closes is not None:
-            await self._close_session(message, closes)
-
-    async def _last_of_closed_session(self, message: TransportUserMessage) -> Optional[TransportUserMessage]:
-        """
-        The person's last message in the session that a message of ours ends.
-
-        :return: None where it ends none. It may have been built long ago, if
-            the broker has failed since: a session that was opened after that
-            is another one, and Turn's answer to it must still find it.
-        """
-        if message.session_event != TransportUserMessage.SESSION_CLOSE or message.in_reply_to is None:
-            return None
-        last = await self._last_inbound(message.to_addr)
-        if last is None or last.message_id == message.in_reply_to:
-            return last
-        return last if last.session_event == TransportUserMessage.SESSION_RESUME else None
-
-    async def _close_session(self, message: TransportUserMessage, last: TransportUserMessage) -> None:
-        try:
-            await self.cache.close_session(message.to_addr, last.message_id)
-        except Exception:  # the broker has the message: this must not have it published again
-            log.failure("The session that {message_id} closes stays open", message_id=message.message_id)
+        if ended is not None:
+            await self.sessions.end(message, ended)
 
     # -- what the flows stand on ---------------------------------------------
 
@@ -351,44 +331,6 @@ class TurnChannelsApi(ApplicationWorker):
         )
         parking = Parking(verdict=verdict, code=code, reason=reason, attempts=0, last_status=None)
         return OUTCOME_OF_RESULT[await self.courier.park(parcel, parking)]
-
-    async def _original_of(self, request: OutboundRequest) -> Optional[TransportUserMessage]:
-        """The inbound message that a request answers, if it answers one."""
-        if request.reply_to is None:
-            return await self._last_inbound(request.to)
-        try:
-            original = await self.cache.get_inbound(request.reply_to)
-        except CacheUnavailable:
-            raise BrokerUnavailableError(
-                "the message cache is away, so reply_to cannot be looked up; try again later"
-            ) from None
-        if original is None:
-            raise MessageNotFound("reply_to names a message that is not known, or no longer")
-        if person_of(original.from_addr) != person_of(request.to):
-            raise ApiUsageError("reply_to names a message from another person than to")
-        return original
-
-    async def _last_inbound(self, address: Optional[str]) -> Optional[TransportUserMessage]:
-        """
-        The last message of a person whose session is open. With the cache
-        away a reply goes unlinked rather than not at all.
-        """
-        if address is None:
-            return None
-        try:
-            return await self.cache.get_last_inbound(address)
-        except CacheUnavailable:
-            return None
-
-    async def _recipient_of(self, message_id: str) -> Optional[str]:
-        """Whom we sent a message to; a status goes without it where the cache has it no longer."""
-        try:
-            recipient = await self.cache.get_recipient(message_id)
-        except CacheUnavailable:
-            recipient = None
-        if recipient is None:
-            self.metrics.status_without_recipient()
-        return recipient
 
     def _expiry_of(self, message: TransportUserMessage) -> Optional[float]:
         """When a message is too old to be of use: only in a session, only where it is configured."""
