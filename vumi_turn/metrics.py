@@ -19,8 +19,7 @@ from prometheus_client.registry import Collector
 from twisted.logger import Logger
 
 from . import __version__
-from .delivery import Result, Verdict
-from .parcels import MESSAGE, STATUS
+from .delivery import MESSAGE, STATUS, Result, Verdict
 from .turn.errors import ApiError
 
 log = Logger()
@@ -84,7 +83,7 @@ class Metrics:
         self._outbound = _bound(
             counter("outbound", "POSTs from Turn by their answer: ok, or the error's title.", "answer"),
             "inc",
-            ["ok", *sorted({error.title for error in ApiError.__subclasses__()})],
+            ["ok", "ClientGone", *sorted({error.title for error in ApiError.__subclasses__()})],
         )
         self.confirmed: Callable[[float], None] = histogram(
             "confirm_seconds", "How long the broker took to confirm messages from Turn.", CONFIRM_BUCKETS
@@ -119,7 +118,7 @@ class Metrics:
         self._queue_seconds[kind](seconds)
 
     def outbound(self, answer: str) -> None:
-        """A POST from Turn was answered: ``ok``, or an error's title."""
+        """A POST from Turn was answered: ``ok``, an error's title, or ``ClientGone`` where nobody waited for it."""
         self._outbound[answer]()
 
     # -- what is -------------------------------------------------------------
