@@ -7,8 +7,8 @@ from twisted.internet.error import ConnectionRefusedError
 from twisted.logger import LogLevel
 
 from tests.amqp_case import BrokerCase
-from vumi_turn.vumi.amqp.publisher import MAX_UNCONFIRMED
 from vumi_turn.vumi.broker import (
+    MAX_UNCONFIRMED,
     BrokerUnavailable,
     ConnectionLost,
     Nacked,

@@ -9,8 +9,15 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.broker_contract import BrokerContract, Hand
-from vumi_turn.vumi.broker import BrokerUnavailable, ConnectionLost, Delivery, Nacked, Outcome
-from vumi_turn.vumi.memory_broker import MAX_UNCONFIRMED, MemoryBroker
+from vumi_turn.vumi.broker import (
+    MAX_UNCONFIRMED,
+    BrokerUnavailable,
+    ConnectionLost,
+    Delivery,
+    Nacked,
+    Outcome,
+)
+from vumi_turn.vumi.memory_broker import MemoryBroker
 
 
 class MemoryCase(SynchronousTestCase):

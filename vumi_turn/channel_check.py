@@ -8,11 +8,11 @@ from __future__ import annotations
 import errno
 from typing import Any, Awaitable, Optional, TextIO
 
-from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import Factory
+from twisted.internet.task import deferLater
 
 from .channel_http import NoAnswer, Post, Reply
 from .channel_queues import FAILED, OK, WARNING, look_at_broker
@@ -184,7 +184,7 @@ class Check:
             deadline = self._reactor.seconds() + CACHE_TIMEOUT
             # One attempt that failed, with its reason, is enough to know.
             while not (cache.healthy or cache.trouble) and self._reactor.seconds() < deadline:
-                await self._sleep(0.1)
+                await deferLater(self._reactor, 0.1)
             if cache.healthy:
                 self._say(OK, "message cache", f"{name} is ready")
             else:
@@ -192,11 +192,6 @@ class Check:
                 self._say(FAILED, "message cache", f"{name} cannot be used ({why})")
         finally:
             await cache.stop()
-
-    def _sleep(self, seconds: float) -> Deferred[None]:
-        done: Deferred[None] = Deferred()
-        self._reactor.callLater(seconds, done.callback, None)
-        return done
 
 
 def judged(reply: Reply, token: str) -> tuple[str, str, str]:

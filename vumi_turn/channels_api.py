@@ -22,11 +22,11 @@ from twisted.python.failure import Failure
 from .caches import MessageCache
 from .caches import normalise_address as person_of
 from .config import TurnChannelsApiConfig
-from .delivery import Courier, Parking, Result, Verdict
+from .delivery import MESSAGE, PERMANENT, STATUS, TEMPORARY, Courier, Parking, Result, Verdict
 from .failures import FAILURES, FailureQueue
 from .management import Health, management_resource, watch_worker
 from .metrics import NOTHING_TO_SEND, Metrics
-from .parcels import MESSAGE, STATUS, QueueParcel, digest_of
+from .parcels import QueueParcel, digest_of
 from .sessions import Sessions
 from .turn.client import Answer, TurnClient
 from .turn.payloads import OutboundRequest, message_payload, status_payload
@@ -302,7 +302,7 @@ class TurnChannelsApi(ApplicationWorker):
 
     async def malformed(self, delivery: Delivery, error: MalformedMessage) -> Outcome:
         """Park what is not a vumi message."""
-        return await self._park(delivery, Verdict.MALFORMED, "permanent", f"Not a vumi message: {error}")
+        return await self._park(delivery, Verdict.MALFORMED, PERMANENT, f"Not a vumi message: {error}")
 
     async def failed(self, delivery: Delivery, message: object, failure: Failure) -> Outcome:
         """Park a message on which our own code, or a middleware's, has failed."""
@@ -314,7 +314,7 @@ class TurnChannelsApi(ApplicationWorker):
             error_id=error_id,
         )
         reason = f"The worker failed on this message; its log has the error {error_id}."
-        return await self._park(delivery, Verdict.ERROR, "temporary", reason)
+        return await self._park(delivery, Verdict.ERROR, TEMPORARY, reason)
 
     async def _deliver(self, parcel: QueueParcel) -> Outcome:
         self.metrics.consumed(parcel.kind)

@@ -12,11 +12,12 @@ import sys
 from typing import Any, Awaitable, Callable, Collection, Iterable, Optional, Sequence, TextIO
 
 from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.python import usage
 
 from .failures import FAILURES
-from .failures_desk import DeliveriesLost, FailuresDesk, Parked, sleep
+from .failures_desk import DeliveriesLost, FailuresDesk, Parked
 from .vumi.broker import Broker, BrokerError, Outcome
 from .vumi.message import format_vumi_date
 from .vumi.servicemaker import VumiOptions, broker_from_options, parameters_from_options
@@ -264,7 +265,7 @@ async def _connected(reactor: Any, broker: Broker) -> None:
     while broker.state not in ("connected", "blocked"):
         if reactor.seconds() > deadline:
             raise CannotWork(f"no usable connection to the broker within {CONNECT_TIMEOUT:.0f} s")
-        await sleep(reactor, 0.05)
+        await deferLater(reactor, 0.05)
 
 
 def main(argv: Optional[Iterable[str]] = None) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Awaitable, Callable, Optional
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 
 from .failures import FAILURES, body_of
 from .vumi.broker import Broker, BrokerError, Delivery, Outcome
@@ -130,7 +131,7 @@ class FailuresDesk:
         consumer = self._broker.consume(f"{self._connector}.{FAILURES}", take, prefetch=most)
         consumer.unpause()
         while len(found) < most and self._clock.seconds() - last_seen < QUIET:
-            await sleep(self._clock, LOOK)
+            await deferLater(self._clock, LOOK)
             # Those of a connection that is gone come again on the next one.
             found = [each for each in found if not each[0].delivery.lost]
         consumer.pause()
@@ -139,10 +140,3 @@ class FailuresDesk:
     async def replay(self, parked: Parked) -> None:
         """Publish the original to the queue it came from; returns once the broker has it."""
         await self._broker.publisher(f"{self._connector}.{parked.queue}").publish(body_of(parked.original))
-
-
-def sleep(clock: IReactorTime, seconds: float) -> Deferred[None]:
-    """Fires after so many seconds."""
-    done: Deferred[None] = Deferred()
-    clock.callLater(seconds, done.callback, None)
-    return done

@@ -8,15 +8,12 @@ from __future__ import annotations
 import hashlib
 from typing import Any, Awaitable, Callable, Optional
 
-from .delivery import Answer, Parcel, Parking
+from .delivery import MESSAGE, STATUS, Answer, Parcel, Parking
 from .failures import FailureQueue
 from .vumi.broker import Delivery
 
 #: Posts to Turn; the two flows of :mod:`vumi_turn.channels_api` make one for each message.
 Post = Callable[[], Awaitable[Answer]]
-
-MESSAGE = "message"
-STATUS = "status"
 
 #: The queue that a kind of parcel comes from, without the connector's name.
 QUEUE_OF_KIND = {MESSAGE: "inbound", STATUS: "event"}
@@ -31,7 +28,7 @@ class QueueParcel(Parcel):
     """
     A parcel that came from a queue.
 
-    :param kind: :data:`MESSAGE` or :data:`STATUS`.
+    :param kind: :data:`~vumi_turn.delivery.MESSAGE` or :data:`~vumi_turn.delivery.STATUS`.
     :param delivery: what the broker gave.
     :param failures: where it is parked.
     :param name: an id for log lines.

@@ -7,7 +7,20 @@ It knows no HTTP, no AMQP and no vumi. Whoever uses it makes a
 """
 
 from .courier import Courier
-from .parcel import Observer, Parcel, Parking, Result
-from .verdicts import Answer, Verdict, classify
+from .parcel import PERMANENT, TEMPORARY, Observer, Parcel, Parking, Result
+from .verdicts import MESSAGE, STATUS, Answer, Verdict, classify
 
-__all__ = ["Answer", "Courier", "Observer", "Parcel", "Parking", "Result", "Verdict", "classify"]
+__all__ = [
+    "MESSAGE",
+    "PERMANENT",
+    "STATUS",
+    "TEMPORARY",
+    "Answer",
+    "Courier",
+    "Observer",
+    "Parcel",
+    "Parking",
+    "Result",
+    "Verdict",
+    "classify",
+]

@@ -17,6 +17,9 @@ from twisted.internet.defer import Deferred
 #: The durable direct exchange that all vumi workers share.
 VUMI_EXCHANGE = "vumi"
 
+#: No more publishes than this may wait for the broker's confirmation.
+MAX_UNCONFIRMED = 1000
+
 
 class BrokerError(Exception):
     """The broker has not taken the message; publishing it again may work."""

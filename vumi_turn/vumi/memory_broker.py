@@ -16,6 +16,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from vumi_turn.vumi.broker import (
+    MAX_UNCONFIRMED,
     Broker,
     BrokerUnavailable,
     ConnectionLost,
@@ -26,9 +27,6 @@ from vumi_turn.vumi.broker import (
     Publisher,
 )
 from vumi_turn.vumi.memory_consumer import MemoryConsumer, Message
-
-#: No more publishes than this may wait for their confirmation.
-MAX_UNCONFIRMED = 1000
 
 #: Seconds until a requeued message is delivered again: a handler that always
 #: requeues must not stop the clock.

@@ -19,6 +19,7 @@ from vumi_turn.vumi.amqp.errors import ChannelRefused, LinkLost
 from vumi_turn.vumi.amqp.frames import Envelope, Receiver
 from vumi_turn.vumi.amqp.transient import TransientPublisher
 from vumi_turn.vumi.broker import (
+    MAX_UNCONFIRMED,
     VUMI_EXCHANGE,
     BrokerUnavailable,
     ConnectionLost,
@@ -26,9 +27,6 @@ from vumi_turn.vumi.broker import (
     Publisher,
     Returned,
 )
-
-#: No more publishes than this may wait for the broker's confirmation.
-MAX_UNCONFIRMED = 1000
 
 log = Logger()
 
