@@ -470,6 +470,25 @@ class PoisonTests(CourierTestCase):
         self.assertEqual(line[0].parkings[0].code, "temporary")
         self.assertFalse(self.courier.away)
 
+    def test_two_lines_fill_the_window_over_reconnects(self) -> None:
+        """So are two of them, also where the connection to the broker is lost again and again."""
+        self.courier = self.make_courier(prefetch=10)  # one of them fills it, too
+        self.turn.answer = lambda parcel: FakeAnswer(504) if parcel.name.startswith("bad") else OK
+        waiting = [self.parcel(f"{name}-{who}", who) for name in ("bad", *"abcdefghi") for who in ("x", "y")]
+        for _ in range(30):
+            sent = [self.deliver(parcel.again()) for parcel in waiting]
+            self.pass_time(9)
+            for parcel in sent:
+                if self.result(parcel) is None:
+                    parcel.lose()
+            self.pass_time(20)
+            lost = [parcel.name for parcel in sent if self.result(parcel) is Result.LOST]
+            waiting = [parcel for parcel in waiting if parcel.name in lost]
+        self.assertEqual(waiting, [])
+        for who in ("x", "y"):
+            theirs = [parcel.name for parcel in self.turn.accepted if parcel.key == who]
+            self.assertEqual(theirs, [f"{name}-{who}" for name in "abcdefghi"])
+
     def test_away_with_a_window_full_of_one_line(self) -> None:
         """While Turn is away that parks nobody, and afterwards all is delivered in order, each once."""
         self.turn.answer = lambda parcel: AWAY

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.integration.chaos.run import Run
 from tests.integration.rabbitmq import shared_rabbitmq
 
-SEED, MESSAGES, SECONDS, STAY = 7, 1200, 20, 5
+SEED, MESSAGES, SECONDS, STAY = 7, 1000, 14, 5
 
 
 class ChaosTests(SynchronousTestCase):

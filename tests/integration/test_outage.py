@@ -23,7 +23,7 @@ from tests.integration.turn_server import MESSAGES, Answer, Request
 from tests.integration.vumi_words import event, inbound, new_id, new_person
 from tests.integration.waiting import wait_for
 
-OUTAGE_SECONDS = float(os.environ.get("VUMI_TURN_OUTAGE_SECONDS", "15"))
+OUTAGE_SECONDS = float(os.environ.get("VUMI_TURN_OUTAGE_SECONDS", "12"))
 
 #: So many requests in so many seconds.
 STORM_LIMIT, STORM_WINDOW = (int(part) for part in os.environ.get("VUMI_TURN_STORM", "15/3").split("/"))

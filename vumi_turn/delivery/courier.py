@@ -184,7 +184,7 @@ class Courier:
 
     def _begin(self, parcel: Parcel) -> Journey:
         journey = Journey(parcel, parcel.received + LONGEST_STAY)
-        journey.failed = self._outage.failed_before(parcel.identity)
+        self._outage.recall(journey)
         self._journeys[journey] = None
         parcel.on_lost(partial(self._lost, journey))
         if journey.deadline < self._sweep_at:

@@ -58,7 +58,7 @@ class Outage:
         self._last_announced = float("-inf")
         self._probing: Optional[Journey] = None
         self._failures = 0
-        self._failed: dict[Hashable, int] = {}
+        self._failed: dict[Hashable, tuple[int, int]] = {}
         self._due = False
         self._backoff = Doubling()
         self._probe_timer: Optional[IDelayedCall] = None
@@ -84,8 +84,9 @@ class Outage:
         if verdict is not Verdict.DELIVERED:
             self._failures += 1
             journey.failed = self._failures
+            journey.probes += journey is self._probing
             if len(self._failed) < MOST_REMEMBERED:
-                self._failed[journey.parcel.identity] = self._failures
+                self._failed[journey.parcel.identity] = (journey.failed, journey.probes)
         elif self._failed:
             self._failed.clear()
         if verdict is Verdict.DELIVERED:
@@ -103,9 +104,9 @@ class Outage:
             if self.away:
                 self._probed(journey, verdict, what)
 
-    def failed_before(self, identity: Hashable) -> int:
-        """When a parcel failed that is delivered again: as :attr:`Journey.failed`."""
-        return self._failed.get(identity, 0)
+    def recall(self, journey: Journey) -> None:
+        """Give a parcel that is delivered again what is known of it."""
+        journey.failed, journey.probes = self._failed.get(journey.parcel.identity, (0, 0))
 
     def begin(self, verdict: Verdict, what: str) -> None:
         """A held round has ended, and nothing was accepted meanwhile."""
@@ -174,7 +175,6 @@ class Outage:
                 self._misconfigured.clear()
             self._what = what or self._what
             self._probe_later()
-            journey.probes += 1
             if verdict is Verdict.UNAVAILABLE and journey.probes >= PROBES_WITH_ONE and not self._stopped:
                 # Not before all that this answer means is known.
                 self._next_timer = self._clock.callLater(0, self._try_the_next, journey)
