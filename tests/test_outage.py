@@ -241,6 +241,30 @@ class MisconfiguredTests(OutageCase):
             self.clock.pump([1] * 60)
             self.assertEqual(self.lines(), [line])
 
+    def test_log_has_an_end(self) -> None:
+        """Where the error was logged so is its end, though an earlier outage was logged within the minute."""
+        self.begin("a")
+        self.clock.advance(1)
+        self.answer("a", Verdict.DELIVERED)
+        self.lines()
+        for expected in (2, 0):
+            self.refused()
+            self.begin("b", verdict=Verdict.MISCONFIGURED, what="status 401")
+            self.clock.advance(2)
+            self.answer("b", Verdict.DELIVERED)
+            lines = self.lines()
+            self.assertEqual(len(lines), expected, lines)
+            self.assertEqual(lines[1:], ["Turn is back after 2.0 s"][:expected])
+
+    def test_log_has_an_end_without_an_outage(self) -> None:
+        """Where others were accepted all the time, the end is logged when the last kind is let in."""
+        self.refused()
+        self.accepted("status")
+        self.assertEqual(len(self.lines()), 1)
+        self.accepted()
+        self.accepted()
+        self.assertEqual(self.lines(), ["Turn lets us in again"])
+
 
 class LogTests(OutageCase):
     def test_away_and_back(self) -> None:

@@ -55,6 +55,8 @@ class Outage:
         self._what = ""
         self._since = 0.0
         self._announced = False
+        #: The log has an error whose end it does not have yet.
+        self._complained = False
         self._last_announced = float("-inf")
         self._probing: Optional[Journey] = None
         self._failures = 0
@@ -129,12 +131,16 @@ class Outage:
     def _end(self) -> None:
         """Turn has answered."""
         if not self.away:
+            if self._complained and not self.misconfigured:
+                self._complained = False
+                log.warn("Turn lets us in again")
             return
         self.away = False
         self._probing = None
         self._cancel()
         self._gate.reopen()
-        if self._announced:
+        if self._announced or self._complained:
+            self._complained = False
             seconds = round(self._clock.seconds() - self._since, 1)
             log.warn("Turn is back after {seconds} s", seconds=seconds)
 
@@ -201,7 +207,8 @@ class Outage:
             )
 
     def _say_misconfigured(self, what: str) -> None:
-        self._errors.error("Turn does not let us in ({what}): " + _CHECK, what=what)
+        if self._errors.error("Turn does not let us in ({what}): " + _CHECK, what=what):
+            self._complained = True
 
     # -- stopping ------------------------------------------------------------
 

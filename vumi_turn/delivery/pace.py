@@ -35,23 +35,28 @@ class PacedLog:
         self._written = 0
         self._left_out = 0
 
-    def emit(self, level: Any, format: str, **fields: Any) -> None:
-        """Write one line, unless there were too many."""
+    def emit(self, level: Any, format: str, **fields: Any) -> bool:
+        """
+        Write one line, unless there were too many.
+
+        :return: whether it was written.
+        """
         now = self._clock.seconds()
         if now - self._began >= SECONDS:
             if self._left_out and self._tell:
                 self._log.warn("{count} more lines like these were left out", count=self._left_out)
             self._began, self._written, self._left_out = now, 0, 0
-        if self._written < self._lines:
-            self._written += 1
-            self._log.emit(level, format, **fields)
-        else:
+        if self._written >= self._lines:
             self._left_out += 1
+            return False
+        self._written += 1
+        self._log.emit(level, format, **fields)
+        return True
 
     def warn(self, format: str, **fields: Any) -> None:
         """Write one line as a warning."""
         self.emit(LogLevel.warn, format, **fields)
 
-    def error(self, format: str, **fields: Any) -> None:
-        """Write one line as an error."""
-        self.emit(LogLevel.error, format, **fields)
+    def error(self, format: str, **fields: Any) -> bool:
+        """Write one line as an error, as :meth:`emit` does."""
+        return self.emit(LogLevel.error, format, **fields)
