@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 from typing import Any, Optional
+from unittest import mock
 
 from twisted.internet.address import IPv4Address
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.error import CannotListenError
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.logger import LogEvent, Logger, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
@@ -15,6 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.web_case import Client
 from tests.web_case import request as web_request
 from vumi_turn.caches import CacheUnavailable
+from vumi_turn.caches.memory import MemoryMessageCache
 from vumi_turn.channels_api import TurnChannelsApi
 from vumi_turn.turn.client import Answer
 from vumi_turn.turn.errors import ApiUsageError, BrokerUnavailableError, MessageNotFound
@@ -469,6 +473,54 @@ class ListeningTests(BridgeCase):
         )
         self.assertEqual(self.statuses(8080), {"/health": 404, "/metrics": 404, "/messages": 405, "/x": 404})
         self.assertEqual(self.statuses(9000), {"/health": 200, "/metrics": 200, "/messages": 404, "/x": 404})
+
+
+class SlowCache(MemoryMessageCache):
+    """Notes when it is let go."""
+
+    ready = succeed(None)
+    stopped = 0
+
+    async def start(self) -> None:
+        await self.ready
+
+    async def stop(self) -> None:
+        type(self).stopped += 1
+
+
+class BrokenStartTests(SynchronousTestCase):
+    """A start that fails, or is broken off, leaves no connection of the cache's behind."""
+
+    def setUp(self) -> None:
+        self.reactor = MemoryReactorClock()
+        self.patch(SlowCache, "stopped", 0)
+        self.ended: list[None] = []
+
+    def start(self) -> Worker:
+        worker = Worker(
+            {**CONFIG, "message_cache_class": SlowCache},
+            broker=MemoryBroker(self.reactor),
+            reactor=self.reactor,
+            fatal=lambda: self.ended.append(None),
+        )
+        worker.startService()
+        return worker
+
+    def test_port_taken(self) -> None:
+        """The port is another program's."""
+        error = CannotListenError("127.0.0.1", 8080, OSError(errno.EADDRINUSE, "in use"))
+        self.patch(self.reactor, "listenTCP", mock.Mock(side_effect=error))
+        worker = self.start()
+        self.assertEqual((len(self.ended), SlowCache.stopped), (1, 1))
+        self.successResultOf(worker.stopService())
+
+    def test_stopped_meanwhile(self) -> None:
+        """The worker is stopped while the cache gets ready."""
+        self.patch(SlowCache, "ready", Deferred())
+        worker = self.start()
+        self.assertEqual(SlowCache.stopped, 0)
+        self.successResultOf(worker.stopService())
+        self.assertEqual((len(self.ended), SlowCache.stopped), (0, 1))
 
 
 class ClientTests(BridgeCase):

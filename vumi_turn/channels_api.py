@@ -71,15 +71,22 @@ class TurnChannelsApi(ApplicationWorker):
         Build the parts, and listen: POSTs are answered from the start, with
         503 until the broker is there.
         """
+        self._build_parts()
+        try:
+            await self.cache.start()
+            await self._listen()
+        except BaseException:
+            # A start that fails is not torn down, and the cache's connection mends itself for ever.
+            await self.cache.stop()
+            raise
+
+    def _build_parts(self) -> None:
         clock = self.reactor
         config = self.config = self.get_static_config()
         self.metrics = Metrics()
         self.cache: MessageCache = config.message_cache_class(config.message_cache_config, clock)
         self.sessions = Sessions(self.cache, self.metrics.status_without_recipient)
-        await self.cache.start()
-        self.failures = FailureQueue(
-            self.broker.publisher(f"{config.connector_name}.{FAILURES}"), clock
-        )
+        self.failures = FailureQueue(self.broker.publisher(f"{config.connector_name}.{FAILURES}"), clock)
         self.turn = self.make_turn_client()
         self.courier = Courier(
             clock,
@@ -112,7 +119,6 @@ class TurnChannelsApi(ApplicationWorker):
             cache=self.cache,
             turn=self.turn,
         )
-        await self._listen()
 
     async def _listen(self) -> None:
         """Listen on ``http_bind``, and for whoever watches us there or on ``management_bind``."""
