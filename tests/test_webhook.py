@@ -604,6 +604,16 @@ class StopTests(WebhookCase):
         self.written(drained)
 
 
+class RequestLineTests(WebhookCase):
+    def test_whole_url(self) -> None:
+        """A request line may hold the whole URL, as HTTP demands of a server."""
+        self.at_once = True
+        for path in ("http://our.host/messages", "HTTPS://our.host:8080/messages?a=http://x"):
+            self.assertEqual(self.answer(path=path).status, 200, path)
+        for path in ("http://our.host", "http:///", "http://our.host/http://our.host/messages", "ftp://our.host/messages"):
+            self.assertEqual(self.answer(path=path).error, (404, 404, "NotFound"), path)
+
+
 class LogTests(WebhookCase):
     def setUp(self) -> None:
         super().setUp()
@@ -622,10 +632,17 @@ class LogTests(WebhookCase):
         self.answer(b"[]")
         self.assertEqual(len(self.lines()), 2)
         self.assertIn("401 SignatureMismatchError", self.lines()[0])
+        self.assertNotIn("others", self.lines()[0])
         self.clock.advance(60)
         self.answer(signature=b"wrong")
         self.assertEqual(len(self.lines()), 3)
         self.assertIn("29 others", self.lines()[2])
+
+    def test_what_to_check(self) -> None:
+        """The line of a wrong signature names the option to look at, which Turn is not told."""
+        answer = self.answer(signature=b"wrong")
+        self.assertTrue(self.lines()[0].endswith("the signature of this body; check turn_hmac_secret"), self.lines())
+        self.assertNotIn(b"turn_hmac_secret", answer.body)
 
     def test_nothing_private(self) -> None:
         """No line above debug has an address, content, a signature, a secret or where it came from."""

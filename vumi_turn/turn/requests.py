@@ -5,6 +5,7 @@ wrong.
 
 from __future__ import annotations
 
+import re
 from io import BytesIO
 from typing import Any, Optional
 from urllib.parse import unquote_to_bytes
@@ -17,6 +18,10 @@ from twisted.web.server import Request
 from .errors import ApiError, BodyTooLarge, InternalError, NotFound
 
 log = Logger()
+
+#: What comes before the path where a request line holds the whole URL, which a
+#: server must take (RFC 9112, 3.2.2).
+_WHOLE_URL = re.compile(rb"(?i)\Ahttps?://[^/?]*/?")
 
 
 def respond(request: Request, status: int, body: bytes, content_type: bytes = b"application/json") -> bytes:
@@ -69,8 +74,8 @@ class BoundedRequest(Request):
         """As twisted.web does it, but no form is read from the body."""
         self._body.seek(0)
         self.args: dict[bytes, list[bytes]] = {}
-        self.method, self.uri, self.clientproto = command, path, version
-        self.path = path.partition(b"?")[0]
+        self.method, self.uri, self.clientproto = command, _WHOLE_URL.sub(b"/", path, 1), version
+        self.path = self.uri.partition(b"?")[0]
         self.process()
 
     def getRequestHostname(self) -> bytes:

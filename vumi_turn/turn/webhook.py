@@ -254,12 +254,14 @@ class _RefusalLines:
             self._unsaid[title] = self._unsaid.get(title, 0) + 1
             return
         self._next[title] = now + LINE_EVERY
+        unsaid = self._unsaid.pop(title, 0)
         log.warn(
-            "A POST of Turn's was answered {status} {title}: {details} ({unsaid} others before)",
+            "A POST of Turn's was answered {status} {title}: {details}{check}{others}",
             status=error.status,
             title=title,
             details=error.details,
-            unsaid=self._unsaid.pop(title, 0),
+            check="; check turn_hmac_secret" if isinstance(error, SignatureMismatchError) else "",
+            others=f" ({unsaid} others since the last such line)" if unsaid else "",
         )
 
 
