@@ -61,8 +61,11 @@ class OptionsCase(SynchronousTestCase):
         return options
 
     def warned(self) -> list[str]:
-        """The warnings since the last time."""
-        return [str(warning["message"]) for warning in self.flushWarnings()]
+        """The lines on stderr since the last time; each is all that a warning is."""
+        lines = self.err.getvalue().splitlines()
+        self.err.truncate(0)
+        self.err.seek(0)
+        return lines
 
     def refusal(self, *flags: str, **options: Any) -> str:
         """Why the flags are refused."""
@@ -137,14 +140,21 @@ class BrokerFlagTests(OptionsCase):
         """What is no option of vumi's is ignored with a warning that names it; so is a worker's."""
         path = self.file("vumi.yaml", {"hostnam": "x", "worker-class": "y"})
         self.assertEqual(self.options("--vumi-config", path).vumi_options, dict(DEFAULTS))
-        expected = [f"{path}: {name} is no option of vumi, and is ignored" for name in ("hostnam", "worker-class")]
+        expected = [
+            f"warning: {path}: {name} is no option of vumi, and is ignored" for name in ("hostnam", "worker-class")
+        ]
         self.assertEqual(self.warned(), expected)
 
     def test_specfile(self) -> None:
         """``--specfile`` is accepted and ignored, with a warning."""
         self.options("--specfile", "amqp-spec-0-8.xml")
-        (warning,) = self.warned()
-        self.assertIn("--specfile is ignored", warning)
+        self.assertEqual(self.warned(), ["warning: --specfile is ignored: the AMQP definition is built in"])
+
+    def test_arguments(self) -> None:
+        """Whatever is no flag is refused by name."""
+        expected = "vumi.yaml is not expected here: each value comes after its flag"
+        self.assertEqual(self.refusal("vumi.yaml"), expected)
+        self.assertEqual(self.refusal("vumi.yaml", "--port", "1"), expected)
 
     def test_port(self) -> None:
         """A port that is none is refused by name, from a flag and from the file."""

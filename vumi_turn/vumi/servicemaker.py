@@ -79,6 +79,11 @@ class VumiOptions(usage.Options):
         ["system-id", None, None, "An identifier for a collection of Vumi workers (*)"],
     ]
 
+    def parseArgs(self, *unexpected: str) -> None:
+        """Everything is said by flags."""
+        if unexpected:
+            raise usage.UsageError(f"{unexpected[0]} is not expected here: each value comes after its flag")
+
     def postOptions(self) -> None:
         """Lay the flags over the file, and the file over the defaults."""
         names = [parameter[0] for parameter in VumiOptions.optParameters]
@@ -90,11 +95,11 @@ class VumiOptions(usage.Options):
             raise usage.UsageError(str(error)) from None
         from_file = {key.replace("_", "-"): value for key, value in from_file.items() if value is not None}
         for name in sorted(set(from_file) - set(DEFAULTS)):
-            warnings.warn(f"{path}: {name} is no option of vumi, and is ignored", stacklevel=2)
+            _warn(f"{path}: {name} is no option of vumi, and is ignored")
             del from_file[name]
         self.vumi_options = overlay(DEFAULTS, from_file, given)
         if self.vumi_options["specfile"] is not None:
-            warnings.warn("--specfile is ignored: the AMQP definition is built in", stacklevel=2)
+            _warn("--specfile is ignored: the AMQP definition is built in")
         try:
             parameters_from_options(self.vumi_options)
         except ValueError as error:
@@ -229,6 +234,10 @@ def find_worker_class(name: str) -> Any:
     if not (isinstance(found, type) and issubclass(found, BaseWorker)):
         _stop(f"--worker-class {name} is not a worker of vumi_turn: a subclass of BaseWorker is expected")
     return found
+
+
+def _warn(line: str) -> None:
+    print("warning:", line, file=sys.stderr)
 
 
 def _stop(*lines: str) -> Any:
