@@ -397,6 +397,14 @@ class ServiceTests(ServiceCase):
             ],
         )
 
+    def test_misspelt(self) -> None:
+        """Where an option is missing because it is misspelt, the end of the start says so too."""
+        lines = self.stopped("--set-option", "conector_name:demo")
+        self.assertTrue(lines[0].startswith("connector_name is missing"), lines)
+        self.assertEqual(
+            lines[1:], ["the option conector_name is not known, and is ignored: did you mean connector_name?"]
+        )
+
     def test_maxthreads(self) -> None:
         """``--maxthreads`` bounds the reactor's threads; without it they are Twisted's affair."""
         sizes: list[int] = []

@@ -12,7 +12,7 @@ import os
 import re
 import sys
 import warnings
-from typing import Any, Callable, Mapping, Optional, TypeVar
+from typing import Any, Callable, Iterator, Mapping, Optional, TypeVar
 
 from twisted.application.service import IService
 from twisted.logger import Logger
@@ -248,11 +248,16 @@ def _stop(*lines: str) -> Any:
 
 def warn_of_unknown_keys(worker_class: Any, config: Mapping[str, Any]) -> None:
     """A log line for each key that is no option: probably a misspelt one."""
-    named = [item for item in config.get("middleware") or () if isinstance(item, dict)]
-    also = {str(name) for item in named for name in item}
+    for line in _unknown_keys(worker_class, config):
+        log.warn("The option {line}", line=line)
+
+
+def _unknown_keys(worker_class: Any, config: Mapping[str, Any]) -> Iterator[str]:
+    middlewares = config.get("middleware")
+    listed = middlewares if isinstance(middlewares, (list, tuple)) else ()
+    also = {str(name) for item in listed if isinstance(item, dict) for name in item}
     for key, near in worker_class.CONFIG_CLASS.unknown_keys(config, also):
-        hint = f": did you mean {near}?" if near else ""
-        log.warn("The option {key} is not known, and is ignored{hint}", key=key, hint=hint)
+        yield f"{key} is not known, and is ignored" + (f": did you mean {near}?" if near else "")
 
 
 def makeService(options: StartWorkerOptions) -> IService:
@@ -281,7 +286,7 @@ def makeService(options: StartWorkerOptions) -> IService:
             fatal=lambda: end_with_failure(reactor),
         )
     except ConfigErrors as error:
-        _stop(*error.errors)
+        _stop(*error.errors, *(f"the option {line}" for line in _unknown_keys(worker_class, config)))
     except ValueError as error:
         _stop(str(error))
     warn_of_unknown_keys(worker_class, config)
