@@ -93,13 +93,29 @@ def install(
     :raises SentryMissing: the extra ``sentry`` is not installed.
     :raises ValueError: the DSN is none. It is not quoted: it holds a key.
     """
+    client = _client(dsn, server_name, transport)
+    reporter = Reporter(client.capture_event, reactor, worker)
+    observer: Any = reporter
+    globalLogPublisher.addObserver(observer)
+    flush = reactor.addSystemEventTrigger("after", "shutdown", client.close, FLUSH_TIME)
+
+    def uninstall() -> None:
+        globalLogPublisher.removeObserver(observer)
+        reactor.removeSystemEventTrigger(flush)
+        client.close(0)
+
+    return uninstall
+
+
+def _client(dsn: str, server_name: str, transport: Any) -> Any:
+    """Sentry's own client, with everything turned off that would tell more than we do."""
     try:
         from sentry_sdk import Client
         from sentry_sdk.utils import BadDsn
     except ImportError:
         raise SentryMissing("--sentry needs a package: pip install 'vumi_turn[sentry]'") from None
     try:
-        client = Client(
+        return Client(
             dsn,
             transport=transport,
             server_name=server_name,
@@ -121,17 +137,6 @@ def install(
             "sentry must be a Sentry DSN, as https://key@sentry.example/1: http or https, a key before the @,"
             " a host, and a number at the end"
         ) from None
-    reporter = Reporter(client.capture_event, reactor, worker)
-    observer: Any = reporter
-    globalLogPublisher.addObserver(observer)
-    flush = reactor.addSystemEventTrigger("after", "shutdown", client.close, FLUSH_TIME)
-
-    def uninstall() -> None:
-        globalLogPublisher.removeObserver(observer)
-        reactor.removeSystemEventTrigger(flush)
-        client.close(0)
-
-    return uninstall
 
 
 class Reporter:
