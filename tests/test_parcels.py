@@ -11,9 +11,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.delivery_fakes import OK, START
 from tests.fakes import FakeBroker
-from vumi_turn.delivery import Parking, Verdict
+from vumi_turn.delivery import MESSAGE, STATUS, Parking, Verdict
 from vumi_turn.failures import FailureQueue
-from vumi_turn.parcels import MESSAGE, STATUS, QueueParcel, digest_of
+from vumi_turn.parcels import QueueParcel, digest_of
 from vumi_turn.vumi.broker import Delivery
 
 PARKING = Parking(Verdict.FAILED, "temporary", "Turn failed on it.", attempts=4, last_status=500)
@@ -54,6 +54,21 @@ class ParcelTests(SynchronousTestCase):
         self.delivery.lose()
         parcel.on_lost(lambda: told.append("after"))
         self.assertEqual((parcel.lost, told), (True, ["before", "after"]))
+
+    def test_prepared_once(self) -> None:
+        """What is tried before its turn is not prepared again when its turn comes; what failed is."""
+        calls: list[str] = []
+
+        async def prepare() -> None:
+            calls.append("prepare")
+            if len(calls) == 1:
+                raise ZeroDivisionError("marker")
+
+        parcel = self.parcel(prepare=prepare)
+        self.failureResultOf(Deferred.fromCoroutine(parcel.prepare()), ZeroDivisionError)
+        self.run_now(parcel.prepare())
+        self.run_now(parcel.prepare())
+        self.assertEqual(len(calls), 2)
 
     def test_prepare_and_post(self) -> None:
         """It prepares and posts with what it was given; there may be nothing to prepare."""

@@ -75,6 +75,7 @@ class QueueParcel(Parcel):
     async def prepare(self) -> None:
         if self._prepare is not None:
             await self._prepare()
+            self._prepare = None  # it may be tried before its turn, and then again
 
     async def post(self) -> Answer:
         assert self._post is not None, "a parcel that can only be parked was posted"
