@@ -42,14 +42,13 @@ class Journey:
     :ivar recalled: it goes back to its queue as soon as what is under way has ended.
     :ivar mark: how many parcels Turn had accepted when this round began.
     :ivar failed: when Turn last did not take it, as a growing number; 0 if that never was.
-    :ivar probes: how often it has failed as a probe of a Turn that was away.
     :ivar overtaken: Turn took the one behind it just after this one had failed.
     :ivar standing_in: it is tried though it is not its turn.
     """
 
     __slots__ = (
         "parcel", "outcome", "deadline", "state", "over", "recalled", "mark", "failed",
-        "probes", "overtaken", "standing_in",
+        "overtaken", "standing_in",
         "_coroutine", "_task",
     )
 
@@ -62,7 +61,6 @@ class Journey:
         self.recalled = False
         self.mark = 0
         self.failed = 0
-        self.probes = 0
         self.overtaken = False
         self.standing_in = False
         self._coroutine: Optional[CoroutineType[Any, Any, None]] = None

@@ -20,8 +20,8 @@ log = Logger()
 #: While Turn is away the log says so every so many seconds.
 REMINDER = 60.0
 
-#: After so many failed probes with one parcel the one behind it is tried too.
-PROBES_WITH_ONE = 3
+#: After so many failed probes the one behind the probe is tried too.
+PROBES_ALONE = 3
 
 #: Of so many it is remembered that they have failed since Turn last took one.
 MOST_REMEMBERED = 1000
@@ -35,8 +35,8 @@ class Outage:
 
     :param clock: what probes are timed by.
     :param gate: is shut while Turn is away.
-    :param try_next: is given a parcel's journey that has failed as a probe
-        several times, to try the one behind it; None if that is not done.
+    :param try_next: is given the journey of a probe that failed, if those
+        before it did too, to try the one behind it; None if that is not done.
 
     :ivar away: Turn is away.
     :ivar troubled: there is something that an accepted parcel would end.
@@ -60,7 +60,8 @@ class Outage:
         self._last_announced = float("-inf")
         self._probing: Optional[Journey] = None
         self._failures = 0
-        self._failed: dict[Hashable, tuple[int, int]] = {}
+        self._failed: dict[Hashable, int] = {}
+        self._probes = 0
         self._due = False
         self._backoff = Doubling()
         self._probe_timer: Optional[IDelayedCall] = None
@@ -86,9 +87,8 @@ class Outage:
         if verdict is not Verdict.DELIVERED:
             self._failures += 1
             journey.failed = self._failures
-            journey.probes += journey is self._probing
             if len(self._failed) < MOST_REMEMBERED:
-                self._failed[journey.parcel.identity] = (journey.failed, journey.probes)
+                self._failed[journey.parcel.identity] = self._failures
         elif self._failed:
             self._failed.clear()
         if verdict is Verdict.DELIVERED:
@@ -108,13 +108,14 @@ class Outage:
 
     def recall(self, journey: Journey) -> None:
         """Give a parcel that is delivered again what is known of it."""
-        journey.failed, journey.probes = self._failed.get(journey.parcel.identity, (0, 0))
+        journey.failed = self._failed.get(journey.parcel.identity, 0)
 
     def begin(self, verdict: Verdict, what: str) -> None:
         """A held round has ended, and nothing was accepted meanwhile."""
         if self.away or self._stopped:
             return
         self.away = self.troubled = True
+        self._probes = 0
         self._what = what
         self._since = self._clock.seconds()
         self._gate.shut()
@@ -181,7 +182,9 @@ class Outage:
                 self._misconfigured.clear()
             self._what = what or self._what
             self._probe_later()
-            if verdict is Verdict.UNAVAILABLE and journey.probes >= PROBES_WITH_ONE and not self._stopped:
+            self._probes += 1
+            alone = verdict is Verdict.UNAVAILABLE and self._probes >= PROBES_ALONE
+            if alone and self._try_next is not None and not self._stopped:
                 # Not before all that this answer means is known.
                 self._next_timer = self._clock.callLater(0, self._try_the_next, journey)
         else:
