@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from typing import Any, Optional
 
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory
@@ -12,6 +13,7 @@ from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.fakes import FakeBroker, event, user_message
+from vumi_turn import __version__
 from vumi_turn.vumi.application import (
     ApplicationConfig,
     ApplicationWorker,
@@ -25,7 +27,7 @@ from vumi_turn.vumi.fields import ConfigErrors
 from vumi_turn.vumi.memory_broker import MemoryBroker
 from vumi_turn.vumi.message import TransportUserMessage
 from vumi_turn.vumi.middleware import MIDDLEWARE_TIMEOUT, BaseMiddleware
-from vumi_turn.vumi.worker import REQUEUE_DELAY, SHUTDOWN_TIMEOUT, STOP_MARGIN
+from vumi_turn.vumi.worker import REQUEUE_DELAY, SHUTDOWN_TIMEOUT, STOP_MARGIN, _shown
 
 
 class Recorder(ApplicationWorker):
@@ -579,17 +581,30 @@ class PartsTests(WorkerCase):
         self.assertNotIn("vumi.health/heartbeat.inbound", self.broker.publishers)
 
     def test_listen(self) -> None:
-        """A worker listens at an endpoint's description, until it has stopped."""
+        """A worker listens at an endpoint's description, until it has stopped; the log says where."""
+        said = self.lines(LogLevel.info)
         reactor = MemoryReactorClock()
         worker = self.make(reactor=reactor)
         worker.startService()
         done = Deferred.fromCoroutine(worker.listen("tcp:8080:interface=127.0.0.1", Factory()))
         port = self.successResultOf(done)
         self.assertEqual((reactor.tcpServers[0][0], reactor.tcpServers[0][3]), (8080, "127.0.0.1"))
+        # What such a reactor says of all its ports.
+        self.assertEqual(said, [f"Recorder is starting (vumi_turn {__version__})", "Recorder listens on 0.0.0.0:8080"])
         stopped: list[None] = []
         self.patch(type(port), "stopListening", lambda _: stopped.append(None))
         self.assertIsNone(self.successResultOf(worker.stopService()))
         self.assertEqual(len(stopped), 1)
+
+    def test_address(self) -> None:
+        """Addresses are shown as one would type them."""
+        for address, text in (
+            (IPv4Address("TCP", "127.0.0.1", 8080), "127.0.0.1:8080"),
+            (IPv6Address("TCP", "::1", 8080), "[::1]:8080"),
+            (UNIXAddress(b"/run/turn.sock"), "/run/turn.sock"),
+            ("somewhere", "somewhere"),
+        ):
+            self.assertEqual(_shown(address), text)
 
     def test_cannot_listen(self) -> None:
         """An endpoint whose file cannot be made is named, with the reason, and is no bug of ours."""

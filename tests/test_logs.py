@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from twisted.application.service import Application, Service
-from twisted.logger import ILogObserver, Logger, LogLevel
+from twisted.logger import ILogObserver, Logger, LogLevel, globalLogPublisher
 from twisted.python import syslog
-from twisted.python.log import textFromEventDict
+from twisted.python.log import msg, textFromEventDict
 from twisted.trial.unittest import SynchronousTestCase
 
 from vumi_turn.vumi.logs import LoggedService, make_observer, observer_for
@@ -20,8 +20,10 @@ from vumi_turn.vumi.logs import LoggedService, make_observer, observer_for
 class LinesCase(SynchronousTestCase):
     """A log in memory."""
 
-    def logger(self, log_format: str = "text", level: str = "info") -> Logger:
+    def setUp(self) -> None:
         self.out = io.StringIO()
+
+    def logger(self, log_format: str = "text", level: str = "info") -> Logger:
         return Logger("some.module", observer=make_observer(self.out, log_format, level))
 
     def lines(self) -> list[str]:
@@ -45,6 +47,15 @@ class TextTests(LinesCase):
         """Twisted's lines about each connection's factory are left out."""
         self.logger().info("Starting factory {factory!r}", factory="x")
         self.assertEqual(self.lines(), [])
+
+    def test_no_ports(self) -> None:
+        """Twisted's lines about each port are left out, and only those of its lines."""
+        observer = make_observer(self.out, "text", "info")
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        for text in ("BoundedSite starting on 8080", "(TCP Port 8080 Closed)", "BoundedSite starting on '/x'", "else"):
+            msg(text)
+        self.assertEqual([line.rpartition("] ")[2] for line in self.lines()], ["else"])
 
     def test_line(self) -> None:
         """A line says when, where and what."""

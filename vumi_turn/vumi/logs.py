@@ -8,6 +8,7 @@ for, because addresses and content are logged at that level.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from datetime import datetime, timezone
 from typing import Any, Mapping, TextIO
@@ -77,9 +78,14 @@ def filtered(observer: ILogObserver, level: str) -> ILogObserver:
     return FilteringLogObserver(observer, predicates)
 
 
+_PORT = re.compile(r"^\S+ starting on |^\((TCP|TLS|UNIX) Port .+ Closed\)$")
+
+
 def without_noise(event: LogEvent) -> Any:
-    """Leaves out Twisted's two lines for each connection that is made."""
+    """Leaves out Twisted's two lines for each connection that is made, and for each port: ours say more."""
     noisy = str(event.get("log_format", "")).startswith(("Starting factory ", "Stopping factory "))
+    if event.get("log_namespace") == "log_legacy":
+        noisy = noisy or _PORT.search(str(event.get("log_text", ""))) is not None
     return PredicateResult.no if noisy else PredicateResult.maybe
 
 

@@ -9,6 +9,7 @@ import socket
 from typing import Any, Callable, Optional, TypeVar, Union
 
 from twisted.application.service import MultiService
+from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import Deferred, ensureDeferred, succeed
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
@@ -16,6 +17,7 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStrea
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from .. import __version__
 from .broker import Broker, Delivery, Outcome
 from .config import ApplicationConfig
 from .connectors import BaseConnector, ReceiveInboundConnector, ReceiveOutboundConnector
@@ -187,6 +189,7 @@ class BaseWorker(MultiService):
         except OSError as error:
             raise ConfigErrors([f"it cannot listen on {endpoint} ({error.strerror})"]) from None
         self._ports.append(port)
+        log.info("{worker} listens on {address}", worker=type(self).__name__, address=_shown(port.getHost()))
         return port
 
     def health_components(self) -> dict[str, dict[str, Any]]:
@@ -255,7 +258,7 @@ class BaseWorker(MultiService):
     def startService(self) -> None:
         """Start the broker, and set up; nothing waits until the broker is there."""
         super().startService()
-        log.info("{worker} is starting", worker=type(self).__name__)
+        log.info("{worker} is starting (vumi_turn {version})", worker=type(self).__name__, version=__version__)
         self.broker.start()
         self._set_up = ensureDeferred(self._start())
         self._set_up.addErrback(self._not_started)
@@ -359,3 +362,13 @@ async def _done(result: Any) -> None:
     pending = deferred_of(result)
     if pending is not None:
         await pending
+
+
+def _shown(address: Any) -> str:
+    """Where something listens, as one would type it."""
+    if isinstance(address, UNIXAddress):
+        return os.fsdecode(address.name or b"")
+    host = getattr(address, "host", None)
+    if host is None:
+        return str(address)
+    return f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}"
