@@ -324,6 +324,15 @@ class OptionsTests(SynchronousTestCase):
         self.assertIn("create or check", self.refused())
         self.assertIn("--from-addr is required", self.refused("create"))
         self.assertIn("--config is required", self.refused("check"))
+        for command in ("create", "check"):
+            self.assertIn("turn.yaml is not expected here", self.refused(command, "turn.yaml"))
+
+    def test_usage(self) -> None:
+        """The help of the command and of each subcommand begins with how it is typed."""
+        options = ChannelOptions()
+        self.assertEqual(options.getSynopsis(), "Usage: vumi_turn_channel create|check [options]")
+        options.parseOptions(["check", "--config", "turn.yaml"])
+        self.assertEqual(options.subOptions.getSynopsis(), "Usage: vumi_turn_channel check [options]")
 
     def test_where_the_secret_goes(self) -> None:
         """The secret goes to exactly one place, and it has to be said which."""

@@ -95,6 +95,14 @@ class ListTests(CommandCase):
         self.status("list", ("m3",), True, 0)
         self.assertIn("my words", self.out.getvalue())
 
+    def test_usage(self) -> None:
+        """The help of the command and of each subcommand begins with how it is typed."""
+        options = FailuresOptions()
+        whole = "Usage: vumi_turn_failures [options] --connector NAME"
+        self.assertEqual(options.getSynopsis(), f"{whole} list|replay|drop [ids]")
+        options.parseOptions(["--connector", "demo", "list"])
+        self.assertEqual(options.subOptions.getSynopsis(), f"{whole} list [options] [ids]")
+
     def test_limit(self) -> None:
         """With a limit no more than so many are read."""
         self.status("list", (), False, 2)

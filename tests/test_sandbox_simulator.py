@@ -263,6 +263,8 @@ class ControlTests(SimulatorCase):
         self.assertEqual(record["headers"]["Authorization"], "***")
         self.assertEqual([r["kind"] for r in self.http.call("GET", "/requests?since=1")[1]["requests"]], ["status"])
         self.assertEqual(self.http.details("GET", "/requests?since=x"), (400, "since must be a whole number"))
+        details = self.http.details("GET", "/requests?kind=x")
+        self.assertEqual(details, (400, "kind must be message or status"))
 
     def test_weather(self) -> None:
         """Weather is set, read and refused."""

@@ -54,6 +54,8 @@ class CreateOptions(usage.Options):
         ["api-url", None, NUMBERS_URL, "Turn's numbers"],
     ]
 
+    parseArgs = VumiOptions.parseArgs
+
     def postOptions(self) -> None:
         """Check the flags."""
         for name in ("from-addr", "name", "endpoint", "connector"):
@@ -112,12 +114,16 @@ class CheckOptions(VumiOptions):
 class ChannelOptions(usage.Options):
     """What to do."""
 
-    synopsis = "Usage: vumi_turn_channel"
+    synopsis = "Usage: vumi_turn_channel create|check [options]"
     longdesc = "Makes a channel at Turn, or tries a worker's configuration before it goes live."
     subCommands = [
         ["create", None, CreateOptions, "Make a channel at Turn, and the configuration for it"],
         ["check", None, CheckOptions, "Try a configuration before going live"],
     ]
+
+    def getSynopsis(self) -> str:
+        """With a subcommand, its own part is added by Twisted."""
+        return self.synopsis.partition(" create|")[0] if self.subCommand else self.synopsis
 
     def postOptions(self) -> None:
         if self.subCommand is None:
@@ -223,7 +229,7 @@ def main(argv: Optional[Iterable[str]] = None) -> None:
             ask = getpass.getpass if sys.stdin.isatty() else None
             token = token_from(options.subOptions["token-file"], os.environ, ask)
     except usage.UsageError as error:
-        print(f"{options.synopsis} create|check [options]\nvumi_turn_channel: {error}", file=sys.stderr)
+        print(f"{options.synopsis}\nvumi_turn_channel: {error}", file=sys.stderr)
         raise SystemExit(2) from None
     except NoToken as error:
         raise SystemExit(_refuse(sys.stderr, str(error))) from None

@@ -33,6 +33,8 @@ class CannotWork(Exception):
 class _Subcommand(usage.Options):
     """Options of one subcommand, with ids as its arguments."""
 
+    synopsis = "[options] [ids]"
+
     def __init__(self) -> None:
         super().__init__()
         self["ids"] = ()
@@ -85,6 +87,10 @@ class FailuresOptions(VumiOptions):
         ["replay", None, ReplayOptions, "Put messages back into their queue"],
         ["drop", None, DropOptions, "Throw messages away, after asking"],
     ]
+
+    def getSynopsis(self) -> str:
+        """With a subcommand, its own part is added by Twisted."""
+        return self.synopsis.partition(" list|")[0] if self.subCommand else self.synopsis
 
     def postOptions(self) -> None:
         super().postOptions()

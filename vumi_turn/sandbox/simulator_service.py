@@ -16,7 +16,7 @@ from twisted.python import usage
 from twisted.web.iweb import IRequest
 
 from ..vumi.logs import LEVELS, LoggedService
-from ..vumi.servicemaker import end_with_failure
+from ..vumi.servicemaker import VumiOptions, end_with_failure
 from .listening import Listening, address, host_and_port, reachable, tell
 from .records import Record
 from .simulator import TurnSimulator
@@ -63,6 +63,8 @@ class SimulatorOptions(usage.Options):
         ["log-level", None, "warn", "The lowest level that is logged: debug, info, warn, error"],
     ]
 
+    parseArgs = VumiOptions.parseArgs
+
     def postOptions(self) -> None:
         """Check the flags."""
         self.where = host_and_port(self["http"], "--http")
@@ -90,6 +92,8 @@ def simulator_app(turn: TurnSimulator) -> Klein:
     @app.route("/requests", methods=["GET"])
     def requests(request: IRequest) -> bytes:
         since, kind = number_argument(request, "since"), argument(request, "kind")
+        if kind not in (None, "message", "status"):
+            raise BadRequest("kind must be message or status")
         found = [r for r in turn.records if r.number > since and kind in (None, r.kind)]
         return as_json(request, {"requests": [_record_json(record) for record in found]})
 
