@@ -184,6 +184,15 @@ class BrokerFlagTests(OptionsCase):
         )  # fmt: skip
         self.assertEqual(found, ConnectionParameters("rabbit.example", 5671, "u", "p@", "/x", 5.0, True, "ca.pem"))
 
+    def test_url_in_the_file(self) -> None:
+        """A single flag wins over its part of a URL that the file has; what stands beside that URL does not."""
+        url = "amqps://u:p@rabbit.example/%2Fx"
+        path = self.file("vumi.yaml", {"amqp-url": url, "hostname": "beside", "vhost": "/beside"})
+        found = self.parameters("--vumi-config", path, "--vhost", "/flag", "--port", "5673")
+        self.assertEqual(found, ConnectionParameters("rabbit.example", 5673, "u", "p", "/flag", 30.0, True))
+        expected = "port must be a number from 1 to 65535, not 'rabbit'"
+        self.assertEqual(self.refusal("--vumi-config", path, "--port", "rabbit"), expected)
+
     def test_wrong_url(self) -> None:
         """A URL that is none is refused without its password."""
         for url in ("http://u:marker@h", "amqp://u:marker@h:99999/", "amqp://u:marker@/"):

@@ -12,7 +12,7 @@ import os
 import re
 import sys
 import warnings
-from typing import Any, Callable, Iterator, Mapping, Optional, TypeVar
+from typing import Any, Callable, Iterable, Iterator, Mapping, Optional, TypeVar
 
 from twisted.application.service import IService
 from twisted.logger import Logger
@@ -42,6 +42,12 @@ DEFAULTS: Mapping[str, Any] = {
     "amqp-ca-file": None,
 }
 
+
+#: What an AMQP URL has in one.
+PARTS_OF_URL = ("hostname", "port", "username", "password", "vhost")
+
+#: The key of ``vumi_options`` with those of them that win over the URL, if there are any.
+OVER_URL = "over-amqp-url"
 
 #: Python looks for circular garbage among its newest objects whenever there
 #: are so many more of them, and among all objects after some of these looks.
@@ -98,6 +104,8 @@ class VumiOptions(usage.Options):
             _warn(f"{path}: {name} is no option of vumi, and is ignored")
             del from_file[name]
         self.vumi_options = overlay(DEFAULTS, from_file, given)
+        if "amqp-url" in from_file and "amqp-url" not in given and not given.keys().isdisjoint(PARTS_OF_URL):
+            self.vumi_options[OVER_URL] = [name for name in PARTS_OF_URL if name in given]
         if self.vumi_options["specfile"] is not None:
             _warn("--specfile is ignored: the AMQP definition is built in")
         try:
@@ -121,14 +129,26 @@ def parameters_from_options(options: Mapping[str, Any]) -> Any:
         )
     common = {"heartbeat": heartbeat, "ca_file": options["amqp-ca-file"]}
     if options["amqp-url"]:
-        return ConnectionParameters.from_url(options["amqp-url"], **common)
-    port = _number(int, options["port"])
-    if port is None or not 0 < port < 65536:
-        raise ValueError(f"port must be a number from 1 to 65535, not {options['port']!r}")
-    texts: dict[str, Any] = {name: str(options[name]) for name in ("hostname", "username", "password", "vhost")}
-    if not texts["hostname"].strip():
+        parts = _parts_of_url(options, options.get(OVER_URL, ()))
+        return ConnectionParameters.from_url(options["amqp-url"], **parts, **common)
+    return ConnectionParameters(**_parts_of_url(options, PARTS_OF_URL), **common)
+
+
+def _parts_of_url(options: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """
+    Where the broker is and who we are there, as single options say it.
+
+    :raises ValueError: a value cannot be used; the text says which.
+    """
+    parts: dict[str, Any] = {name: str(options[name]) for name in names}
+    if "port" in parts:
+        port = _number(int, options["port"])
+        if port is None or not 0 < port < 65536:
+            raise ValueError(f"port must be a number from 1 to 65535, not {options['port']!r}")
+        parts["port"] = port
+    if not parts.get("hostname", "any").strip():
         raise ValueError("hostname must not be empty")
-    return ConnectionParameters(port=port, **texts, **common)
+    return parts
 
 
 def _number(kind: Callable[[str], N], value: Any) -> Optional[N]:
