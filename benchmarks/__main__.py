@@ -70,6 +70,7 @@ def figures_of(bench: Bench, options: argparse.Namespace) -> dict[str, Run]:
     figures["inbound"] = inbound.at_once
     if "bare" in options.against:
         figures["inbound, bare loop"] = inbound.bare
+        figures["inbound, bare loop, 20 connections"] = inbound.bare_kept
     figures["inbound, two workers"] = inbound.two_workers
     figures["inbound, Turn in 100 ms"] = inbound.slow
     figures["two workers, Turn in 100 ms"] = inbound.two_workers_slow

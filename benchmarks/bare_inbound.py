@@ -1,9 +1,9 @@
 """
 A bare loop of the same libraries as they come: txamqp consume, treq POST,
 acknowledge; 20 in flight, no policy, no cache. What the worker is compared with.
-Only treq's pool is not as it comes: that keeps 2 connections, this one 20.
 
-Run as ``bare_inbound.py AMQP_PORT QUEUE URL``.
+Run as ``bare_inbound.py AMQP_PORT QUEUE URL CONNECTIONS``: so many are kept in
+treq's pool, which are 2 as it comes.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Client(AMQClient):
         super().__init__(TwistedDelegate(), "/develop", load_string(SPEC.read_bytes()))
 
 
-async def work(reactor: Any, port: int, name: str, url: str) -> None:
+async def work(reactor: Any, port: int, name: str, url: str, connections: int) -> None:
     """Consume for ever."""
     endpoint = endpoints.TCP4ClientEndpoint(reactor, "127.0.0.1", port)
     client = await endpoint.connect(protocol.Factory.forProtocol(Client))
@@ -44,7 +44,7 @@ async def work(reactor: Any, port: int, name: str, url: str) -> None:
     await channel.basic_consume(queue=name, consumer_tag="bare")
     queue = await client.queue("bare")
     pool = HTTPConnectionPool(reactor)
-    pool.maxPersistentPerHost = IN_FLIGHT
+    pool.maxPersistentPerHost = connections
 
     async def one(message: Any) -> None:
         body = json.loads(message.content.body)
@@ -60,4 +60,8 @@ async def work(reactor: Any, port: int, name: str, url: str) -> None:
 
 
 if __name__ == "__main__":
-    task.react(lambda reactor: defer.ensureDeferred(work(reactor, int(sys.argv[1]), sys.argv[2], sys.argv[3])))
+    task.react(
+        lambda reactor: defer.ensureDeferred(
+            work(reactor, int(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4]))
+        )
+    )

@@ -27,12 +27,20 @@ class Inbound:
         return self._workers(1, self._bench.nginx.url, self._bench.count(20_000, 2_000), self._bench.arriving())
 
     def bare(self) -> dict[str, float]:
-        """The same with the bare loop of the libraries."""
+        """The same with the bare loop of the libraries as they come."""
+        return self._bare(2)
+
+    def bare_kept(self) -> dict[str, float]:
+        """The same where treq's pool keeps all 20 connections."""
+        return self._bare(20)
+
+    def _bare(self, connections: int) -> dict[str, float]:
         bench = self._bench
         count = bench.count(10_000, 1_000)
         bench.fill(count)
         arrived = bench.arriving()
-        process = run_module("benchmarks.bare_inbound", str(bench.node.port), INBOUND, bench.nginx.url)
+        arguments = [str(bench.node.port), INBOUND, bench.nginx.url, str(connections)]
+        process = run_module("benchmarks.bare_inbound", *arguments)
         try:
             return bench.drained(count, [process.pid], arrived)
         finally:

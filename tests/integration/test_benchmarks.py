@@ -22,6 +22,7 @@ ROOT = Path(__file__).parent.parent.parent
 FIGURES = {
     "inbound": {"rate", "cpu_us"},
     "inbound, bare loop": {"rate", "cpu_us"},
+    "inbound, bare loop, 20 connections": {"rate", "cpu_us"},
     "inbound, two workers": {"rate", "cpu_us"},
     "inbound, Turn in 100 ms": {"rate", "cpu_us"},
     "two workers, Turn in 100 ms": {"rate", "cpu_us"},
