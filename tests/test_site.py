@@ -49,7 +49,7 @@ class SiteCase(SynchronousTestCase):
         self.clock = Clock()
         self.echo = Echo()
         self.titles: list[str] = []
-        self.site = BoundedSite(self.echo, self.clock, LIMIT, 3, self.titles.append)
+        self.site = BoundedSite(self.echo, self.clock, LIMIT, 3, lambda error: self.titles.append(error.title))
         self.clients: list[Client] = []
         self.addCleanup(self.nothing_is_left)
 

@@ -638,6 +638,12 @@ class LogTests(WebhookCase):
         self.assertEqual(len(self.lines()), 3)
         self.assertIn("29 others", self.lines()[2])
 
+    def test_too_large(self) -> None:
+        """What is refused before it has arrived has its line too."""
+        self.answer(outbound(content="x" * 2000))
+        self.assertEqual(len(self.lines()), 1)
+        self.assertIn("413 BodyTooLarge: the body is larger than max_request_size", self.lines()[0])
+
     def test_what_to_check(self) -> None:
         """The line of a wrong signature names the option to look at, which Turn is not told."""
         answer = self.answer(signature=b"wrong")

@@ -173,7 +173,7 @@ class BoundedChannel(HTTPChannel):
         request.method, request.path, request.clientproto = b"POST", b"", b"HTTP/1.1"
         request.setHeader(b"Connection", b"close")
         request.answer(error)
-        self.site.observe(error.title)
+        self.site.observe(error)
         self._hang_up()
 
     def _hang_up(self) -> None:
@@ -224,8 +224,8 @@ class BoundedSite(Site):
     :param reactor: measures time.
     :param max_request_size: bytes of a body, beyond which it is refused.
     :param max_connections: see :data:`MAX_CONNECTIONS`.
-    :param observe: is told the title of the error with which a request was
-        refused before it had arrived.
+    :param observe: is told the error with which a request was refused before
+        it had arrived.
     """
 
     protocol = BoundedChannel  # type: ignore[assignment]
@@ -236,11 +236,11 @@ class BoundedSite(Site):
         reactor: IReactorTime,
         max_request_size: int,
         max_connections: int = MAX_CONNECTIONS,
-        observe: Optional[Callable[[str], None]] = None,
+        observe: Optional[Callable[[ApiError], None]] = None,
     ) -> None:
         super().__init__(resource, BoundedRequest, timeout=IDLE_TIME, reactor=reactor)
         self.max_request_size = max_request_size
-        self.observe = observe or (lambda title: None)
+        self.observe = observe or (lambda error: None)
         self._max_connections = max_connections
         self._busy: set[BoundedChannel] = set()
         # In the order in which they began to wait.

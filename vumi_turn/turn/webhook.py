@@ -117,7 +117,7 @@ class Webhook:
         resource: Any = self.resource()
         if beside:
             resource = Paths(resource, beside)
-        return BoundedSite(resource, self._clock, self._max_request_size, observe=self._observe)
+        return BoundedSite(resource, self._clock, self._max_request_size, observe=self._note)
 
     def written(self, message_id: str) -> Deferred[None]:
         """
@@ -197,9 +197,13 @@ class Webhook:
         return respond(request, 200, json.dumps(answer).encode("ascii"))
 
     def _refuse(self, request: Request, error: ApiError) -> bytes:
+        self._note(error)
+        return respond_error(request, error)
+
+    def _note(self, error: ApiError) -> None:
+        """Count a refusal, and say it in the log."""
         self._observe(error.title)
         self._lines.say(error)
-        return respond_error(request, error)
 
     async def _handle(self, request: Request) -> Pending:
         """The message that a request asks for, once the broker has it."""
