@@ -644,6 +644,14 @@ class LogTests(WebhookCase):
         self.assertEqual(len(self.lines()), 1)
         self.assertIn("413 BodyTooLarge: the body is larger than max_request_size", self.lines()[0])
 
+    def test_wrong_path(self) -> None:
+        """A POST to another path is counted, and its line names the option to look at; a visitor's GET is neither."""
+        self.answer(path="/other/messages")
+        self.answer(path="/other/messages", method="GET")
+        self.assertEqual(self.titles, ["NotFound"])
+        self.assertEqual(len(self.lines()), 1)
+        self.assertTrue(self.lines()[0].endswith("nothing at this path; check vumi_api_path"), self.lines())
+
     def test_what_to_check(self) -> None:
         """The line of a wrong signature names the option to look at, which Turn is not told."""
         answer = self.answer(signature=b"wrong")

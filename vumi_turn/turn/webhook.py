@@ -43,6 +43,9 @@ GONE = "ClientGone"
 #: Seconds between two lines about the same kind of refusal.
 LINE_EVERY = 60.0
 
+#: The options to look at, which the log names and Turn is not told.
+CHECKS = {SignatureMismatchError: "turn_hmac_secret", NotFound: "vumi_api_path"}
+
 _SIGNATURE = SIGNATURE_HEADER.encode("ascii")
 
 
@@ -98,7 +101,7 @@ class Webhook:
         app = Klein()
         app.url_map.merge_slashes = False
         app.route(self.path, methods=["POST"])(self.messages)
-        answer_routing_errors(app)
+        answer_routing_errors(app, self._note)
         self._app = app
 
     # -- what others need -----------------------------------------------------
@@ -264,17 +267,25 @@ class _RefusalLines:
             status=error.status,
             title=title,
             details=error.details,
-            check="; check turn_hmac_secret" if isinstance(error, SignatureMismatchError) else "",
+            check=f"; check {CHECKS[type(error)]}" if type(error) in CHECKS else "",
             others=f" ({unsaid} others since the last such line)" if unsaid else "",
         )
 
 
-def answer_routing_errors(app: Klein) -> None:
-    """Let a klein application answer in JSON where it has no route."""
+def answer_routing_errors(app: Klein, note: Callable[[ApiError], None] = lambda error: None) -> None:
+    """
+    Let a klein application answer in JSON where it has no route.
+
+    :param note: is told of each POST that goes nowhere: it may be Turn's, and
+        our path another one than Turn was told.
+    """
 
     @app.handle_errors(HTTPException)
     def refuse(request: Request, failure: Failure) -> bytes:
         error = failure.value
         if isinstance(error, WrongMethod):
             return respond_error(request, MethodNotAllowed(allow=sorted(error.valid_methods or ())))
-        return respond_error(request, NotFound())
+        missing = NotFound()
+        if request.method == b"POST":
+            note(missing)
+        return respond_error(request, missing)
