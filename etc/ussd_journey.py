@@ -1,11 +1,9 @@
-"""
-Goes through a USSD journey, by the API of a running sandbox.
+"""Goes through a USSD journey, by the API of a running sandbox.
 
     twistd -n vumi_turn_sandbox
     python3 ussd_journey.py [http://127.0.0.1:8010]
 
-It dials, answers each screen, and checks what Turn was told of the answers: a
-beginning for a test of your own journey.
+It dials, answers each screen, and checks what Turn was told of it: a beginning for a test of your own journey.
 """
 
 import json
@@ -23,8 +21,10 @@ def call(method, path, body=None):
     """What the API answers to a request."""
     data = json.dumps(body).encode() if body else None
     request = Request(f"{SANDBOX}/api/{path}", data, {"Content-Type": "application/json"}, method=method)
-    with urlopen(request, timeout=10) as answer:
-        return json.load(answer)
+    try:
+        return json.load(urlopen(request, timeout=10))
+    except OSError as error:
+        sys.exit(f"{SANDBOX}: {error}; is the sandbox running there?")
 
 
 def wait_for(look, what):
