@@ -1,4 +1,4 @@
-"""The sample configs in ``etc`` load as they are, and name every option."""
+"""The sample configs in ``etc`` load once the environment has the secrets, and name every option."""
 
 from __future__ import annotations
 
@@ -9,23 +9,26 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from vumi_turn.config import TurnChannelsApiConfig
 from vumi_turn.vumi.servicemaker import DEFAULTS, VumiOptions
-from vumi_turn.vumi.settings import load_yaml
+from vumi_turn.vumi.settings import SettingsError, load_yaml
 
 ETC = Path(__file__).parent.parent / "etc"
+SECRETS = {"TURN_CHANNEL_TOKEN": "t", "TURN_HMAC_SECRET": "s"}
 
 
 class SampleTests(SynchronousTestCase):
     def test_worker(self) -> None:
         """The worker's sample is a valid configuration without unknown options."""
-        data = load_yaml(str(ETC / "turn_channels.yaml"), environ={})
+        data = load_yaml(str(ETC / "turn_channels.yaml"), environ=SECRETS)
         config = TurnChannelsApiConfig(data)
         self.assertEqual(config.connector_name, "turn_sms")
         self.assertEqual(TurnChannelsApiConfig.unknown_keys(data), [])
 
     def test_secrets_from_the_environment(self) -> None:
-        """Secrets may come from the environment."""
-        data = load_yaml(str(ETC / "turn_channels.yaml"), environ={"TURN_AUTH_TOKEN": "t", "TURN_HMAC_SECRET": "s"})
+        """Secrets come from the environment, and one that is not there is named."""
+        data = load_yaml(str(ETC / "turn_channels.yaml"), environ=SECRETS)
         self.assertEqual((data["auth_token"], data["turn_hmac_secret"]), ("t", "s"))
+        error = self.assertRaises(SettingsError, load_yaml, str(ETC / "turn_channels.yaml"), environ={})
+        self.assertIn("the environment has no TURN_CHANNEL_TOKEN", str(error))
 
     def test_every_option(self) -> None:
         """Each option is in the sample, at its default where it is commented out."""

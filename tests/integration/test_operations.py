@@ -64,7 +64,7 @@ class OperationsCase(BridgeCase):
         self.change("vumi.yaml", {"port": self.node.port, "username": USERNAME, "vhost": VHOST})
         #: For !env in the two.
         self.secrets = {
-            "TURN_AUTH_TOKEN": self.rig.worker.config["auth_token"],
+            "TURN_CHANNEL_TOKEN": self.rig.worker.config["auth_token"],
             "TURN_HMAC_SECRET": self.rig.worker.config["turn_hmac_secret"],
             "VUMI_PASSWORD": PASSWORD,
         }
