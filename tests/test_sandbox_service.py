@@ -137,7 +137,8 @@ class SimulatorFlagTests(FlagCase):
         """What cannot be is refused with a sentence."""
         for flags, words in (
             (["--webhook", "127.0.0.1:8080"], "--webhook must be a URL"),
-            (["--limit", "-1"], "--limit must not be negative"),
+            (["--limit", "-1"], "--limit must be a whole number, 0 or more, not '-1'"),
+            (["--limit", "x"], "--limit must be a whole number, 0 or more, not 'x'"),
             (["--http", "x"], "--http must be host:port"),
             (["--log-level", "loud"], "--log-level must be one of"),
         ):

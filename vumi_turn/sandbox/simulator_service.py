@@ -59,7 +59,7 @@ class SimulatorOptions(usage.Options):
         ["webhook", None, "http://127.0.0.1:8080/messages", "The channel's URL for messages"],
         ["token", None, None, "The bearer token that a channel must send (environment: TURN_TOKEN)"],
         ["secret", None, None, "What messages are signed with (environment: TURN_HMAC_SECRET)"],
-        ["limit", None, 60, "Calls allowed in 60 s; 0 is no limit", int],
+        ["limit", None, 60, "Calls allowed in 60 s; 0 is no limit"],
         ["log-level", None, "warn", "The lowest level that is logged: debug, info, warn, error"],
     ]
 
@@ -70,8 +70,10 @@ class SimulatorOptions(usage.Options):
         self.where = host_and_port(self["http"], "--http")
         if not self["webhook"].startswith(("http://", "https://")):
             raise usage.UsageError("--webhook must be a URL, as http://127.0.0.1:8080/messages")
-        if self["limit"] < 0:
-            raise usage.UsageError("--limit must not be negative")
+        limit = str(self["limit"])
+        if not (limit.isascii() and limit.isdigit() and len(limit) < 10):
+            raise usage.UsageError(f"--limit must be a whole number, 0 or more, not {limit!r}")
+        self["limit"] = int(limit)
         if self["log-level"] not in LEVELS:
             raise usage.UsageError(f"--log-level must be one of {', '.join(LEVELS)}, not {self['log-level']!r}")
         for name, variable in (("token", "TURN_TOKEN"), ("secret", "TURN_HMAC_SECRET")):
