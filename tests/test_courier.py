@@ -515,6 +515,27 @@ class PoisonTests(CourierTestCase):
         again = self.deliver(line[1].again())
         self.assertIs(self.result(again), Result.DELIVERED)
 
+    def test_stand_in_waits_as_told(self) -> None:
+        """When Turn wants no requests for a while, the next one is not tried before its turn either."""
+        self.turn.answer = lambda parcel: FakeAnswer(504)
+        bad, behind = self.send("bad", "person"), self.parcel("m0", "person")
+        preparing: Deferred[None] = Deferred()
+        behind.preparing = lambda: preparing
+        for parcel in (behind, *(self.parcel(f"m{number}", "person") for number in range(1, 19))):
+            self.deliver(parcel)
+        while not behind.prepared:
+            self.pass_time(0.25)
+        self.turn.answer = lambda parcel: throttle(60)
+        tries = len(self.turn.posts)
+        while len(self.turn.posts) == tries:
+            self.pass_time(0.25)
+        preparing.callback(None)
+        self.pass_time(50)
+        self.assertEqual(self.turn.names[tries:], ["bad"])
+        self.turn.answer = lambda parcel: OK
+        self.pass_time(20)
+        self.assertEqual((self.result(bad), self.result(behind)), (Result.DELIVERED, Result.DELIVERED))
+
     def test_stand_in_at_the_end_of_the_stay(self) -> None:
         """A line whose next one is being tried goes back when that has ended, all of it."""
         self.turn.answer = lambda parcel: None if parcel.name == "m0" else FakeAnswer(504)

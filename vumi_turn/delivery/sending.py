@@ -105,8 +105,8 @@ class Sending:
             await parcel.prepare()
         except Exception:  # a boundary: when it is its turn this is told
             return None
-        if journey.over or head.over:
-            return None
+        if journey.over or head.over or head.busy or not self._outage.away or self._gate.remaining > 0:
+            return None  # Turn may have answered meanwhile: then it is the head's turn, or nobody's for a while
         tried = await self._try(journey, NO_TICKET)
         if tried.verdict is not Verdict.DELIVERED:
             return None
