@@ -515,26 +515,39 @@ class PoisonTests(CourierTestCase):
         again = self.deliver(line[1].again())
         self.assertIs(self.result(again), Result.DELIVERED)
 
+    def test_one_after_another_while_standing_in(self) -> None:
+        """As long as the next one is under way its head is not sent: Turn, when it thaws, would get both."""
+        self.turn.answer = lambda parcel: None if parcel.name == "m0" else FakeAnswer(504)
+        line = [self.send(name, "person") for name in ("bad", *(f"m{number}" for number in range(19)))]
+        while "m0" not in self.turn.names:
+            self.pass_time(0.25)
+        tries = self.turn.names.count("bad")
+        self.pass_time(100)
+        self.assertEqual(self.turn.names.count("bad"), tries)
+        self.turn.answer = lambda parcel: OK
+        self.turn.finish(line[1], FakeAnswer(504))
+        self.pass_time(61)
+        self.assertEqual(self.turn.accepted, line)
+
     def test_stand_in_waits_as_told(self) -> None:
         """When Turn wants no requests for a while, the next one is not tried before its turn either."""
-        self.turn.answer = lambda parcel: FakeAnswer(504)
-        bad, behind = self.send("bad", "person"), self.parcel("m0", "person")
+        self.turn.answer = lambda parcel: None if parcel.name == "other" else FakeAnswer(504)
+        other, bad, behind = self.send("other"), self.send("bad", "person"), self.parcel("m0", "person")
         preparing: Deferred[None] = Deferred()
         behind.preparing = lambda: preparing
         for parcel in (behind, *(self.parcel(f"m{number}", "person") for number in range(1, 19))):
             self.deliver(parcel)
         while not behind.prepared:
             self.pass_time(0.25)
-        self.turn.answer = lambda parcel: throttle(60)
         tries = len(self.turn.posts)
-        while len(self.turn.posts) == tries:
-            self.pass_time(0.25)
+        self.turn.finish(other, throttle(60))
         preparing.callback(None)
-        self.pass_time(50)
-        self.assertEqual(self.turn.names[tries:], ["bad"])
+        self.pass_time(59)
+        self.assertEqual(len(self.turn.posts), tries)
         self.turn.answer = lambda parcel: OK
-        self.pass_time(20)
-        self.assertEqual((self.result(bad), self.result(behind)), (Result.DELIVERED, Result.DELIVERED))
+        self.pass_time(10)
+        self.assertEqual([self.result(parcel) for parcel in (other, bad, behind)], [Result.DELIVERED] * 3)
+        self.assertEqual(self.turn.names.count("m0"), 1)
 
     def test_stand_in_at_the_end_of_the_stay(self) -> None:
         """A line whose next one is being tried goes back when that has ended, all of it."""

@@ -260,15 +260,17 @@ class Courier:
         except Exception:
             log.failure("Trying {message_id} before its turn failed", message_id=journey.parcel.name)
         journey.standing_in = False
-        if journey.over:
-            return
+        if not journey.over:
+            self._stood_in(journey, result or journey.interrupted)
+        head.go_on()
+        self._gate.pump()
+
+    def _stood_in(self, journey: Journey, result: Optional[Result]) -> None:
         journey.state = State.IN_LINE
-        result = result or journey.interrupted
         if result is not None:
             self._end(journey, result)
         elif self._lines.is_head(journey):
             self._start(journey)
-        self._gate.pump()
 
     def _stranded(self, journey: Journey, failure: Failure) -> None:
         """

@@ -44,11 +44,12 @@ class Journey:
     :ivar failed: when Turn last did not take it, as a growing number; 0 if that never was.
     :ivar overtaken: Turn took the one behind it just after this one had failed.
     :ivar standing_in: it is tried though it is not its turn.
+    :ivar next_tried: fires when the POST of the one behind it has ended; None while there is none.
     """
 
     __slots__ = (
         "parcel", "outcome", "deadline", "state", "over", "recalled", "mark", "failed",
-        "overtaken", "standing_in",
+        "overtaken", "standing_in", "next_tried",
         "_coroutine", "_task",
     )
 
@@ -63,6 +64,7 @@ class Journey:
         self.failed = 0
         self.overtaken = False
         self.standing_in = False
+        self.next_tried: Optional[Deferred[None]] = None
         self._coroutine: Optional[CoroutineType[Any, Any, None]] = None
         self._task: Optional[Deferred[None]] = None
 
@@ -70,6 +72,12 @@ class Journey:
         """Start what takes the parcel along; it must not raise."""
         self._coroutine = cast("CoroutineType[Any, Any, None]", coroutine)
         self._task = Deferred.fromCoroutine(coroutine)
+
+    def go_on(self) -> None:
+        """The one behind it is not being tried any more."""
+        tried, self.next_tried = self.next_tried, None
+        if tried is not None:
+            tried.callback(None)
 
     def end(self) -> None:
         """Give up what it waits for, unless it is that which ends it."""

@@ -8,6 +8,7 @@ import random
 from collections import Counter
 from typing import Optional, Union
 
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -93,7 +94,8 @@ class Sending:
     async def stand_in(self, journey: Journey, head: Journey) -> Optional[Result]:
         """
         Try a parcel once though it is not its turn, just after the head of
-        its line has failed: if Turn takes it, it is that one's own fault.
+        its line has failed: if Turn takes it, it is that one's own fault. Who
+        calls this tells the head to go on when it is over.
 
         :return: its result; None if it still has none.
         """
@@ -107,6 +109,7 @@ class Sending:
             return None
         if journey.over or head.over or head.busy or not self._outage.away or self._gate.remaining > 0:
             return None  # Turn may have answered meanwhile: then it is the head's turn, or nobody's for a while
+        head.next_tried = Deferred()
         tried = await self._try(journey, NO_TICKET)
         if tried.verdict is not Verdict.DELIVERED:
             return None
@@ -119,6 +122,8 @@ class Sending:
         rounds: Optional[Rounds] = None
         while True:
             ticket = gate.generation if gate.open else await self._pass_gate(journey)
+            if journey.next_tried is not None and not await self._after_next(journey, ticket):
+                continue
             unfit = self._overtaken(journey, rounds) or self._unfit(parcel, rounds)
             if unfit is not None:
                 self._unused(journey, ticket)
@@ -151,6 +156,24 @@ class Sending:
         passed = self._gate.wait(journey)
         self._outage.joined()
         return await passed
+
+    async def _after_next(self, journey: Journey, ticket: int) -> bool:
+        """
+        Wait for the one behind it, which is being tried: Turn may be frozen,
+        and would get both when it thaws, in whatever order.
+
+        :return: False if the gate has been closed meanwhile.
+        """
+        assert journey.next_tried is not None
+        try:
+            await journey.next_tried
+        except CancelledError:
+            self._unused(journey, ticket)
+            raise
+        if ticket == self._gate.generation:
+            return True
+        self._unused(journey, ticket)
+        return False
 
     async def _pause(self, journey: Journey, step: Step, what: str) -> None:
         if step.action is Action.HOLD:
