@@ -529,6 +529,21 @@ class PoisonTests(CourierTestCase):
         self.pass_time(61)
         self.assertEqual(self.turn.accepted, line)
 
+    def test_head_lost_while_its_next_is_tried(self) -> None:
+        """A head that was to be the probe, and waits for that, leaves the probing to others when it is lost."""
+        self.turn.answer = lambda parcel: None if parcel.name == "m0" else FakeAnswer(504)
+        line = [self.send(name, "person") for name in ("bad", *(f"m{number}" for number in range(19)))]
+        while "m0" not in self.turn.names:
+            self.pass_time(0.25)
+        self.pass_time(100)
+        for parcel in line:
+            parcel.lose()
+        self.turn.answer = lambda parcel: OK
+        other = self.send("other")
+        self.pass_time(61)
+        self.assertIs(self.result(other), Result.DELIVERED)
+        self.turn.finish(line[1])
+
     def test_stand_in_waits_as_told(self) -> None:
         """When Turn wants no requests for a while, the next one is not tried before its turn either."""
         self.turn.answer = lambda parcel: None if parcel.name == "other" else FakeAnswer(504)
