@@ -48,6 +48,7 @@ SHOWN = {
     "vumi_turn_channel check": "ChannelTests",
     ".venv/bin/trial tests.test_gate": "it is the test command with less to run",
     ".venv/bin/trial tests.integration.test_flows": "it is the test command with less to run",
+    "-m tests.integration.chaos": "tests.integration.test_chaos does the same for a shorter time",
     "tox -e": "it needs several versions of Python",
 }
 
