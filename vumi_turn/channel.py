@@ -8,7 +8,7 @@ from __future__ import annotations
 import getpass
 import os
 import sys
-from typing import Any, Awaitable, Callable, Iterable, Mapping, Optional, TextIO
+from typing import Any, Callable, Iterable, Mapping, Optional, TextIO
 
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.python import usage
@@ -24,6 +24,7 @@ from .channel_create import (
     create_channel,
     yaml_for,
 )
+from .commands import exit_with
 from .vumi.fields import ConfigConnectorName, ConfigError, ConfigServerEndpoint, ConfigUrl
 from .vumi.servicemaker import StartWorkerOptions, VumiOptions
 
@@ -238,15 +239,9 @@ def main(argv: Optional[Iterable[str]] = None) -> None:
     from twisted.internet.task import react
 
     def start(_reactor: Any) -> Deferred[None]:
-        done: Deferred[None] = ensureDeferred(_exit_with(run(reactor, options, token)))
+        done: Deferred[None] = ensureDeferred(exit_with(run(reactor, options, token)))
         # Who interrupts it leaves no half-made file behind.
         reactor.addSystemEventTrigger("before", "shutdown", done.cancel)  # type: ignore[attr-defined]
         return done
 
     react(start, (), reactor)  # type: ignore[arg-type]
-
-
-async def _exit_with(status: Awaitable[int]) -> None:
-    code = await status
-    if code:
-        raise SystemExit(code)

@@ -16,6 +16,7 @@ from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.python import usage
 
+from .commands import exit_with
 from .failures import FAILURES
 from .failures_desk import DeliveriesLost, FailuresDesk, Parked
 from .vumi.broker import Broker, BrokerError, Outcome
@@ -287,12 +288,6 @@ def main(argv: Optional[Iterable[str]] = None) -> None:
     from twisted.internet.task import react
 
     def start(_reactor: Any) -> Deferred[None]:
-        return ensureDeferred(_exit_with(run(_reactor, options, sys.stdout)))
+        return ensureDeferred(exit_with(run(_reactor, options, sys.stdout)))
 
     react(start, (), reactor)  # type: ignore[arg-type]
-
-
-async def _exit_with(status: Awaitable[int]) -> None:
-    code = await status
-    if code:
-        raise SystemExit(code)
