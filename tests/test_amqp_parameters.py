@@ -6,9 +6,9 @@ from dataclasses import FrozenInstanceError
 
 from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
-from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.resolving import ResolvingReactor
 from vumi_turn.tls import CertificateRefused
 from vumi_turn.vumi.amqp import AmqpBroker, ConnectionParameters
 from vumi_turn.vumi.amqp.backoff import Backoff
@@ -104,7 +104,7 @@ class ParameterTests(SynchronousTestCase):
 
     def connecting(self, hostname: str, tls: bool = False) -> list[str]:
         """The hosts that are connected to; the reactor's names are all of this machine."""
-        reactor = MemoryReactorClock()
+        reactor = ResolvingReactor()
         make_endpoint(ConnectionParameters(hostname, 5999, tls=tls), reactor).connect(Factory())
         self.assertEqual({client[1] for client in reactor.tcpClients}, {5999})
         return [client[0] for client in reactor.tcpClients]

@@ -12,11 +12,12 @@ from twisted.internet.defer import Deferred, ensureDeferred, fail, succeed
 from twisted.internet.error import ConnectingCancelledError, ConnectionDone, ConnectionRefusedError
 from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
-from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.cache_contract import PERSON, inbound, outbound
+from tests.resolving import ResolvingReactor
 from vumi_turn.caches import CacheConfigError, CacheUnavailable
 from vumi_turn.caches.redis import (
     ADD_INBOUND,
@@ -233,7 +234,7 @@ class RedisAddressTests(SynchronousTestCase):
             "redis://cache:7000", "redis://redis_cache:7000", "redis://[::1]:7000", "redis://192.0.2.7:7000",
             "rediss://cache:7000", "rediss://[::1]:7000",
         ):  # fmt: skip
-            reactor = MemoryReactorClock()
+            reactor = ResolvingReactor()
             RedisAddress.from_url(url).endpoint(reactor).connect(Factory())
             self.assertEqual([client[1] for client in reactor.tcpClients], [7000], url)
 

@@ -15,6 +15,7 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.logger import LogEvent, Logger, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.resolving import ResolvingReactor
 from tests.web_case import Client
 from tests.web_case import request as web_request
 from vumi_turn.caches import CacheUnavailable
@@ -108,7 +109,7 @@ class BridgeCase(SynchronousTestCase):
     """A started worker on a broker in memory."""
 
     def setUp(self) -> None:
-        self.reactor = MemoryReactorClock()
+        self.reactor = ResolvingReactor()
         self.broker = MemoryBroker(self.reactor)
         self.worker = self.start()
         self.turn = self.worker.fake_turn

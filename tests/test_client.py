@@ -8,7 +8,6 @@ from email.utils import formatdate
 from typing import Any, Optional
 
 from OpenSSL import SSL
-from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.error import (
     ConnectionDone,
@@ -17,14 +16,13 @@ from twisted.internet.error import (
     NoRouteError,
     TCPTimedOutError,
 )
-from twisted.internet.interfaces import IReactorPluggableNameResolver
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.client import Agent, ResponseNeverReceived
 from twisted.web.http_headers import Headers
-from zope.interface import implementer
 
+from tests.resolving import ResolvingReactor
 from tests.web_case import Transport
 from vumi_turn.tls import CertificateRefused
 from vumi_turn.turn.agent import (
@@ -46,27 +44,6 @@ DATE = formatdate(NOW, usegmt=True)
 PAYLOAD = {"message": {"text": {"body": "Dumela \u263a"}, "from": "+26612345678"}}
 
 
-class Names:
-    """A resolver that knows where everything is, or nothing."""
-
-    known = True
-
-    def resolveHostName(self, receiver: Any, name: str, portNumber: int = 0, *args: Any, **kw: Any) -> None:
-        receiver.resolutionBegan(None)
-        if self.known:
-            receiver.addressResolved(IPv4Address("TCP", "192.0.2.1", portNumber))
-        receiver.resolutionComplete()
-
-
-@implementer(IReactorPluggableNameResolver)
-class Reactor(MemoryReactorClock):
-    """Connects and resolves in memory."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.nameResolver: Any = Names()
-
-
 class ClientTransport(Transport):
     """A connection that ends, as a real one does, not inside the call that wants it."""
 
@@ -84,7 +61,7 @@ class ClientCase(SynchronousTestCase):
     url = "http://turn.example:8080/v1/numbers/1"
 
     def setUp(self) -> None:
-        self.reactor = Reactor()
+        self.reactor = ResolvingReactor()
         self.reactor.advance(NOW)
         self.transports: list[ClientTransport] = []
         self.client = self.make(self.url)
