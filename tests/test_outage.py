@@ -117,6 +117,14 @@ class ProbeTests(OutageCase):
             self.answer("a", verdict, again=False)
             self.assertFalse(self.outage.away, verdict)
 
+    def test_log_of_any_other_answer(self) -> None:
+        """Where it was not ended by a message that Turn took, the log does not make believe so."""
+        self.begin("a")
+        self.lines()
+        self.clock.advance(1)
+        self.answer("a", Verdict.FAILED, "status 500", again=False)
+        self.assertEqual(self.lines(), ["Turn is back after 1.0 s, but did not take what was sent (status 500)"])
+
     def test_what_does_not_end_it(self) -> None:
         """What says that Turn is still away, or says nothing of Turn, does not end it."""
         self.begin("a")

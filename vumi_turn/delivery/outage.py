@@ -129,8 +129,12 @@ class Outage:
         self._reminder = self._clock.callLater(REMINDER, self._remind)
         self._probe_later()
 
-    def _end(self) -> None:
-        """Turn has answered."""
+    def _end(self, what: str = "") -> None:
+        """
+        Turn has answered.
+
+        :param what: its answer, where that was not that it has taken one.
+        """
         if not self.away:
             if self._complained and not self.misconfigured:
                 self._complained = False
@@ -143,7 +147,8 @@ class Outage:
         if self._announced or self._complained:
             self._complained = False
             seconds = round(self._clock.seconds() - self._since, 1)
-            log.warn("Turn is back after {seconds} s", seconds=seconds)
+            but = f", but did not take what was sent ({what})" if what else ""
+            log.warn("Turn is back after {seconds} s{but}", seconds=seconds, but=but)
 
     # -- probing -------------------------------------------------------------
 
@@ -188,7 +193,7 @@ class Outage:
                 # Not before all that this answer means is known.
                 self._next_timer = self._clock.callLater(0, self._try_the_next, journey)
         else:
-            self._end()
+            self._end(what)
 
     def _try_the_next(self, journey: Journey) -> None:
         self._next_timer = None
