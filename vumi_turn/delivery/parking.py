@@ -60,5 +60,5 @@ class Attendant:
 def _loggable(parking: Parking) -> str:
     """The reason without words of the message itself: what is malformed is told by quoting it."""
     if parking.verdict is Verdict.MALFORMED:
-        return "it is not a vumi message; the failure message says why"
+        return "it is not a vumi message; vumi_turn_failures list says why"
     return parking.reason
