@@ -411,7 +411,7 @@ class ServiceTests(ServiceCase):
         lines = self.stopped("--set-option", "conector_name:demo")
         self.assertTrue(lines[0].startswith("connector_name is missing"), lines)
         self.assertEqual(
-            lines[1:], ["the option conector_name is not known, and is ignored: did you mean connector_name?"]
+            lines[1:], ["The option conector_name is not known, and is ignored: did you mean connector_name?"]
         )
 
     def test_maxthreads(self) -> None:

@@ -266,18 +266,22 @@ def _stop(*lines: str) -> Any:
     raise SystemExit(1)
 
 
+_UNKNOWN = "The option {key} is not known, and is ignored{hint}"
+
+
 def warn_of_unknown_keys(worker_class: Any, config: Mapping[str, Any]) -> None:
     """A log line for each key that is no option: probably a misspelt one."""
-    for line in _unknown_keys(worker_class, config):
-        log.warn("The option {line}", line=line)
+    for fields in _unknown_keys(worker_class, config):
+        log.warn(_UNKNOWN, **fields)
 
 
-def _unknown_keys(worker_class: Any, config: Mapping[str, Any]) -> Iterator[str]:
+def _unknown_keys(worker_class: Any, config: Mapping[str, Any]) -> Iterator[dict[str, str]]:
+    """The fields of each one's line."""
     middlewares = config.get("middleware")
     listed = middlewares if isinstance(middlewares, (list, tuple)) else ()
     also = {str(name) for item in listed if isinstance(item, dict) for name in item}
     for key, near in worker_class.CONFIG_CLASS.unknown_keys(config, also):
-        yield f"{key} is not known, and is ignored" + (f": did you mean {near}?" if near else "")
+        yield {"key": key, "hint": f": did you mean {near}?" if near else ""}
 
 
 def makeService(options: StartWorkerOptions) -> IService:
@@ -306,7 +310,7 @@ def makeService(options: StartWorkerOptions) -> IService:
             fatal=lambda: end_with_failure(reactor),
         )
     except ConfigErrors as error:
-        _stop(*error.errors, *(f"the option {line}" for line in _unknown_keys(worker_class, config)))
+        _stop(*error.errors, *(_UNKNOWN.format(**fields) for fields in _unknown_keys(worker_class, config)))
     except ValueError as error:
         _stop(str(error))
     warn_of_unknown_keys(worker_class, config)
