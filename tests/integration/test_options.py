@@ -94,6 +94,7 @@ class OptionTests(BridgeCase):
 
     def test_heartbeats(self) -> None:
         """A worker with a name says that it lives; no queue is made for that."""
+        self.peer.delete("heartbeat.inbound")  # legacy vumi's monitor makes one
         channel = self.peer.channel
         channel.exchange_declare("vumi.health", "direct", durable=True)
         channel.queue_declare("options_heartbeats", exclusive=True)
