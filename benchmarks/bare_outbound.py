@@ -1,6 +1,6 @@
 """
 A bare loop of klein and txamqp as they come: check the signature, decode,
-publish with a confirm, answer. What the worker's outbound side is compared with.
+publish a vumi message with a confirm, answer. What the worker's outbound side is compared with.
 
 Run as ``bare_outbound.py AMQP_PORT QUEUE HTTP_PORT SECRET``.
 """
@@ -12,6 +12,7 @@ import hashlib
 import hmac
 import json
 import sys
+from datetime import datetime, timezone
 from typing import Any
 from uuid import uuid4
 
@@ -24,6 +25,14 @@ from txamqp.content import Content
 from benchmarks.bare_inbound import Client
 
 PORT, QUEUE, HTTP_PORT, SECRET = int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4].encode()
+
+#: What every vumi message has; a transport could do nothing with less.
+MESSAGE = {
+    "message_type": "user_message", "message_version": "20110921", "from_addr": "8864", "in_reply_to": None,
+    "session_event": "close", "transport_name": QUEUE.partition(".")[0], "transport_type": "sms",
+    "transport_metadata": {}, "helper_metadata": {}, "routing_metadata": {}, "group": None, "provider": None,
+    "to_addr_type": None, "from_addr_type": None,
+}  # fmt: skip
 
 
 class Confirms(TwistedDelegate):
@@ -70,7 +79,8 @@ async def start() -> None:
             return b""
         asked = json.loads(body)
         message_id = uuid4().hex
-        out = {"message_id": message_id, "to_addr": asked["to"], "content": asked["turn"]["text"]["body"]}
+        out = {**MESSAGE, "message_id": message_id, "to_addr": asked["to"], "content": asked["turn"]["text"]["body"]}
+        out["timestamp"] = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M:%S.%f")
         last_tag += 1
         confirmed = client.delegate.waiting[last_tag] = defer.Deferred()
         content = Content(json.dumps(out).encode(), properties={"delivery-mode": 2})

@@ -49,6 +49,7 @@ SHOWN = {
     ".venv/bin/trial tests.test_gate": "it is the test command with less to run",
     ".venv/bin/trial tests.integration.test_flows": "it is the test command with less to run",
     "-m tests.integration.chaos": "tests.integration.test_chaos does the same for a shorter time",
+    "-m benchmarks": "tests.integration.test_benchmarks runs it, with little load",
     "tox -e": "it needs several versions of Python",
 }
 
