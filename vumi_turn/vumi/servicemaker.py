@@ -266,13 +266,10 @@ def _stop(*lines: str) -> Any:
     raise SystemExit(1)
 
 
-_UNKNOWN = "The option {key} is not known, and is ignored{hint}"
-
-
 def warn_of_unknown_keys(worker_class: Any, config: Mapping[str, Any]) -> None:
     """A log line for each key that is no option: probably a misspelt one."""
     for fields in _unknown_keys(worker_class, config):
-        log.warn(_UNKNOWN, **fields)
+        log.warn("The option {key} is not known, and is ignored{hint}", **fields)
 
 
 def _unknown_keys(worker_class: Any, config: Mapping[str, Any]) -> Iterator[dict[str, str]]:
@@ -310,7 +307,8 @@ def makeService(options: StartWorkerOptions) -> IService:
             fatal=lambda: end_with_failure(reactor),
         )
     except ConfigErrors as error:
-        _stop(*error.errors, *(_UNKNOWN.format(**fields) for fields in _unknown_keys(worker_class, config)))
+        line = "The option {key} is not known, and is ignored{hint}"
+        _stop(*error.errors, *(line.format(**fields) for fields in _unknown_keys(worker_class, config)))
     except ValueError as error:
         _stop(str(error))
     warn_of_unknown_keys(worker_class, config)
