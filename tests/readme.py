@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,6 +35,7 @@ class Block(NamedTuple):
     text: str
 
 
+@cache
 def document() -> Any:
     """
     README.rst, parsed.

@@ -103,7 +103,7 @@ class DecoderTests(SynchronousTestCase):
         """A table that is written is read again as it was."""
         self.assertEqual(decode_table(encode_table(table)), table)
 
-    @settings(max_examples=300)
+    @settings(max_examples=120)
     @given(TABLE_PIECES)
     def test_tables(self, data: bytes) -> None:
         """Any bytes are a table or a ValueError."""
@@ -122,7 +122,7 @@ class DecoderTests(SynchronousTestCase):
             with self.assertRaises(ValueError):
                 decode_table(b"\x00" + nested)
 
-    @settings(max_examples=300)
+    @settings(max_examples=120)
     @given(STREAMS | TABLE_PIECES.map(lambda data: b"\x20\x00" + len(data).to_bytes(4, "big") + data))
     def test_properties(self, data: bytes) -> None:
         """Whatever another program put into a message's properties costs us nothing but them."""
@@ -130,7 +130,7 @@ class DecoderTests(SynchronousTestCase):
         self.assertGreaterEqual(delivery_count(data + b"x-delivery-count"), 0)
         self.assertIsInstance(message_id(data), str)
 
-    @settings(max_examples=200)
+    @settings(max_examples=100)
     @given(STREAMS)
     def test_one_frame(self, data: bytes) -> None:
         """Any bytes are a frame or a ValueError."""
@@ -156,7 +156,7 @@ class DecoderTests(SynchronousTestCase):
         self.assertLess(len(reader._rest), FRAME_MAX + 8)
         return [recorder.heard, others], False
 
-    @settings(max_examples=200)
+    @settings(max_examples=100)
     @given(STREAMS, SIZES)
     def test_reader(self, stream: bytes, size: int) -> None:
         """However a stream arrives, the same is read, or it is the protocol error; little is kept meanwhile."""
@@ -172,7 +172,7 @@ class ConnectionTests(BrokerCase):
         new one works; no exception comes through.
         """
 
-        @settings(max_examples=80)
+        @settings(max_examples=40)
         @given(STREAMS, SIZES, st.sampled_from(["consuming", "publishing"]))
         def check(stream: bytes, size: int, role: str) -> None:
             self.fresh()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Iterator
 
@@ -40,9 +41,15 @@ def modules() -> Iterator[tuple[str, Path]]:
         yield ".".join(part for part in parts if part != "__init__"), path
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    """A module's syntax tree."""
+    return ast.parse(path.read_text("utf-8"))
+
+
 def imports_of(name: str, path: Path, top_only: bool = False) -> Iterator[str]:
     """The dotted names that a module imports; ours without the package's name, with a dot before."""
-    tree = ast.parse(path.read_text("utf-8"))
+    tree = parsed(path)
     nodes = tree.body if top_only else list(ast.walk(tree))
     package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
     for node in nodes:

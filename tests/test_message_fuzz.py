@@ -61,7 +61,7 @@ def bodies(sample: dict[str, Any]) -> st.SearchStrategy[bytes]:
 
 
 class FuzzTests(SynchronousTestCase):
-    @settings(max_examples=250)
+    @settings(max_examples=120)
     @given(bodies(USER_MESSAGE))
     def test_user_messages(self, body: bytes) -> None:
         """One that is read can be written, remembered, answered and sent to Turn."""
@@ -74,7 +74,7 @@ class FuzzTests(SynchronousTestCase):
         except MalformedMessage as error:
             self.assertLess(len(str(error)), 500)
 
-    @settings(max_examples=150)
+    @settings(max_examples=80)
     @given(bodies(EVENT))
     def test_events(self, body: bytes) -> None:
         """One that is read can be written, and is a status."""
