@@ -10,7 +10,7 @@ HERE = Path(__file__).parent
 
 VERSION = re.search(
     r"^__version__\s*(?::\s*str\s*)?=\s*[\"']([^\"']+)",
-    (HERE / "vumi_turn" / "__init__.py").read_text("utf-8"),
+    (HERE / "vumi_turn" / "_version.py").read_text("utf-8"),
     re.MULTILINE,
 ).group(1)
 
@@ -50,7 +50,7 @@ setup(
     # module is named, because the package belongs to Twisted.
     py_modules=["twisted.plugins.vumi_turn_plugin"],
     package_data={
-        "vumi_turn.vumi.amqp": ["*.xml"],
+        "vumi_turn.broker.amqp": ["*.xml"],
         "vumi_turn.sandbox": ["page/*"],
     },
     install_requires=[
@@ -82,8 +82,8 @@ setup(
     },
     entry_points={
         "console_scripts": [
-            "vumi_turn_channel = vumi_turn.channel:main",
-            "vumi_turn_failures = vumi_turn.failures_command:main",
+            "vumi_turn_channel = vumi_turn.commands.channel:main",
+            "vumi_turn_failures = vumi_turn.commands.failures:main",
         ],
     },
     zip_safe=False,

@@ -20,9 +20,9 @@ from txamqp.client import TwistedDelegate
 from txamqp.protocol import AMQClient
 from txamqp.spec import load_string
 
-import vumi_turn.vumi.amqp
+import vumi_turn.broker.amqp
 
-SPEC = next(Path(vumi_turn.vumi.amqp.__file__).parent.glob("*.xml"))
+SPEC = next(Path(vumi_turn.broker.amqp.__file__).parent.glob("*.xml"))
 IN_FLIGHT = 20
 
 
@@ -49,9 +49,7 @@ async def work(reactor: Any, port: int, name: str, url: str, connections: int) -
     async def one(message: Any) -> None:
         body = json.loads(message.content.body)
         payload = {"message": {"from": body["from_addr"], "id": body["message_id"], "text": {"body": body["content"]}}}
-        response = await treq.post(
-            url + "/messages", json=payload, headers={"Authorization": "Bearer x"}, pool=pool
-        )
+        response = await treq.post(url + "/messages", json=payload, headers={"Authorization": "Bearer x"}, pool=pool)
         await response.content()
         channel.basic_ack(message.delivery_tag)
 

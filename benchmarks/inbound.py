@@ -65,9 +65,7 @@ class Inbound:
         finally:
             sink.close()
 
-    def _workers(
-        self, workers: int, url: str, count: int, arrived: Callable[[], int]
-    ) -> dict[str, float]:
+    def _workers(self, workers: int, url: str, count: int, arrived: Callable[[], int]) -> dict[str, float]:
         bench = self._bench
         bench.fill(count)
         running = [bench.worker(url) for _ in range(workers)]

@@ -45,7 +45,7 @@ def screen_with(words):
 
 def all_sent():
     """The answers as Turn knows them, once each of them is sent."""
-    entries = call("GET", f"conversations/{NUMBER}")["entries"][-2 * len(DIALOGUE):]
+    entries = call("GET", f"conversations/{NUMBER}")["entries"][-2 * len(DIALOGUE) :]
     answers = [entry for entry in entries if entry["direction"] == "outbound"]
     return answers if len(answers) == len(DIALOGUE) and all("sent" in one["statuses"] for one in answers) else None
 

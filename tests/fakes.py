@@ -6,8 +6,8 @@ from typing import Any, Optional
 
 from twisted.internet.defer import Deferred, ensureDeferred, succeed
 
-from vumi_turn.vumi.broker import Broker, Consumer, Delivery, Handler, Outcome, Publisher
-from vumi_turn.vumi.message import TransportEvent, TransportUserMessage
+from vumi_turn.broker.interface import Broker, Consumer, Delivery, Handler, Outcome, Publisher
+from vumi_turn.vumi.messages import TransportEvent, TransportUserMessage
 
 
 class FakeConsumer(Consumer):

@@ -85,7 +85,11 @@ class PlacesTests(AccountCase):
         self.assertEqual(
             {name: number for name, number in counts.items() if number},
             {
-                "said": 5, "delivered": 1, "parked": 1, "queued": 1, "nothing to send": 1,
+                "said": 5,
+                "delivered": 1,
+                "parked": 1,
+                "queued": 1,
+                "nothing to send": 1,
                 "never confirmed": 1,
             },
         )
@@ -231,7 +235,6 @@ class ParkingTests(AccountCase):
         self.wrong("1 messages to Turn were parked twice without a kill: a")
         self.die(BROKER, 12.0)
         self.right()
-
 
     def test_delivered_too(self) -> None:
         """What is delivered is parked too only after a lie or a cut, or over somebody's death."""

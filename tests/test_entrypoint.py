@@ -16,7 +16,7 @@ from typing import Any, Iterator, Mapping, Optional
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from vumi_turn.vumi.servicemaker import DEFAULTS, StartWorkerOptions
+from vumi_turn.service.vumi_worker import DEFAULTS, StartWorkerOptions
 
 ETC = Path(__file__).parent.parent / "etc"
 SCRIPT = ETC / "docker-entrypoint.sh"
@@ -60,9 +60,7 @@ class EntrypointTests(SynchronousTestCase):
     def environment(self, variables: Mapping[str, str]) -> dict[str, str]:
         return {"PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}", "TOLD": str(self.told), **variables}
 
-    def run_script(
-        self, variables: Mapping[str, str], *arguments: str, shell: Optional[list[str]] = None
-    ) -> list[str]:
+    def run_script(self, variables: Mapping[str, str], *arguments: str, shell: Optional[list[str]] = None) -> list[str]:
         """The arguments that twistd got; it must have the process that was started."""
         command = [*(shell or []), str(SCRIPT), *arguments]
         process = subprocess.Popen(
@@ -103,7 +101,7 @@ class EntrypointTests(SynchronousTestCase):
             "AMQP_PORT": "5673",
             "AMQP_VHOST": "/a vhost",
             "AMQP_USERNAME": "user",
-            "AMQP_PASSWORD": 'p@ss: "w\'rd\n$HOME',
+            "AMQP_PASSWORD": "p@ss: \"w'rd\n$HOME",
             "SENTRY_DSN": "https://key@sentry.example/1",
             "VUMI_OPT_CONNECTOR_NAME": "from_environment",
             "VUMI_OPT_MAX_RETRIES": "7",
@@ -149,9 +147,7 @@ class EntrypointTests(SynchronousTestCase):
 
     def test_more_flags(self) -> None:
         """Arguments are more flags, and win over variables."""
-        called = self.run_script(
-            {"VUMI_OPT_MAX_RETRIES": "7"}, "--log-format", "json", "--set-option", "max_retries:8"
-        )
+        called = self.run_script({"VUMI_OPT_MAX_RETRIES": "7"}, "--log-format", "json", "--set-option", "max_retries:8")
         options = self.options(called)
         self.assertEqual((options["log-format"], options.set_options), ("json", {"max_retries": "8"}))
 

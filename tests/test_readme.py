@@ -10,8 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.readme import block_with, document, table_rows
 from vumi_turn.caches.memory import DEFAULTS as MEMORY_DEFAULTS
 from vumi_turn.caches.redis import READERS as REDIS_READERS
-from vumi_turn.config import TurnChannelsApiConfig
-from vumi_turn.vumi.servicemaker import StartWorkerOptions
+from vumi_turn.channel.config import TurnChannelsApiConfig
+from vumi_turn.service.vumi_worker import StartWorkerOptions
 
 
 def names_in(text: str) -> list[str]:

@@ -14,7 +14,7 @@ from vumi_turn.sandbox.service import SandboxOptions
 from vumi_turn.sandbox.simulator import TurnSimulator
 from vumi_turn.sandbox.simulator_service import SimulatorOptions, simulator_app
 from vumi_turn.sandbox.world import World
-from vumi_turn.vumi.servicemaker import VumiOptions
+from vumi_turn.service.vumi_worker import VumiOptions
 
 
 def routes_of(app: Klein) -> set[tuple[str, str]]:

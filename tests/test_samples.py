@@ -7,9 +7,9 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from vumi_turn.config import TurnChannelsApiConfig
-from vumi_turn.vumi.servicemaker import DEFAULTS, VumiOptions
-from vumi_turn.vumi.settings import SettingsError, load_yaml
+from vumi_turn.channel.config import TurnChannelsApiConfig
+from vumi_turn.configuration.files import SettingsError, load_yaml
+from vumi_turn.service.vumi_worker import DEFAULTS, VumiOptions
 
 ETC = Path(__file__).parent.parent / "etc"
 SECRETS = {"TURN_CHANNEL_TOKEN": "t", "TURN_HMAC_SECRET": "s"}
@@ -42,8 +42,9 @@ class SampleTests(SynchronousTestCase):
         shown = dict(re.findall(r"^# ([a-z_]+): ([0-9]+)$", text, re.MULTILINE))
         self.assertGreater(len(shown), 8)
         fields = TurnChannelsApiConfig._fields
-        self.assertEqual({name: float(value) for name, value in shown.items()},
-                         {name: float(fields[name].default) for name in shown})
+        self.assertEqual(
+            {name: float(value) for name, value in shown.items()}, {name: float(fields[name].default) for name in shown}
+        )
 
     def test_vumi(self) -> None:
         """The sample for --vumi-config gives the documented defaults."""

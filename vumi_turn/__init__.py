@@ -5,13 +5,13 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from ._version import __version__
 
 __all__ = ["MemoryMessageCache", "RedisMessageCache", "TurnChannelsApi", "__version__"]
 
 #: Loaded when they are asked for, so that listing twistd's plugins stays cheap.
 _LAZY = {
-    "TurnChannelsApi": "vumi_turn.channels_api",
+    "TurnChannelsApi": "vumi_turn.channel.worker",
     "MemoryMessageCache": "vumi_turn.caches.memory",
     "RedisMessageCache": "vumi_turn.caches.redis",
 }
@@ -19,7 +19,7 @@ _LAZY = {
 if TYPE_CHECKING:
     from .caches.memory import MemoryMessageCache
     from .caches.redis import RedisMessageCache
-    from .channels_api import TurnChannelsApi
+    from .channel.worker import TurnChannelsApi
 
 
 def __getattr__(name: str) -> Any:

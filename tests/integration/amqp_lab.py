@@ -10,8 +10,8 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
 from txamqp.content import Content
 
-from vumi_turn.vumi.amqp import ConnectionParameters
-from vumi_turn.vumi.amqp.client import Client
+from vumi_turn.broker.amqp import ConnectionParameters
+from vumi_turn.broker.amqp.client import Client
 
 
 async def until(reactor: Any, condition: Callable[[], Any], seconds: float = 30.0, what: str = "") -> None:
@@ -43,9 +43,7 @@ class Proxy(Factory):
         if context is None:
             self._listening = self._reactor.listenTCP(self.listening_port, self, interface="127.0.0.1")
         else:
-            self._listening = self._reactor.listenSSL(
-                self.listening_port, self, context, interface="127.0.0.1"
-            )
+            self._listening = self._reactor.listenSSL(self.listening_port, self, context, interface="127.0.0.1")
         self.listening_port = self._listening.getHost().port
 
     async def close(self) -> None:

@@ -136,9 +136,7 @@ class HttpPeer:
         finally:
             connection.close()
 
-    def post_pieces(
-        self, pieces: Iterable[bytes], headers: Mapping[str, str], chunked: bool
-    ) -> tuple[Response, int]:
+    def post_pieces(self, pieces: Iterable[bytes], headers: Mapping[str, str], chunked: bool) -> tuple[Response, int]:
         """
         POST a body bit by bit, until the worker has heard enough.
 

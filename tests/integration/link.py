@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 
-class Link:
+class RobustConnection:
     """
     Listens on a port of its own and passes on what comes, both ways.
 

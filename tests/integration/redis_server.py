@@ -58,8 +58,17 @@ class RedisServer:
     def start(self) -> None:
         """Start it, empty, and wait until it listens."""
         command = [
-            self._program, "--tls-port" if self.tls else "--port", str(self.port),
-            "--bind", "127.0.0.1", "--dir", self._folder, "--save", "", "--appendonly", "no",
+            self._program,
+            "--tls-port" if self.tls else "--port",
+            str(self.port),
+            "--bind",
+            "127.0.0.1",
+            "--dir",
+            self._folder,
+            "--save",
+            "",
+            "--appendonly",
+            "no",
         ]
         if self.tls:
             command += ["--port", "0", "--tls-auth-clients", "no"]

@@ -71,9 +71,7 @@ class Smsc:
     def reports(self, submitted: Submitted, state: str) -> None:
         """Report what became of a message, in the usual words."""
         date = "2608071412"
-        text = (
-            f"id:{submitted.name} sub:001 dlvrd:001 submit date:{date} done date:{date} stat:{state} err:000 Text:"
-        )
+        text = f"id:{submitted.name} sub:001 dlvrd:001 submit date:{date} done date:{date} stat:{state} err:000 Text:"
         self._deliver(submitted.destination, submitted.source, RECEIPT, text.encode("ascii"))
 
     def close(self) -> None:

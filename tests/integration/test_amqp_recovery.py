@@ -18,13 +18,13 @@ from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import TestCase
 from txamqp.protocol import AMQChannel
 
-from tests.authority import Authority
+from tests.http.authority import Authority
 from tests.integration.amqp_lab import Admin, Proxy, until
 from tests.integration.rabbitmq import RabbitMQ, parameters, shared_rabbitmq
-from vumi_turn.vumi.amqp import AmqpBroker, ConnectionParameters
-from vumi_turn.vumi.amqp.client import Client
-from vumi_turn.vumi.amqp.frames import pack_ack
-from vumi_turn.vumi.broker import BrokerError, BrokerUnavailable, ConnectionLost, Delivery, Outcome
+from vumi_turn.broker.amqp import AmqpBroker, ConnectionParameters
+from vumi_turn.broker.amqp.client import Client
+from vumi_turn.broker.amqp.frames import pack_ack
+from vumi_turn.broker.interface import BrokerError, BrokerUnavailable, ConnectionLost, Delivery, Outcome
 
 reactor: Any = installed_reactor
 
@@ -61,7 +61,7 @@ class RecoveryCase(TestCase):
         await self.admin.close()
 
     def observe(self, event: dict[str, Any]) -> None:
-        if str(event.get("log_namespace", "")).startswith("vumi_turn.vumi.amqp"):
+        if str(event.get("log_namespace", "")).startswith("vumi_turn.broker.amqp"):
             self.lines.append(f"{event['log_level'].name}: {formatEvent(event)}")
 
     def errors(self) -> list[str]:

@@ -10,11 +10,11 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
-from tests.broker_contract import BrokerContract
+from tests.broker.contract import BrokerContract
 from tests.integration.amqp_lab import Proxy, until
 from tests.integration.amqp_peer import AmqpPeer
 from tests.integration.rabbitmq import parameters, shared_rabbitmq
-from vumi_turn.vumi.amqp import AmqpBroker, ConnectionParameters
+from vumi_turn.broker.amqp import AmqpBroker, ConnectionParameters
 
 reactor: Any = the_reactor
 

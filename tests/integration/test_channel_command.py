@@ -20,11 +20,11 @@ import yaml
 from twisted.internet.ssl import PrivateCertificate
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.authority import Authority
+from tests.http.authority import Authority
 from tests.integration.bridge_case import SECRET, TOKEN, BridgeCase
 from tests.integration.rabbitmq import PASSWORD, USERNAME, VHOST
 from tests.integration.requirements import free_port
-from tests.integration.turn_server import NUMBER, Answer, TurnServer
+from tests.integration.turn_server import NUMBER, TurnResponse, TurnServer
 from tests.integration.vumi_words import inbound
 from tests.integration.waiting import wait_for
 from tests.integration.worker import environment
@@ -38,7 +38,7 @@ def command() -> list[str]:
     script = Path(sys.executable).with_name("vumi_turn_channel")
     if script.exists():
         return [str(script)]
-    return [sys.executable, "-c", "from vumi_turn.channel import main; main()"]
+    return [sys.executable, "-c", "from vumi_turn.commands.channel import main; main()"]
 
 
 class CommandCase(SynchronousTestCase):
@@ -78,7 +78,7 @@ class CreateCommandTests(CommandCase):
         return ["create", *names, *where, *(more or ("--output", str(self.path)))]
 
     def made(self) -> None:
-        self.turn.script(Answer(status=201, body=json.dumps(MADE).encode()))
+        self.turn.script(TurnResponse(status=201, body=json.dumps(MADE).encode()))
 
     def test_create(self) -> None:
         """A channel is registered, and what is written has its URL and its secret."""
@@ -109,12 +109,12 @@ class CreateCommandTests(CommandCase):
         """Each refusal is one line on stderr and exit status 1, and leaves no file."""
         slow = {"details": "from_addr has been taken"}
         for answer, words in (
-            (Answer(status=403), "does not let this token"),
-            (Answer(status=422, body=json.dumps({"errors": [slow]}).encode()), "(422): from_addr has been taken"),
-            (Answer(status=429, headers={"Retry-After": "9"}), "try again in 9 s"),
-            (Answer(status=502, body=b"<html>"), "Turn has failed (502)"),
-            (Answer(status=200, body=b"<html>"), "is --api-url right?"),
-            (Answer(cut=True), "the connection was lost"),
+            (TurnResponse(status=403), "does not let this token"),
+            (TurnResponse(status=422, body=json.dumps({"errors": [slow]}).encode()), "(422): from_addr has been taken"),
+            (TurnResponse(status=429, headers={"Retry-After": "9"}), "try again in 9 s"),
+            (TurnResponse(status=502, body=b"<html>"), "Turn has failed (502)"),
+            (TurnResponse(status=200, body=b"<html>"), "is --api-url right?"),
+            (TurnResponse(cut=True), "the connection was lost"),
         ):
             self.turn.script(answer)
             done = self.run_command(*self.flags(), TURN_TOKEN=TOKEN)
@@ -132,7 +132,7 @@ class CreateCommandTests(CommandCase):
 
     def test_interrupted(self) -> None:
         """Who stops it while Turn has not answered is told to look there, and no file is left."""
-        self.turn.script(Answer(hang=True))
+        self.turn.script(TurnResponse(hang=True))
         process = subprocess.Popen(
             [*command(), *self.flags()],
             env=environment({"TURN_TOKEN": TOKEN}),
@@ -238,7 +238,7 @@ class CheckCommandTests(CommandCase, BridgeCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.turn.decide = lambda request: Answer(status=422, body=b'{"errors": []}')
+        self.turn.decide = lambda request: TurnResponse(status=422, body=b'{"errors": []}')
 
     def check(self, *flags: str, config: Any = (), status: int = 0) -> list[str]:
         """The lines of a check of the running worker's config, with changes."""
@@ -310,7 +310,7 @@ class CheckCommandTests(CommandCase, BridgeCase):
         """A wrong token and a wrong URL are said, and the clocks are compared all the same."""
         [line] = self.failed(self.check(config={"auth_token": "marker-wrong"}, status=1))
         self.assertIn("turn: it does not take auth_token: 401 (Unauthorized)", line)
-        self.turn.script(Answer(status=404))
+        self.turn.script(TurnResponse(status=404))
         lines = self.check(status=1)
         self.assertIn("turn_api_url is not a channel's: 404", self.failed(lines)[0])
         self.assertEqual(len([line for line in lines if line.startswith("ok      clock: ours is ")]), 1)

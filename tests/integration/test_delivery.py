@@ -10,7 +10,7 @@ from email.utils import format_datetime
 from typing import Any
 
 from tests.integration.bridge_case import BridgeCase
-from tests.integration.turn_server import Answer
+from tests.integration.turn_server import TurnResponse
 from tests.integration.vumi_words import event, inbound, new_id, new_person
 from tests.integration.waiting import wait_for
 
@@ -62,7 +62,7 @@ class VerdictTests(DeliveryCase):
     def test_refuses_everything(self) -> None:
         """A Turn that answers 400 to everything gets 20 parked; the others are held, and delivered afterwards."""
         self.delivered(self.say(inbound()))
-        self.turn.decide = lambda request: Answer(400)
+        self.turn.decide = lambda request: TurnResponse(400)
         said = self.say_many(60)
         wait_for(lambda: self.turn_state()["state"] == "misconfigured", "the worker to understand")
         time.sleep(3)  # some probes are refused
@@ -70,25 +70,25 @@ class VerdictTests(DeliveryCase):
         parked = self.parked_ids()
         self.assertEqual(len(set(parked) & {message["message_id"] for message in said}), 20)
         self.assertIn("check auth_token and turn_api_url", self.worker.log)
-        self.turn.decide = lambda request: Answer(200)
+        self.turn.decide = lambda request: TurnResponse(200)
         self.all_accepted([message for message in said if message["message_id"] not in parked])
         self.assertEqual(self.turn_state()["state"], "ok")
         self.assertEqual(self.parked_ids(), [])
 
     def test_fails_on_everything(self) -> None:
         """A Turn that answers 500 to everything gets nothing parked, and all in order when it is well."""
-        self.turn.decide = lambda request: Answer(500)
+        self.turn.decide = lambda request: TurnResponse(500)
         said = self.say_many(40, people=5)
         wait_for(lambda: len(self.turn.requests) >= 6, "some tries")
         time.sleep(2)
         self.assertLess(len(self.turn.requests), 40)
-        self.turn.decide = lambda request: Answer(200)
+        self.turn.decide = lambda request: TurnResponse(200)
         self.all_accepted(said)
         self.assertEqual(self.parked_ids(), [])
 
     def test_wrong_token(self) -> None:
         """Where Turn does not let us in each is tried at most once a probe, held, and delivered afterwards."""
-        self.turn.decide = lambda request: Answer(401)
+        self.turn.decide = lambda request: TurnResponse(401)
         said = self.say_many(10)
         wait_for(lambda: self.turn_state()["state"] == "misconfigured", "the worker to understand")
         self.assertEqual(self.http.get("/health").json["health"], "degraded")
@@ -96,7 +96,7 @@ class VerdictTests(DeliveryCase):
         self.assertLessEqual(len(self.turn.requests), 13)
         probes = [request.id for request in self.turn.requests][-2:]
         self.assertEqual(len(set(probes)), len(probes), "another one each time")
-        self.turn.decide = lambda request: Answer(200)
+        self.turn.decide = lambda request: TurnResponse(200)
         self.all_accepted(said)
         self.assertEqual(self.parked_ids(), [])
 
@@ -104,7 +104,7 @@ class VerdictTests(DeliveryCase):
         """One message on which Turn always hangs never stops the others, and is parked after three rounds."""
         said = [inbound() for _ in range(40)]
         poison = said[10]["message_id"]
-        self.turn.decide = lambda request: Answer(hang=request.id == poison)
+        self.turn.decide = lambda request: TurnResponse(hang=request.id == poison)
         for message in said:
             self.say(message)
         behind = self.say(inbound(from_addr=said[10]["from_addr"]))
@@ -126,17 +126,17 @@ class VerdictTests(DeliveryCase):
     def test_not_found(self) -> None:
         """A 404 on one status is that status' affair; on a message it is a wrong URL, and all are held."""
         gone = new_id()
-        self.turn.decide = lambda request: Answer(404 if request.id == gone else 200)
+        self.turn.decide = lambda request: TurnResponse(404 if request.id == gone else 200)
         self.report(event("ack", gone))
         while not self.peer.ready(self.rig.queue("turn_failures")):
             self.delivered(self.say(inbound()))
         parked = self.parked()
         self.assertEqual(parked["message"]["user_message_id"], gone)
         self.assertEqual((parked["failure_code"], parked["helper_metadata"]["turn"]["last_status"]), ("temporary", 404))
-        self.turn.decide = lambda request: Answer(404)
+        self.turn.decide = lambda request: TurnResponse(404)
         said = self.say_many(3)
         wait_for(lambda: self.turn_state()["state"] == "misconfigured", "the worker to understand")
-        self.turn.decide = lambda request: Answer(200)
+        self.turn.decide = lambda request: TurnResponse(200)
         self.all_accepted(said)
         self.assertEqual(self.parked_ids(), [])
 
@@ -154,7 +154,7 @@ class VerdictTests(DeliveryCase):
 class RateLimitTests(DeliveryCase):
     connector = "rate_limits"
 
-    def waits(self, answer: Answer, seconds: float) -> None:
+    def waits(self, answer: TurnResponse, seconds: float) -> None:
         """After this answer nothing is sent for so long, neither message nor status; then all of it, once."""
         self.turn.requests.clear()
         self.turn.script(answer)
@@ -177,14 +177,14 @@ class RateLimitTests(DeliveryCase):
 
     def test_retry_after(self) -> None:
         """``Retry-After`` is heeded in seconds and as a date."""
-        self.waits(Answer(429, headers={"Retry-After": "2"}), 2)
+        self.waits(TurnResponse(429, headers={"Retry-After": "2"}), 2)
         date = datetime.now(timezone.utc).replace(microsecond=0) + timedelta(seconds=4)
         # Dates have whole seconds: between 3 and 4 are left.
-        self.waits(Answer(429, headers={"Retry-After": format_datetime(date, usegmt=True)}), 3)
+        self.waits(TurnResponse(429, headers={"Retry-After": format_datetime(date, usegmt=True)}), 3)
 
     def test_nothing_remains(self) -> None:
         """With nothing remaining, on a 200 too, the reset is waited for."""
         for status in (200, 429):
             reset = int(time.time()) + 3.5
             headers = {"X-Ratelimit-Remaining": "0", "X-Ratelimit-Reset": str(reset)}
-            self.waits(Answer(status, headers=headers), 2.2)
+            self.waits(TurnResponse(status, headers=headers), 2.2)

@@ -11,7 +11,7 @@ from typing import Iterator
 
 from tests.integration.bridge_case import BridgeCase
 from tests.integration.rabbitmq import PASSWORD, USERNAME, VHOST
-from tests.integration.turn_server import Answer
+from tests.integration.turn_server import TurnResponse
 from tests.integration.vumi_words import inbound
 from tests.integration.waiting import wait_for
 from tests.integration.worker import environment
@@ -37,7 +37,7 @@ class FailuresCommandTests(BridgeCase):
             **flags,
         }
         script = Path(sys.executable).with_name("vumi_turn_failures")
-        code = ["-c", "from vumi_turn.failures_command import main; main()"]
+        code = ["-c", "from vumi_turn.commands.failures import main; main()"]
         process = subprocess.Popen(
             [sys.executable, *([str(script)] if script.exists() else code)]
             + [part for name, value in chosen.items() for part in (f"--{name}", value)]
@@ -56,7 +56,7 @@ class FailuresCommandTests(BridgeCase):
 
     def park(self, count: int) -> list[str]:
         """Let Turn refuse so many messages."""
-        self.turn.script(*[Answer(status=400)] * count)
+        self.turn.script(*[TurnResponse(status=400)] * count)
         messages = [self.say(inbound()) for _ in range(count)]
         queue = self.rig.queue("turn_failures")
         wait_for(lambda: self.peer.ready(queue) == count, f"{count} parked messages")

@@ -11,7 +11,7 @@ from typing import Any
 from tests.integration.amqp_peer import AmqpPeer
 from tests.integration.bridge_case import FROM_ADDR, TOKEN, BridgeCase
 from tests.integration.http_peer import outbound
-from tests.integration.turn_server import NUMBER, Answer
+from tests.integration.turn_server import NUMBER, TurnResponse
 from tests.integration.vumi_words import SERVICE, event, inbound, new_id, new_person, unix_seconds
 from tests.integration.waiting import wait_for
 
@@ -149,7 +149,7 @@ class InboundTests(BridgeCase):
     def test_order_of_one_person(self) -> None:
         """One person's messages reach Turn one after another, in their order; others overtake."""
         person = new_person()
-        self.turn.script(Answer(delay=0.3))
+        self.turn.script(TurnResponse(delay=0.3))
         said = [self.say(inbound(from_addr=person)) for _ in range(4)]
         other = self.say(inbound())
         self.delivered(said[-1])
@@ -162,7 +162,7 @@ class InboundTests(BridgeCase):
 
     def test_unavailable_for_a_moment(self) -> None:
         """A message that Turn could not take at first is tried again, and not parked."""
-        self.turn.script(Answer(503), Answer(cut=True))
+        self.turn.script(TurnResponse(503), TurnResponse(cut=True))
         message = self.say(inbound())
         self.delivered(message)
         self.assertEqual(len([r for r in self.turn.of("messages") if r.id == message["message_id"]]), 3)
@@ -170,7 +170,7 @@ class InboundTests(BridgeCase):
 
     def test_refused(self) -> None:
         """What Turn will never take is parked whole, and the next message is delivered."""
-        self.turn.script(Answer(400, body=b'{"errors": [{"title": "no"}]}'))
+        self.turn.script(TurnResponse(400, body=b'{"errors": [{"title": "no"}]}'))
         message = self.say(inbound())
         parked = self.parked()
         self.assertEqual(parked["message_type"], "failure_message")
@@ -246,7 +246,7 @@ class StatusTests(BridgeCase):
     def test_statuses_of_one_message_in_order(self) -> None:
         """What happened to one message is told in its order, each after the other."""
         message_id = self.ours(new_person())
-        self.turn.script(Answer(delay=0.3))
+        self.turn.script(TurnResponse(delay=0.3))
         self.report(event("ack", message_id))
         for delivery_status in ("pending", "delivered"):
             self.report(event("delivery_report", message_id, delivery_status=delivery_status))
@@ -343,9 +343,7 @@ class OutboundTests(BridgeCase):
         )  # fmt: skip
         person = said["from_addr"]
         self.talked(from_addr=person, transport_metadata={"session_id": "s-2"})
-        sent = self.post(
-            to=person, reply_to=said["message_id"], waiting_for_user_input=True, **{"from": "77777"}
-        )
+        sent = self.post(to=person, reply_to=said["message_id"], waiting_for_user_input=True, **{"from": "77777"})
         self.assertEqual(set(sent), USER_MESSAGE_KEYS)
         self.assertEqual((sent["to_addr"], sent["from_addr"]), (person, SERVICE))
         self.assertEqual(sent["in_reply_to"], said["message_id"])
@@ -372,9 +370,7 @@ class OutboundTests(BridgeCase):
         person = said["from_addr"]
         self.assertEqual(self.post(to=person)["in_reply_to"], said["message_id"])
         self.assertIsNone(self.post(to=person)["in_reply_to"])
-        self.assertEqual(
-            self.post(to=person, reply_to=said["message_id"])["in_reply_to"], said["message_id"]
-        )
+        self.assertEqual(self.post(to=person, reply_to=said["message_id"])["in_reply_to"], said["message_id"])
 
     def test_their_close_ends_the_session(self) -> None:
         """After the person has hung up there is nothing to reply to, until the person speaks again."""
@@ -384,9 +380,7 @@ class OutboundTests(BridgeCase):
         wait_for(lambda: self.rig.held("inbound") == 0, "the close to be taken")
         self.assertIsNone(self.post(to=person, waiting_for_user_input=True)["in_reply_to"])
         again = self.talked(from_addr=person, session_event="new", content=None)
-        self.assertEqual(
-            self.post(to=person, waiting_for_user_input=True)["in_reply_to"], again["message_id"]
-        )
+        self.assertEqual(self.post(to=person, waiting_for_user_input=True)["in_reply_to"], again["message_id"])
 
     def test_long_text_and_emoji(self) -> None:
         """Any text that fits into a request is sent as it is."""

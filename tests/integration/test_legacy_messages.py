@@ -11,8 +11,8 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.integration.legacy_vumi import PATIENCE, environment, legacy_python
-from tests.samples import GOLDEN, USER_MESSAGE, WHEN, golden, user_message
-from vumi_turn.vumi.message import FailureMessage, TransportEvent, TransportUserMessage
+from tests.vumi.messages.samples import GOLDEN, USER_MESSAGE, WHEN, golden, user_message
+from vumi_turn.vumi.messages import FailureMessage, TransportEvent, TransportUserMessage
 
 READER = Path(__file__).with_name("legacy_reader.py")
 
@@ -25,9 +25,7 @@ class LegacyCase(SynchronousTestCase):
 
     def read(self, *messages: Any) -> list[dict[str, Any]]:
         """What legacy vumi makes of our messages, each by the class of the same name."""
-        lines = b"".join(
-            type(message).__name__.encode() + b" " + message.to_json() + b"\n" for message in messages
-        )
+        lines = b"".join(type(message).__name__.encode() + b" " + message.to_json() + b"\n" for message in messages)
         command = [self.python, "-B", "-W", "ignore", str(READER)]
         done = subprocess.run(command, input=lines, env=environment(), capture_output=True, timeout=PATIENCE)
         self.assertEqual(done.returncode, 0, done.stderr.decode("utf-8", "replace"))
@@ -74,8 +72,7 @@ class UserMessageTests(LegacyCase):
     def test_replies(self) -> None:
         """Legacy vumi reads our answers to its own messages."""
         originals = [
-            TransportUserMessage.from_json(path.read_bytes())
-            for path in sorted(GOLDEN.glob("user_message_*.json"))
+            TransportUserMessage.from_json(path.read_bytes()) for path in sorted(GOLDEN.glob("user_message_*.json"))
         ]
         self.assertGreater(len(originals), 5)
         self.check(*(original.reply("Welcome", session_event="close") for original in originals))

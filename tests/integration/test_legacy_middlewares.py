@@ -12,7 +12,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.integration.legacy_vumi import PATIENCE, environment, legacy_python
-from vumi_turn.vumi.fields import ConfigErrors
+from vumi_turn.configuration.fields import ConfigErrors
 from vumi_turn.vumi.middleware import KINDS, BaseMiddleware, MiddlewareStack
 from vumi_turn.vumi.middlewares import create_middlewares
 

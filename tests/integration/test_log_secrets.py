@@ -7,7 +7,7 @@ import json
 from tests.integration.bridge_case import BridgeCase
 from tests.integration.http_peer import outbound, sign
 from tests.integration.rabbitmq import shared_rabbitmq
-from tests.integration.turn_server import Answer
+from tests.integration.turn_server import TurnResponse
 from tests.integration.vumi_words import event, inbound, new_id, new_person
 from tests.integration.waiting import wait_for
 from tests.integration.worker import Worker
@@ -33,7 +33,12 @@ class LogTests(BridgeCase):
 
         said = self.say(inbound(content=CONTENT, from_addr=person(), helper_metadata={"contact_name": NAME}))
         self.delivered(said)
-        for trouble in (Answer(400, body=CONTENT.encode()), Answer(503), Answer(cut=True), Answer(429)):
+        for trouble in (
+            TurnResponse(400, body=CONTENT.encode()),
+            TurnResponse(503),
+            TurnResponse(cut=True),
+            TurnResponse(429),
+        ):
             self.turn.script(trouble)
             message = self.say(inbound(content=CONTENT, from_addr=person()))
             ids.append(message["message_id"])

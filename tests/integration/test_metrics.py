@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.integration.bridge_case import SECRET, TOKEN, BridgeCase
 from tests.integration.http_peer import HttpPeer, outbound
-from tests.integration.turn_server import Answer
+from tests.integration.turn_server import TurnResponse
 from tests.integration.vumi_words import event, inbound, new_id, new_person
 from tests.integration.waiting import wait_for
 from tests.integration.worker import Worker
@@ -49,10 +49,10 @@ class MetricsTests(BridgeCase):
     def traffic(self, worker: Worker) -> list[str]:
         """Messages and statuses that end in several ways; the addresses of those who took part."""
         people = [new_person() for _ in range(6)]
-        self.turn.decide = lambda request: Answer(200, LIMIT)
+        self.turn.decide = lambda request: TurnResponse(200, LIMIT)
         for person in people[:3]:
             self.delivered(self.say(inbound(from_addr=person, content=CONTENT)))
-        self.turn.script(Answer(400), Answer(503))
+        self.turn.script(TurnResponse(400), TurnResponse(503))
         self.say(inbound(from_addr=people[3], content=CONTENT))
         self.parked()
         self.delivered(self.say(inbound(from_addr=people[4], content=CONTENT)))  # at its second try
@@ -125,16 +125,16 @@ class MetricsTests(BridgeCase):
     def test_while_it_is_bad(self) -> None:
         """What is in flight, held and throttled is seen while it is."""
         with self.running({"max_retries": 0}) as worker:
-            self.turn.script(Answer(hang=True))
+            self.turn.script(TurnResponse(hang=True))
             self.say(inbound())
             wait_for(lambda: self.scrape(worker).value("in_flight", kind="message") == 1, "a POST under way")
-            self.turn.decide = lambda request: Answer(503)
+            self.turn.decide = lambda request: TurnResponse(503)
             self.turn.release()
             wait_for(lambda: self.scrape(worker).value("away") == 1, "Turn to be away")
             self.assertEqual(self.scrape(worker).value("held"), 1)
-            self.turn.decide = lambda request: Answer()
+            self.turn.decide = lambda request: TurnResponse()
             wait_for(lambda: self.scrape(worker).value("held") == 0, "the message to be sent")
-            self.turn.script(Answer(429, {"Retry-After": "2"}))
+            self.turn.script(TurnResponse(429, {"Retry-After": "2"}))
             self.say(inbound())
             wait_for(lambda: 0 < self.scrape(worker).value("throttled_seconds") <= 2, "the rate limit")
             wait_for(lambda: self.scrape(worker).value("waiting") == 0, "the message to be sent")

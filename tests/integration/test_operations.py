@@ -24,11 +24,11 @@ from tests.integration.bridge_case import BridgeCase
 from tests.integration.http_peer import HttpPeer
 from tests.integration.rabbitmq import PASSWORD, USERNAME, VHOST
 from tests.integration.requirements import find_program, free_port, missing
-from tests.integration.turn_server import Answer
+from tests.integration.turn_server import TurnResponse
 from tests.integration.vumi_words import inbound
 from tests.integration.waiting import wait_for
 from tests.integration.worker import PATIENCE, environment, twistd
-from vumi_turn.config import TurnChannelsApiConfig
+from vumi_turn.channel.config import TurnChannelsApiConfig
 
 ETC = Path(__file__).parent.parent.parent / "etc"
 
@@ -69,7 +69,7 @@ class OperationsCase(BridgeCase):
             "VUMI_PASSWORD": PASSWORD,
         }
         self.twistd = self.folder / "twistd"
-        self.twistd.write_text(f"#!/bin/sh\nexec {shlex.join(twistd())} \"$@\"\n")
+        self.twistd.write_text(f'#!/bin/sh\nexec {shlex.join(twistd())} "$@"\n')
         self.twistd.chmod(0o755)
 
     def change(self, sample: str, values: dict[str, Any]) -> None:
@@ -98,7 +98,7 @@ class OperationsCase(BridgeCase):
         """A worker that carries a message, and finishes another one while it is stopped."""
         wait_for(self.healthy, "the worker's health", PATIENCE)
         self.delivered(self.say(inbound()))
-        self.turn.decide = lambda request: Answer(delay=2)
+        self.turn.decide = lambda request: TurnResponse(delay=2)
         message = self.say(inbound())
         wait_for(lambda: len(self.turn.of("messages")) == 2, "the POST to be under way")
         stop()
@@ -279,7 +279,7 @@ class EntrypointTests(OperationsCase):
             "AMQP_VHOST": VHOST,
             "AMQP_USERNAME": USERNAME,
             "AMQP_PASSWORD": "p@ss: word'\"",
-            "VUMI_OPT_EMPTY_MESSAGE_BODY": "  it's: \"empty\"\n",
+            "VUMI_OPT_EMPTY_MESSAGE_BODY": '  it\'s: "empty"\n',
             **self.secrets,
         }
         process = subprocess.Popen(
@@ -296,7 +296,7 @@ class EntrypointTests(OperationsCase):
         self.assertIn(b"vumi_worker", command)
         self.assertNotIn(b"p@ss", command)
         message = self.say(inbound(content=None))
-        self.assertEqual(self.delivered(message)["message"]["text"], {"body": "  it's: \"empty\"\n"})
+        self.assertEqual(self.delivered(message)["message"]["text"], {"body": '  it\'s: "empty"\n'})
         process.send_signal(signal.SIGTERM)
         said, _ = process.communicate(timeout=PATIENCE)
         self.assertEqual(process.returncode, -signal.SIGTERM)
@@ -346,7 +346,7 @@ class LogTests(OperationsCase):
         (failed,) = [line for line in lines if "Handling a message" in line["message"]]
         self.assertEqual(
             (failed["level"], failed["namespace"], failed["queue"], failed["error_id"]),
-            ("critical", "vumi_turn.channels_api", f"{self.connector}.inbound", error_id),
+            ("critical", "vumi_turn.channel.worker", f"{self.connector}.inbound", error_id),
         )
         self.assertIn("ValueError: cannot take", failed["traceback"])
         self.assertIn("failing_middleware.py", failed["traceback"])

@@ -19,7 +19,7 @@ from typing import Iterable
 from tests.integration.amqp_peer import AmqpPeer
 from tests.integration.bridge_case import BridgeCase
 from tests.integration.http_peer import HttpPeer, outbound
-from tests.integration.turn_server import MESSAGES, Answer, Request
+from tests.integration.turn_server import MESSAGES, Request, TurnResponse
 from tests.integration.vumi_words import event, inbound, new_id, new_person
 from tests.integration.waiting import wait_for
 
@@ -171,9 +171,12 @@ class AwayTests(OutageCase):
         drained = time.monotonic() - back
         said = [line for line in self.worker.log.splitlines()[lines:] if line]
         self.figures(
-            away=f"{OUTAGE_SECONDS:g} s", waiting=waiting, memory_MB=f"{memory[0] / 2**20:.1f}"
-            f" to {max(memory) / 2**20:.1f}", log_lines=len(said),
-            found_back=f"after {found:.1f} s", drained=f"after {drained:.1f} s",
+            away=f"{OUTAGE_SECONDS:g} s",
+            waiting=waiting,
+            memory_MB=f"{memory[0] / 2**20:.1f} to {max(memory) / 2**20:.1f}",
+            log_lines=len(said),
+            found_back=f"after {found:.1f} s",
+            drained=f"after {drained:.1f} s",
         )
         self.assertLess(max(memory) - memory[0], FLAT)
         gone, *reminders, again = said
@@ -185,7 +188,7 @@ class AwayTests(OutageCase):
             self.assertIn("Turn has been away", line)
 
 
-class Limit:
+class CallTimeout:
     """
     Turn's rate limit: so many requests in each period, which begins with its
     first; the others get a 429 that says how long to wait.
@@ -201,7 +204,7 @@ class Limit:
         #: For each 429: when it was decided, by the monotonic clock, and the seconds it told.
         self.told: list[tuple[float, int]] = []
 
-    def decide(self, request: Request) -> Answer:
+    def decide(self, request: Request) -> TurnResponse:
         """For :attr:`TurnServer.decide`."""
         with self._lock:
             now = time.monotonic()
@@ -217,10 +220,10 @@ class Limit:
                     "X-Ratelimit-Reset": f"{time.time() + left:.3f}",
                 }
             if self._used <= STORM_LIMIT:
-                return Answer(headers=headers)
+                return TurnResponse(headers=headers)
             seconds = math.ceil(left)
             self.told.append((now, seconds))
-            return Answer(429, headers={"Retry-After": str(seconds), **headers}, body=b"{}")
+            return TurnResponse(429, headers={"Retry-After": str(seconds), **headers}, body=b"{}")
 
 
 class StormTests(OutageCase):
@@ -230,7 +233,7 @@ class StormTests(OutageCase):
 
     def storm(self, tells: bool) -> None:
         """Three and a half periods' worth of messages and statuses, all at once."""
-        limit = Limit(tells)
+        limit = CallTimeout(tells)
         self.turn.decide = limit.decide
         load = Load(self.node.port, self.connector, 0)
         began = time.monotonic()
@@ -245,9 +248,13 @@ class StormTests(OutageCase):
             if told + ON_ITS_WAY < request.began < told + seconds
         ]
         self.figures(
-            limit=f"{STORM_LIMIT} in {STORM_WINDOW} s", told_before=tells, things=load.number,
-            requests=len(self.turn.requests), refused_429=len(limit.told),
-            sent_while_told_to_wait=len(too_early), took=f"{time.monotonic() - began:.1f} s",
+            limit=f"{STORM_LIMIT} in {STORM_WINDOW} s",
+            told_before=tells,
+            things=load.number,
+            requests=len(self.turn.requests),
+            refused_429=len(limit.told),
+            sent_while_told_to_wait=len(too_early),
+            took=f"{time.monotonic() - began:.1f} s",
         )
         self.assertEqual(too_early, [])
         self.assertTrue(limit.told or tells, "the storm was none")
@@ -272,7 +279,7 @@ class PoisonTests(OutageCase):
         person = new_person()
         said = [inbound(from_addr=person) for _ in range(9)] + [inbound() for _ in range(3)]
         bad = said[0]["message_id"]
-        self.turn.decide = lambda request: Answer(504 if request.id == bad else 200)
+        self.turn.decide = lambda request: TurnResponse(504 if request.id == bad else 200)
         for message in said:
             self.say(message)
         for message in said[1:]:

@@ -66,9 +66,7 @@ class OutboundTroubleTests(BridgeCase):
         queue = self.rig.queue("outbound")
         limit = {"max-length": 1, "overflow": "reject-publish"}
         self.accepted(self.body())
-        self.node.ctl(
-            "set_policy", "-p", "/develop", "--apply-to", "queues", "full", f"^{queue}$", json.dumps(limit)
-        )
+        self.node.ctl("set_policy", "-p", "/develop", "--apply-to", "queues", "full", f"^{queue}$", json.dumps(limit))
         try:
             body = self.body()
             wait_for(lambda: self.http.post_bytes(self.body()).status == 503, "the policy to hold")

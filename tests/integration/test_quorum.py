@@ -11,7 +11,7 @@ from typing import Any
 from tests.integration.amqp_peer import AmqpPeer
 from tests.integration.bridge_case import BridgeCase
 from tests.integration.http_peer import HttpPeer
-from tests.integration.turn_server import Answer
+from tests.integration.turn_server import TurnResponse
 from tests.integration.vumi_words import inbound, new_person
 from tests.integration.waiting import wait_for
 from tests.integration.worker import Worker
@@ -48,7 +48,7 @@ class QuorumTests(BridgeCase):
         """All works as on classic queues, also over a lost connection."""
         with self.running({}, *FLAGS) as worker:
             self.carries(worker)
-            self.turn.script(Answer(400))
+            self.turn.script(TurnResponse(400))
             refused = self.say(inbound())
             self.assertEqual(self.parked()["message"], refused)
             self.node.ctl("close_all_connections", "--vhost", VHOST, "maintenance")

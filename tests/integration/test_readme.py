@@ -21,7 +21,7 @@ from tests.integration.http_peer import HttpPeer, outbound
 from tests.integration.rabbitmq import PASSWORD, USERNAME, shared_rabbitmq
 from tests.integration.requirements import free_port
 from tests.integration.sandbox_process import Api, Sandbox
-from tests.integration.turn_server import NUMBER, Answer, TurnServer
+from tests.integration.turn_server import NUMBER, TurnResponse, TurnServer
 from tests.integration.waiting import wait_for
 from tests.integration.worker import PATIENCE, environment
 from tests.readme import block_with, command_with, commands, table_rows
@@ -46,7 +46,7 @@ SHOWN = {
     "vumi_turn_simulator": "SimulatorTests",
     "vumi_turn_channel create": "ChannelTests",
     "vumi_turn_channel check": "ChannelTests",
-    ".venv/bin/trial tests.test_gate": "it is the test command with less to run",
+    ".venv/bin/trial tests.delivery.test_rate_limiter": "it is the test command with less to run",
     ".venv/bin/trial tests.integration.test_flows": "it is the test command with less to run",
     "-m tests.integration.chaos": "tests.integration.test_chaos does the same for a shorter time",
     "-m benchmarks": "tests.integration.test_benchmarks runs it, with little load",
@@ -167,7 +167,7 @@ class WorkerTests(ReadmeCase):
     def test_parked_messages(self) -> None:
         """Parked messages are listed, replayed, and dropped, while the worker runs."""
         self.start_worker()
-        self.turn.script(*[Answer(400)] * 3)
+        self.turn.script(*[TurnResponse(400)] * 3)
         for name in "abc":
             self.say(name * 32, from_addr=f"+2782000000{name}", content="Hello")
         wait_for(lambda: self.peer.ready(f"{CONNECTOR}.turn_failures") == 3, "three parked messages")
@@ -190,12 +190,12 @@ class ChannelTests(ReadmeCase):
         turn = TurnServer("the-token")
         self.addCleanup(turn.close)
         made = {"number": {"uuid": NUMBER}, "webhook": {"uuid": NUMBER, "hmac_secret": "the secret"}}
-        turn.script(Answer(status=201, body=json.dumps(made).encode()))
+        turn.script(TurnResponse(status=201, body=json.dumps(made).encode()))
         port = free_port()
         here = f"--http-bind 127.0.0.1:{port} --api-url {turn.url.rpartition('/')[0]}"
         self.environ.update(TURN_TOKEN="the-token", TURN_CHANNEL_TOKEN="the-token")
         self.run_command(command_with("vumi_turn_channel create") + " " + here)
-        turn.script(Answer(status=422))
+        turn.script(TurnResponse(status=422))
         lines = self.run_command(command_with("vumi_turn_channel check") + " " + self.broker)
         self.assertIn("ok      turn: reached, and it takes the token", lines)
         self.start(command_with(WORKER) + " " + self.broker)

@@ -12,8 +12,8 @@ from typing import Any, Iterator
 
 from tests.integration.bridge_case import BridgeCase
 from tests.integration.http_peer import HttpPeer, outbound
-from tests.integration.link import Link
-from tests.integration.turn_server import Answer
+from tests.integration.link import RobustConnection
+from tests.integration.turn_server import TurnResponse
 from tests.integration.vumi_words import event, inbound, new_person
 from tests.integration.waiting import wait_for
 from tests.integration.worker import Worker
@@ -92,7 +92,7 @@ class RecoveryTests(BridgeCase):
             with self.running({}, "--port", str(link.port), "--heartbeat", "1") as worker:
                 http = HttpPeer(worker.port, self.http.secret)
                 self.carries(worker)
-                self.turn.script(Answer(delay=1.0))
+                self.turn.script(TurnResponse(delay=1.0))
                 said = self.say(inbound())
                 wait_for(lambda: self.turn.of("messages")[-1].id == said["message_id"], "Turn to have it")
                 link.freeze()
@@ -123,7 +123,7 @@ class RecoveryTests(BridgeCase):
         self.node.ctl("eval", "application:set_env(rabbit, channel_tick_interval, 1000).")
         try:
             with self.running({}) as worker:
-                self.turn.script(Answer(delay=8.0))
+                self.turn.script(TurnResponse(delay=8.0))
                 said = self.say(inbound())
                 wait_for(lambda: "PRECONDITION_FAILED" in worker.log, "RabbitMQ to lose patience")
                 request = self.turn.wait_for("messages", said["message_id"])
@@ -138,12 +138,12 @@ class RecoveryTests(BridgeCase):
 
     def test_killed_before_parking(self) -> None:
         """What Turn refuses while there is no broker to park it is parked when there is one again."""
-        self.turn.decide = lambda request: Answer(400, delay=1.5)
+        self.turn.decide = lambda request: TurnResponse(400, delay=1.5)
         said = [self.say(inbound()) for _ in range(5)]
         wait_for(lambda: len(self.turn.of("messages")) == 5, "Turn to have them")
         self.node.kill()
         wait_for(lambda: all(request.ended for request in self.turn.of("messages")), "Turn to refuse them")
-        self.turn.decide = lambda request: Answer(400)
+        self.turn.decide = lambda request: TurnResponse(400)
         self.node.start()
         self.worker.wait_until_healthy()
         wait_for(lambda: self.rig.held("inbound") == 0, "the originals to be acknowledged")
@@ -194,15 +194,15 @@ class RecoveryTests(BridgeCase):
     # What they do
 
     @contextmanager
-    def link(self) -> Iterator[Link]:
+    def link(self) -> Iterator[RobustConnection]:
         """A link, closed in the end."""
-        link = Link(self.node.port)
+        link = RobustConnection(self.node.port)
         try:
             yield link
         finally:
             link.close()
 
-    def cut(self, worker: Worker, link: Link, times: int) -> tuple[list[dict[str, Any]], list[str]]:
+    def cut(self, worker: Worker, link: RobustConnection, times: int) -> tuple[list[dict[str, Any]], list[str]]:
         """Cut a link so many times, with something under way both ways each time; what was said, and told to Turn."""
         http = HttpPeer(worker.port, self.http.secret)
         said: list[dict[str, Any]] = []

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
-from tests.cache_contract import OTHER_PERSON, PERSON, CacheContract, inbound, outbound
+from tests.caches.contract import OTHER_PERSON, PERSON, CacheContract, inbound, outbound
 from tests.integration.redis_server import RedisServer
 from vumi_turn.caches import CacheUnavailable
 from vumi_turn.caches.redis import RedisMessageCache

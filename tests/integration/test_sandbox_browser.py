@@ -397,4 +397,3 @@ class LiveTests(BrowserCase):
         self.assertEqual(self.browser.all("#talk li"), [])
         again.sms(NUMBER, "After")
         self.shows("#talk", "After")
-

@@ -13,7 +13,7 @@ from typing import Any
 from tests.integration.bridge_case import SECRET, TOKEN, BridgeCase
 from tests.integration.http_peer import HttpPeer, outbound, sign
 from tests.integration.sentry_server import SentryServer
-from tests.integration.turn_server import Answer
+from tests.integration.turn_server import TurnResponse
 from tests.integration.vumi_words import SERVICE, event, inbound, new_id, new_person
 from tests.integration.waiting import wait_for
 from tests.integration.worker import WORKER_CLASS, run_twistd
@@ -99,7 +99,7 @@ class SentryTests(BridgeCase):
             worker.stop()
         with self.started({}, "--sentry", self.sentry.dsn) as worker:
             worker.wait_until_healthy()
-            self.turn.decide = lambda request: Answer(401, body=CONTENT.encode())
+            self.turn.decide = lambda request: TurnResponse(401, body=CONTENT.encode())
             self.say(inbound(content=CONTENT))
             report = self.wait_for_report("Turn does not let us in")
             self.assertIn("401", report["logentry"]["formatted"])

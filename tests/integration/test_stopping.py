@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.integration.bridge_case import BridgeCase
 from tests.integration.http_peer import Response, outbound
-from tests.integration.turn_server import Answer
+from tests.integration.turn_server import TurnResponse
 from tests.integration.vumi_words import event, inbound, new_person
 from tests.integration.waiting import wait_for
 
@@ -45,7 +45,7 @@ class StoppingTests(BridgeCase):
 
     def busy_with(self, count: int, **answer: Any) -> list[dict[str, Any]]:
         """So many messages, each of another person, are being POSTed to a Turn that answers so."""
-        self.turn.decide = lambda request: Answer(**answer)
+        self.turn.decide = lambda request: TurnResponse(**answer)
         said = [self.say(inbound()) for _ in range(count)]
         wait_for(lambda: len(self.turn.of("messages")) == count, f"{count} POSTs under way")
         return said

@@ -13,7 +13,7 @@ from OpenSSL import SSL
 from twisted.internet.ssl import PrivateCertificate
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.authority import DAY, NOW, Authority
+from tests.http.authority import DAY, NOW, Authority
 from tests.integration.amqp_peer import AmqpPeer
 from tests.integration.bridge_case import FROM_ADDR, SECRET, TOKEN, BridgeCase
 from tests.integration.http_peer import HttpPeer, outbound

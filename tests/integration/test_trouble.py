@@ -7,7 +7,7 @@ from typing import Any
 from tests.integration.bridge_case import BridgeCase
 from tests.integration.http_peer import outbound
 from tests.integration.redis_server import RedisServer
-from tests.integration.turn_server import Answer
+from tests.integration.turn_server import TurnResponse
 from tests.integration.vumi_words import event, inbound, new_person
 from tests.integration.waiting import wait_for
 
@@ -40,7 +40,7 @@ class BrokerTroubleTests(BridgeCase):
         """A broker that dies costs nothing that was confirmed; the worker finds it again by itself."""
         kept = self.http.post(outbound(new_person()))
         self.assertEqual(kept.status, 200)
-        self.turn.script(Answer(hang=True))
+        self.turn.script(TurnResponse(hang=True))
         held = self.say(inbound())
         wait_for(lambda: self.turn.requests, "Turn to hang")
         self.node.kill()
@@ -78,7 +78,7 @@ class BrokerTroubleTests(BridgeCase):
         wait_for(lambda: self.peer.consumers(self.rig.queue("inbound")), "the worker to consume again")
         wait_for(lambda: self.peer.consumers(self.rig.queue("event")), "the worker to consume again")
         self.works()
-        self.turn.script(Answer(400))
+        self.turn.script(TurnResponse(400))
         message = self.say(inbound())
         self.assertEqual(self.parked()["message"], message)
 
@@ -119,7 +119,7 @@ class TurnTroubleTests(BridgeCase):
 
     def test_hanging(self) -> None:
         """A try that hangs, in the headers or in the body, ends by its timeout; the next one delivers."""
-        for trouble in (Answer(hang=True), Answer(drip=True)):
+        for trouble in (TurnResponse(hang=True), TurnResponse(drip=True)):
             self.turn.script(trouble)
             message = self.say(inbound())
             self.delivered(message)
@@ -130,7 +130,7 @@ class TurnTroubleTests(BridgeCase):
     def test_throttled(self) -> None:
         """After a 429 nothing is sent, message or status, until Turn said that it may be."""
         for status, headers in ((429, {"Retry-After": "2"}), (200, {})):
-            self.turn.script(Answer(status, headers=headers))
+            self.turn.script(TurnResponse(status, headers=headers))
             self.say(inbound())
             if status == 429:
                 wait_for(lambda: self.turn.requests and self.turn.requests[0].ended, "the 429")
@@ -144,7 +144,7 @@ class TurnTroubleTests(BridgeCase):
 
     def test_stopping(self) -> None:
         """A worker that is stopped while Turn hangs gives back what it has, in time, for the next worker."""
-        self.turn.decide = lambda request: Answer(hang=True)
+        self.turn.decide = lambda request: TurnResponse(hang=True)
         said = [self.say(inbound()) for _ in range(5)]
         wait_for(lambda: len(self.turn.requests) >= 5, "Turn to hang")
         self.worker.stop()
@@ -156,7 +156,7 @@ class TurnTroubleTests(BridgeCase):
 
     def test_killed(self) -> None:
         """What a killed worker had in hand goes to the next one, with the same ids."""
-        self.turn.decide = lambda request: Answer(hang=True)
+        self.turn.decide = lambda request: TurnResponse(hang=True)
         said = [self.say(inbound()) for _ in range(5)]
         wait_for(lambda: len(self.turn.requests) >= 5, "Turn to hang")
         self.worker.kill()

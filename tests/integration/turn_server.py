@@ -24,7 +24,7 @@ MESSAGES, STATUSES = "messages", "statuses"
 
 
 @dataclass(frozen=True)
-class Answer:
+class TurnResponse:
     """
     What a request gets.
 
@@ -90,9 +90,9 @@ class TurnServer:
         self._token = token
         self.context = context
         self._lock = threading.Lock()
-        self._script: list[Answer] = []
+        self._script: list[TurnResponse] = []
         self.requests: list[Request] = []
-        self.decide: Callable[[Request], Answer] = lambda request: Answer()
+        self.decide: Callable[[Request], TurnResponse] = lambda request: TurnResponse()
         self._released = threading.Event()
         self._connections: set[socket.socket] = set()
         self._server: Optional[ThreadingHTTPServer] = None
@@ -119,9 +119,7 @@ class TurnServer:
         self.port = server.server_address[1]
         if self.context is not None:
             # Each connection's thread shakes hands when it first reads.
-            server.socket = self.context.wrap_socket(
-                server.socket, server_side=True, do_handshake_on_connect=False
-            )
+            server.socket = self.context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
         self._server = server
         self._released = threading.Event()
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
@@ -152,7 +150,7 @@ class TurnServer:
         with self._lock:
             self._script.clear()
             self.requests = []
-            self.decide = lambda request: Answer()
+            self.decide = lambda request: TurnResponse()
             released, self._released = self._released, threading.Event()
         released.set()
         if self._server is None:
@@ -160,7 +158,7 @@ class TurnServer:
 
     # What it answers
 
-    def script(self, *answers: Answer) -> None:
+    def script(self, *answers: TurnResponse) -> None:
         """The next requests get these, in this order."""
         with self._lock:
             self._script.extend(answers)
@@ -201,13 +199,13 @@ class TurnServer:
 
     # For the handlers
 
-    def answer_for(self, request: Request, authorized: bool) -> tuple[Answer, threading.Event]:
+    def answer_for(self, request: Request, authorized: bool) -> tuple[TurnResponse, threading.Event]:
         """Remember a request, and say what it gets."""
         with self._lock:
             self.requests.append(request)
             released = self._released
             if not authorized:
-                return Answer(401, body=b'{"errors": [{"title": "Unauthorized"}]}'), released
+                return TurnResponse(401, body=b'{"errors": [{"title": "Unauthorized"}]}'), released
             if self._script:
                 return self._script.pop(0), released
         return self.decide(request), released

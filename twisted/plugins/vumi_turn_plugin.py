@@ -2,11 +2,9 @@
 
 from twisted.application.service import ServiceMaker
 
-vumi_worker = ServiceMaker(
-    "vumi_worker", "vumi_turn.vumi.servicemaker", "Start a vumi worker", "vumi_worker"
-)
+vumi_worker = ServiceMaker("vumi_worker", "vumi_turn.service.vumi_worker", "Start a vumi worker", "vumi_worker")
 start_worker = ServiceMaker(
-    "start_worker", "vumi_turn.vumi.servicemaker", "Deprecated: use vumi_worker", "start_worker"
+    "start_worker", "vumi_turn.service.vumi_worker", "Deprecated: use vumi_worker", "start_worker"
 )
 vumi_turn_sandbox = ServiceMaker(
     "vumi_turn_sandbox",

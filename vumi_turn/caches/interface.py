@@ -10,7 +10,7 @@ from __future__ import annotations
 import abc
 from typing import Any, Iterable, Mapping, Optional
 
-from vumi_turn.vumi.message import TransportUserMessage
+from ..vumi.messages import TransportUserMessage
 
 #: A message this many seconds older than the last one known of the same person
 #: is taken for an old one that comes again (parked and replayed, say), although

@@ -15,8 +15,7 @@ from typing import Any, Generic, Mapping, Optional, TypeVar
 
 from twisted.internet.interfaces import IReactorTime
 
-from vumi_turn.vumi.message import TransportUserMessage
-
+from ..vumi.messages import TransportUserMessage
 from .interface import LATE_AFTER, CacheConfigError, MessageCache, normalise_address, stripped
 from .options import count, read_options, seconds
 

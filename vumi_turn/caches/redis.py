@@ -14,16 +14,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any, Mapping, Optional, Protocol, Sequence
 
-from vumi_turn.vumi.message import MalformedMessage, TransportUserMessage
-
-from .interface import (
-    LATE_AFTER,
-    CacheConfigError,
-    CacheUnavailable,
-    MessageCache,
-    normalise_address,
-    stripped,
-)
+from ..vumi.messages import MalformedMessage, TransportUserMessage
+from .interface import LATE_AFTER, CacheConfigError, CacheUnavailable, MessageCache, normalise_address, stripped
 from .memory import Last, MemoryMessageCache
 from .options import count, read_options, seconds, text
 from .redis_connection import RedisAddress, RedisAway, RedisConnection
@@ -132,9 +124,7 @@ class RedisMessageCache(MessageCache):
     :raises CacheConfigError: an option is wrong, or txredisapi is not installed.
     """
 
-    def __init__(
-        self, config: Mapping[str, Any], reactor: Any, connection: Optional[Connection] = None
-    ) -> None:
+    def __init__(self, config: Mapping[str, Any], reactor: Any, connection: Optional[Connection] = None) -> None:
         options, errors = read_options(config, READERS, DEFAULTS, SECRET)
         errors = errors or _missing_library()
         if errors:
@@ -146,9 +136,7 @@ class RedisMessageCache(MessageCache):
             {key: options[key] for key in ("timeout", "outbound_timeout", "max_messages")}, reactor
         )
         self._backlog: deque[Write] = deque(maxlen=BACKLOG)
-        self._connection: Connection = connection or RedisConnection(
-            options["url"], reactor, on_up=self.catch_up
-        )
+        self._connection: Connection = connection or RedisConnection(options["url"], reactor, on_up=self.catch_up)
 
     @classmethod
     def check_config(cls, config: Mapping[str, Any]) -> list[str]:

@@ -22,7 +22,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ..tls import CertificateRefused, VerifiedHost
+from ..http.tls import CertificateRefused, VerifiedHost
 
 log = Logger()
 

@@ -1,26 +1,12 @@
 """
-What becomes of each parcel on its way to Turn: the policy of delivery.
+What becomes of each message and status on its way to Turn: the delivery policy.
 
 It knows no HTTP, no AMQP and no vumi. Whoever uses it makes a
-:class:`Parcel` that can be posted and parked, and awaits
-:meth:`Courier.deliver`.
+:class:`~.request.DeliveryRequest` that can be posted and parked, and awaits
+:meth:`.scheduler.DeliveryScheduler.deliver`.
 """
 
-from .courier import Courier
-from .parcel import PERMANENT, TEMPORARY, Observer, Parcel, Parking, Result
-from .verdicts import MESSAGE, STATUS, Answer, Verdict, classify
+from .request import DeliveryRequest, Observer, Result
+from .scheduler import DeliveryScheduler
 
-__all__ = [
-    "MESSAGE",
-    "PERMANENT",
-    "STATUS",
-    "TEMPORARY",
-    "Answer",
-    "Courier",
-    "Observer",
-    "Parcel",
-    "Parking",
-    "Result",
-    "Verdict",
-    "classify",
-]
+__all__ = ["DeliveryRequest", "DeliveryScheduler", "Observer", "Result"]

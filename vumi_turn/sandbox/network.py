@@ -15,13 +15,13 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ..vumi.broker import Broker, BrokerError, Delivery, Outcome
+from ..broker.interface import Broker, BrokerError, Delivery, Outcome
 from ..vumi.connectors import ReceiveOutboundConnector
-from ..vumi.message import MalformedMessage, TransportUserMessage, generate_id
+from ..vumi.messages import MalformedMessage, TransportUserMessage, generate_id
+from .faults import NetworkFaults
 from .outbox import Outbox, in_background
 from .phones import Phone, PhoneError, Session, Text, check_code, check_number, check_text
 from .recent import Recent
-from .weather import NetworkWeather
 
 log = Logger()
 
@@ -69,7 +69,7 @@ class PhoneNetwork:
         self._outbox = Outbox(self._connector, clock)
         self.name = connector
         self.sms_number = sms_number
-        self.weather = NetworkWeather()
+        self.weather = NetworkFaults()
         self._changed = changed
         self._phones: Recent[Phone] = Recent(MAX_PHONES)
         self._taken: Recent[bool] = Recent(MAX_IDS)
@@ -170,9 +170,7 @@ class PhoneNetwork:
         await self._connector.publish_inbound(message)
         return message
 
-    async def _input(
-        self, phone: Phone, session: Session, text: Optional[str], event: str
-    ) -> TransportUserMessage:
+    async def _input(self, phone: Phone, session: Session, text: Optional[str], event: str) -> TransportUserMessage:
         session.waiting = True
         self._watch(phone, session)
         self._changed(phone)
@@ -185,15 +183,11 @@ class PhoneNetwork:
             raise
         return message
 
-    def _ussd(
-        self, phone: Phone, session: Session, text: Optional[str], event: str
-    ) -> TransportUserMessage:
+    def _ussd(self, phone: Phone, session: Session, text: Optional[str], event: str) -> TransportUserMessage:
         message = self._message(phone, session.code, "ussd", text)
         return message.replace(session_event=event, transport_metadata={"session_id": session.id})
 
-    def _message(
-        self, phone: Phone, to_addr: str, transport_type: str, content: Optional[str]
-    ) -> TransportUserMessage:
+    def _message(self, phone: Phone, to_addr: str, transport_type: str, content: Optional[str]) -> TransportUserMessage:
         return TransportUserMessage.send(
             to_addr,
             content,

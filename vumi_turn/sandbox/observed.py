@@ -9,10 +9,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IListeningPort
 from twisted.python.failure import Failure
 
-from ..channels_api import TurnChannelsApi
-from ..turn.client import Answer, TurnClient
+from ..broker.interface import Broker, Consumer, Delivery, Handler, Outcome, Publisher
+from ..channel.worker import TurnChannelsApi
+from ..turn.client import TurnClient, TurnResponse
 from ..turn.payloads import MESSAGES_PATH, STATUSES_PATH
-from ..vumi.broker import Broker, Consumer, Delivery, Handler, Outcome, Publisher
 from .poster import plain_headers
 from .wire import Wire
 
@@ -137,22 +137,20 @@ class _ObservedTurn:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._client, name)
 
-    async def post_message(self, payload: dict[str, Any]) -> Answer:
+    async def post_message(self, payload: dict[str, Any]) -> TurnResponse:
         return await self._post("message", MESSAGES_PATH, payload, self._client.post_message)
 
-    async def post_status(self, payload: dict[str, Any]) -> Answer:
+    async def post_status(self, payload: dict[str, Any]) -> TurnResponse:
         return await self._post("status", STATUSES_PATH, payload, self._client.post_status)
 
     async def _post(
         self, kind: str, path: str, payload: dict[str, Any], post: Callable[[dict[str, Any]], Any]
-    ) -> Answer:
+    ) -> TurnResponse:
         where = f"POST {path}"
         ids = self._wire.http("request", "worker", where, json.dumps(payload).encode("ascii"))
-        answer: Answer = await post(payload)
+        answer: TurnResponse = await post(payload)
         self._posted(kind, ids[0] if ids else "?", answer.status)
-        self._wire.http(
-            "response", "worker", where, b"", status=answer.status, ids=ids, reason=answer.detail or None
-        )
+        self._wire.http("response", "worker", where, b"", status=answer.status, ids=ids, reason=answer.detail or None)
         return answer
 
 
@@ -165,13 +163,9 @@ def _show_requests(site: Any, wire: Wire) -> None:
         if request.method == b"POST":
             path = request.path.decode("ascii", "replace")
             body = _body_of(request)
-            ids = wire.http(
-                "request", "turn", f"POST {path}", body, headers=plain_headers(request.requestHeaders)
-            )
+            ids = wire.http("request", "turn", f"POST {path}", body, headers=plain_headers(request.requestHeaders))
             headers: Mapping[str, str] = plain_headers(request.responseHeaders)
-            wire.http(
-                "response", "turn", f"POST {path}", b"", headers=headers, status=request.code, ids=ids
-            )
+            wire.http("response", "turn", f"POST {path}", b"", headers=headers, status=request.code, ids=ids)
 
     site.log = show
 

@@ -10,10 +10,10 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ..vumi.broker import BrokerError
+from ..broker.interface import BrokerError
+from ..timing.timeouts import Timeouts
 from ..vumi.connectors import ReceiveOutboundConnector
-from ..vumi.message import TransportEvent, TransportUserMessage, generate_id
-from ..vumi.waits import Waits
+from ..vumi.messages import TransportEvent, TransportUserMessage, generate_id
 
 log = Logger()
 
@@ -35,7 +35,7 @@ class Outbox:
     def __init__(self, connector: ReceiveOutboundConnector, clock: IReactorTime) -> None:
         self._connector = connector
         self._clock = clock
-        self._waits = Waits(clock)
+        self._waits = Timeouts(clock)
         self._stopped = False
 
     def stop(self) -> None:

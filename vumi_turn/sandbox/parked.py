@@ -7,10 +7,10 @@ from typing import Any, Optional
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from ..failures import FAILURES, body_of
-from ..failures_desk import Parked, read_parked
-from ..vumi.broker import Broker, Delivery, Outcome
-from ..vumi.message import format_vumi_date
+from ..broker.interface import Broker, Delivery, Outcome
+from ..failures.queue import FAILURES, body_of
+from ..failures.reader import Parked, read_parked
+from ..vumi.messages import format_vumi_date
 
 #: How many are shown; the rest stays in the queue.
 MAX_SHOWN = 200
@@ -72,7 +72,7 @@ class ParkedMessages:
 
         :param ids: which; None is all.
         :return: how many.
-        :raises vumi_turn.vumi.broker.BrokerError: the broker has not taken one; it is still parked.
+        :raises vumi_turn.broker.interface.BrokerError: the broker has not taken one; it is still parked.
         """
         replayed = 0
         for item in list(self._held):

@@ -73,8 +73,7 @@ class Phone:
             "screen": self.screen,
             "session": None if session is None else {"code": session.code, "waiting": session.waiting},
             "texts": [
-                {"id": t.id, "direction": t.direction, "text": t.text, "at": t.at, "error": t.error}
-                for t in self.texts
+                {"id": t.id, "direction": t.direction, "text": t.text, "at": t.at, "error": t.error} for t in self.texts
             ],
         }
 

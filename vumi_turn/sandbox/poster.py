@@ -9,7 +9,7 @@ import treq
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.web.client import Agent, HTTPConnectionPool
 
-from ..vumi.waits import Waits
+from ..timing.timeouts import Timeouts
 
 #: Turn wants a whole answer within this many seconds.
 WEBHOOK_TIMEOUT = 5.0
@@ -38,7 +38,7 @@ class Poster:
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
-        self._waits = Waits(reactor)
+        self._waits = Timeouts(reactor)
         self._pool = HTTPConnectionPool(reactor)
         self._agent = Agent(reactor, connectTimeout=WEBHOOK_TIMEOUT, pool=self._pool)
 
@@ -57,9 +57,7 @@ class Poster:
             raise NoAnswer(f"no answer ({type(error).__name__})") from None
 
     async def _post(self, url: str, headers: Mapping[str, str], body: bytes) -> ChannelAnswer:
-        response = await treq.post(
-            url, data=body, headers=dict(headers), agent=self._agent, allow_redirects=False
-        )
+        response = await treq.post(url, data=body, headers=dict(headers), agent=self._agent, allow_redirects=False)
         parts: list[bytes] = []
 
         def keep(data: bytes) -> None:

@@ -15,10 +15,10 @@ from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 
 from .events import EventStreams
+from .faults import FaultsError
 from .network import PhoneNetwork
 from .phones import USSD_CODE, PhoneError
 from .simulator import TurnSimulator
-from .weather import WeatherError
 from .web import (
     BadRequest,
     NotTaken,
@@ -73,7 +73,7 @@ class SandboxServer:
         self._streams.stop()
 
     def _errors(self) -> None:
-        @self.app.handle_errors(PhoneError, WeatherError)
+        @self.app.handle_errors(PhoneError, FaultsError)
         def refused(request: IRequest, failure: Failure) -> bytes:
             return as_json(request, {"errors": [{"code": 400, "details": str(failure.value)}]}, 400)
 

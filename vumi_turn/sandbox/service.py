@@ -11,10 +11,10 @@ from twisted.application.service import IService
 from twisted.logger import Logger
 from twisted.python import usage
 
-from ..vumi.fields import ConfigErrors
-from ..vumi.logs import LEVELS, LoggedService
-from ..vumi.servicemaker import VumiOptions, broker_from_options, end_with_failure, warn_of_unknown_keys
-from ..vumi.settings import SettingsError, load_yaml
+from ..configuration.fields import ConfigErrors
+from ..configuration.files import SettingsError, load_yaml
+from ..service.logs import LEVELS, LoggedService
+from ..service.vumi_worker import VumiOptions, broker_from_options, end_with_failure, warn_of_unknown_keys
 from .listening import Listening, address, host_and_port, reachable, tell
 from .phones import USSD_CODE
 

@@ -21,12 +21,12 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.iweb import IRequest
 
-from ..vumi.waits import Waits
+from ..timing.timeouts import Timeouts
+from .faults import Forecast, RateLimit, TurnFaults, limit_headers
 from .poster import ChannelAnswer, NoAnswer, plain_headers
 from .recent import Recent
 from .records import Conversation, Entry, Record
 from .turn_formats import Invalid, check_message, check_status, outbound_payload, person_of, same_person
-from .weather import Forecast, RateLimit, TurnWeather, limit_headers
 
 #: Posts a body with headers to a URL; raises :exc:`NoAnswer`.
 Post = Callable[[str, Mapping[str, str], bytes], Awaitable[ChannelAnswer]]
@@ -67,7 +67,7 @@ class TurnSimulator:
         self._token = token.encode("utf-8")
         self._secret = secret.encode("utf-8")
         self._post = post
-        self._waits = Waits(clock)
+        self._waits = Timeouts(clock)
         self.webhook = webhook
         self.limit = limit
         self.forecast = Forecast()
@@ -83,7 +83,7 @@ class TurnSimulator:
 
     def reset(self) -> None:
         """Forget all that happened, and have fair weather."""
-        self.forecast.set(TurnWeather())
+        self.forecast.set(TurnFaults())
         self.records.clear()
         for memory in (self._conversations, self._received, self._sent, self._early):
             memory.clear()
@@ -124,7 +124,7 @@ class TurnSimulator:
         if weather.mode == "hang":
             await Deferred()  # ends when the client has gone, and klein cancels this
         if weather.mode == "liar":
-            self._judge(request, record, TurnWeather())
+            self._judge(request, record, TurnFaults())
         if weather.mode in ("down", "liar"):
             request.transport.abortConnection()
             await Deferred()
@@ -156,9 +156,7 @@ class TurnSimulator:
             record.answered, record.status = True, status
             self.on_request(record)
 
-    def _judge(
-        self, request: Any, record: Record, weather: TurnWeather
-    ) -> tuple[int, dict[str, str], Optional[str]]:
+    def _judge(self, request: Any, record: Record, weather: TurnFaults) -> tuple[int, dict[str, str], Optional[str]]:
         """The status, its headers, and what is wrong."""
         headers: dict[str, str] = {}
         if weather.mode == "throttle":

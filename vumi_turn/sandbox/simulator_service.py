@@ -15,23 +15,13 @@ from twisted.internet.defer import Deferred
 from twisted.python import usage
 from twisted.web.iweb import IRequest
 
-from ..vumi.logs import LEVELS, LoggedService
-from ..vumi.servicemaker import VumiOptions, end_with_failure
+from ..service.logs import LEVELS, LoggedService
+from ..service.vumi_worker import VumiOptions, end_with_failure
+from .faults import FaultsError, RateLimit, TurnFaults, from_json
 from .listening import Listening, address, host_and_port, reachable, tell
 from .records import Record
 from .simulator import TurnSimulator
-from .weather import RateLimit, TurnWeather, WeatherError, from_json
-from .web import (
-    BadRequest,
-    NotTaken,
-    argument,
-    as_json,
-    change,
-    flag_of,
-    json_app,
-    number_argument,
-    text_of,
-)
+from .web import BadRequest, NotTaken, argument, as_json, change, flag_of, json_app, number_argument, text_of
 from .wire import json_of, masked
 
 #: What the terminal says.
@@ -87,7 +77,7 @@ def simulator_app(turn: TurnSimulator) -> Klein:
     app = json_app()
     turn.add_routes(app)
 
-    @app.handle_errors(WeatherError)
+    @app.handle_errors(FaultsError)
     def refused(request: IRequest, failure: Any) -> bytes:
         return as_json(request, {"errors": [{"code": 400, "details": str(failure.value)}]}, 400)
 
@@ -130,11 +120,11 @@ def simulator_app(turn: TurnSimulator) -> Klein:
 async def _set_weather(turn: TurnSimulator, body: dict[str, Any]) -> dict[str, Any]:
     script = body.get("script")
     if script is None:
-        turn.forecast.set(from_json(TurnWeather, body, "weather"))
+        turn.forecast.set(from_json(TurnFaults, body, "weather"))
     elif len(body) > 1 or not isinstance(script, list):
         raise BadRequest("script must be a list of weathers, and come alone")
     else:
-        turn.forecast.script([from_json(TurnWeather, one, f"script[{n}]") for n, one in enumerate(script)])
+        turn.forecast.script([from_json(TurnFaults, one, f"script[{n}]") for n, one in enumerate(script)])
     return _weather_json(turn)
 
 

@@ -23,8 +23,8 @@ from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource, Resource
 from werkzeug.exceptions import HTTPException
 
-from ..turn.site import BoundedSite
-from ..vumi.broker import BrokerError
+from ..broker.interface import BrokerError
+from ..http.server import BoundedSite
 
 #: A request's body may have so many bytes.
 MAX_BODY = 65536

@@ -109,11 +109,7 @@ class Wire:
         :param since: only lines with a higher number.
         :param message: only lines that name this message id.
         """
-        return [
-            line
-            for line in self._lines
-            if line["number"] > since and (message is None or message in line["ids"])
-        ]
+        return [line for line in self._lines if line["number"] > since and (message is None or message in line["ids"])]
 
     def _add(self, line: dict[str, Any]) -> None:
         self._last_number += 1

@@ -13,10 +13,11 @@ from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
-from ..vumi.broker import Broker
-from ..vumi.memory_broker import MemoryBroker
-from ..vumi.message import generate_id
-from ..vumi.waits import Waits
+from ..broker.interface import Broker
+from ..broker.memory import MemoryBroker
+from ..timing.timeouts import Timeouts
+from ..vumi.messages import generate_id
+from .faults import FaultsError, NetworkFaults, RateLimit, TurnFaults, from_json
 from .journey import Journey
 from .network import PhoneNetwork
 from .observed import ObservedBroker, ObservedWorker
@@ -26,7 +27,6 @@ from .poster import ChannelAnswer, Poster
 from .records import Conversation, Record
 from .simulator import TurnSimulator
 from .tally import Tally
-from .weather import NetworkWeather, RateLimit, TurnWeather, WeatherError, from_json
 from .wire import Wire, ids_of, json_of
 
 log = Logger()
@@ -109,7 +109,7 @@ class World(MultiService):
             )
         self._health_call: Optional[IDelayedCall] = None
         self._last_health: Optional[dict[str, Any]] = None
-        self._waits = Waits(reactor)
+        self._waits = Timeouts(reactor)
         self._stopping = False
 
     def _simulated_turn(self) -> TurnSimulator:
@@ -164,9 +164,7 @@ class World(MultiService):
             status, answer_headers, answer_body = answer.status, answer.headers, answer.body
             return answer
         finally:
-            self.wire.http(
-                "response", "turn", where, answer_body, headers=answer_headers, status=status, ids=ids
-            )
+            self.wire.http("response", "turn", where, answer_body, headers=answer_headers, status=status, ids=ids)
 
     def _show_request(self, record: Record) -> None:
         """Show a request of the worker's to the simulated Turn on the wire, when it comes and when it is settled."""
@@ -178,9 +176,7 @@ class World(MultiService):
         self.tally.count(record.kind, name, record.status)
         headers = record.answer_headers if record.status is not None else None
         body = record.answer if record.status is not None else b""
-        self.wire.http(
-            "response", "worker", where, body, headers=headers, status=record.status, ids=(name,)
-        )
+        self.wire.http("response", "worker", where, body, headers=headers, status=record.status, ids=(name,))
 
     def _journey_answers(self, person: str, message: dict[str, Any]) -> None:
         if self.journey_on:
@@ -229,7 +225,7 @@ class World(MultiService):
         :param change: ``turn`` and ``network``: their weather's fields;
             ``turn_script``: a list of Turn's weathers to come; ``broker``:
             ``up`` or ``away``.
-        :raises WeatherError: what is wrong with it.
+        :raises FaultsError: what is wrong with it.
         """
         acts = [self._change_of(name, value) for name, value in change.items()]
         for act in acts:
@@ -240,26 +236,26 @@ class World(MultiService):
         turn, network, broker = self.turn, self.network, self.memory_broker
         if name in ("turn", "turn_script"):
             if turn is None:
-                raise WeatherError("Turn is the real one: its weather cannot be changed")
+                raise FaultsError("Turn is the real one: its weather cannot be changed")
             forecast = turn.forecast
             if name == "turn":
-                weather = from_json(TurnWeather, value, name)
+                weather = from_json(TurnFaults, value, name)
                 return lambda: forecast.set(weather)
             if not isinstance(value, list):
-                raise WeatherError("turn_script must be a list of weathers")
-            script = [from_json(TurnWeather, one, f"turn_script[{n}]") for n, one in enumerate(value)]
+                raise FaultsError("turn_script must be a list of weathers")
+            script = [from_json(TurnFaults, one, f"turn_script[{n}]") for n, one in enumerate(value)]
             return lambda: forecast.script(script)
         if name == "network":
             if network is None:
-                raise WeatherError("the phone network is a real one: its weather cannot be changed")
-            return _setter(network, from_json(NetworkWeather, value, name))
+                raise FaultsError("the phone network is a real one: its weather cannot be changed")
+            return _setter(network, from_json(NetworkFaults, value, name))
         if name == "broker":
             if broker is None:
-                raise WeatherError("the broker is a real one: it cannot be sent away from here")
+                raise FaultsError("the broker is a real one: it cannot be sent away from here")
             if value not in ("up", "away"):
-                raise WeatherError("broker must be up or away")
+                raise FaultsError("broker must be up or away")
             return self._go_away if value == "away" else broker.come_back
-        raise WeatherError(f"there is no weather for {name}; there is turn, turn_script, network and broker")
+        raise FaultsError(f"there is no weather for {name}; there is turn, turn_script, network and broker")
 
     def _is_away(self) -> bool:
         return self.memory_broker is not None and self.memory_broker.state == "connecting"
@@ -308,7 +304,7 @@ def _settings(config: Mapping[str, Any], worker_bind: str, turn_url: str) -> dic
     return {**defaults, **config, "http_bind": worker_bind, "turn_api_url": turn_url}
 
 
-def _setter(network: PhoneNetwork, weather: NetworkWeather) -> Callable[[], None]:
+def _setter(network: PhoneNetwork, weather: NetworkFaults) -> Callable[[], None]:
     def set_weather() -> None:
         network.weather = weather
 

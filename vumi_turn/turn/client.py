@@ -30,8 +30,8 @@ from twisted.web.client import (
 )
 from twisted.web.http_headers import Headers
 
-from ..tls import CertificateRefused
-from .agent import BytesProducer, LeanAgent, NoCookies, PreparedHeaders, PreparedURL, drain, host_header
+from ..http.agent import BytesProducer, LeanAgent, NoCookies, PreparedHeaders, PreparedURL, drain, host_header
+from ..http.tls import CertificateRefused
 from .payloads import MESSAGES_PATH, STATUSES_PATH
 from .rate_limit import value_of, wait_told, whole_number
 
@@ -58,7 +58,7 @@ NETWORK_TROUBLE = (
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class TurnResponse:
     """
     What became of one POST.
 
@@ -126,13 +126,13 @@ class TurnClient:
                 b"User-Agent": [b"vumi_turn"],
             }
         )
-        self._pending: set[Deferred[Answer]] = set()
+        self._pending: set[Deferred[TurnResponse]] = set()
 
-    async def post_message(self, payload: dict[str, Any]) -> Answer:
+    async def post_message(self, payload: dict[str, Any]) -> TurnResponse:
         """POST a person's message."""
         return await self._post(self._messages, payload, self._message_timeout)
 
-    async def post_status(self, payload: dict[str, Any]) -> Answer:
+    async def post_status(self, payload: dict[str, Any]) -> TurnResponse:
         """POST what became of a message of ours."""
         return await self._post(self._statuses, payload, self._status_timeout)
 
@@ -153,9 +153,9 @@ class TurnClient:
         if timer.active():
             timer.cancel()
 
-    async def _post(self, url: PreparedURL, payload: dict[str, Any], timeout: float) -> Answer:
+    async def _post(self, url: PreparedURL, payload: dict[str, Any], timeout: float) -> TurnResponse:
         body = _encode(payload).encode("ascii")
-        exchange: Deferred[Answer] = ensureDeferred(self._exchange(url, body))
+        exchange: Deferred[TurnResponse] = ensureDeferred(self._exchange(url, body))
         if exchange.called and not exchange.paused:
             return await exchange
         timed_out = False
@@ -173,9 +173,9 @@ class TurnClient:
             self._pending.discard(exchange)
             if timer.active():
                 timer.cancel()
-        return Answer(None, "timeout", detail=f"no answer within {timeout:g} s") if timed_out else answer
+        return TurnResponse(None, "timeout", detail=f"no answer within {timeout:g} s") if timed_out else answer
 
-    async def _exchange(self, url: PreparedURL, body: bytes) -> Answer:
+    async def _exchange(self, url: PreparedURL, body: bytes) -> TurnResponse:
         try:
             response = await self._http.post(
                 url,
@@ -192,7 +192,7 @@ class TurnClient:
         headers = response.headers
         self._note_limits(headers)
         wait = wait_told(response.code, headers, self._reactor.seconds())
-        return Answer(response.code, None, wait, _words_for(response.code))
+        return TurnResponse(response.code, None, wait, _words_for(response.code))
 
     def _note_limits(self, headers: Headers) -> None:
         limit = whole_number(value_of(headers, b"X-Ratelimit-Limit"))
@@ -206,7 +206,7 @@ class TurnClient:
 # -- why there was no answer --------------------------------------------------
 
 
-def answer_for_failure(error: BaseException) -> Answer:
+def answer_for_failure(error: BaseException) -> TurnResponse:
     """
     The :class:`Answer` for a POST that got none.
 
@@ -214,14 +214,14 @@ def answer_for_failure(error: BaseException) -> Answer:
     """
     cause = _cause_of(error)
     if isinstance(cause, CertificateRefused):
-        return Answer(None, "tls", detail=str(cause))
+        return TurnResponse(None, "tls", detail=str(cause))
     if isinstance(cause, (DNSLookupError, UnknownHostError)):
-        return Answer(None, "dns", detail="the host name of turn_api_url was not found")
+        return TurnResponse(None, "dns", detail="the host name of turn_api_url was not found")
     if isinstance(cause, ConnectError):
-        return Answer(None, "connect", detail=f"no connection ({type(cause).__name__})")
+        return TurnResponse(None, "connect", detail=f"no connection ({type(cause).__name__})")
     if isinstance(cause, SSL.Error) and not isinstance(cause, (SSL.SysCallError, SSL.ZeroReturnError)):
-        return Answer(None, "tls", detail=f"TLS failed: {_ssl_reason(cause)}")
-    return Answer(None, "lost", detail=f"the connection was lost ({type(cause).__name__})")
+        return TurnResponse(None, "tls", detail=f"TLS failed: {_ssl_reason(cause)}")
+    return TurnResponse(None, "lost", detail=f"the connection was lost ({type(cause).__name__})")
 
 
 def _cause_of(error: BaseException) -> BaseException:

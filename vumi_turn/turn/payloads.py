@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any, Mapping, NoReturn, Optional
 
-from ..vumi.message import MalformedMessage, TransportEvent, TransportUserMessage
-from .errors import ApiUsageError, JsonDecodeError, UnsupportedMessageType
+from ..http.errors import ApiUsageError, JsonDecodeError
+from ..vumi.messages import MalformedMessage, TransportEvent, TransportUserMessage
+from .errors import UnsupportedMessageType
 
 #: Below ``turn_api_url``: people's messages, and what became of ours.
 MESSAGES_PATH = "/messages"
@@ -40,9 +41,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _SECOND = timedelta(seconds=1)
 
 
-def message_payload(
-    message: TransportUserMessage, empty_message_body: Optional[str] = None
-) -> dict[str, Any]:
+def message_payload(message: TransportUserMessage, empty_message_body: Optional[str] = None) -> dict[str, Any]:
     """
     A person's message for ``POST {turn_api_url}/messages``.
 

@@ -19,13 +19,14 @@ from twisted.web.server import Request
 from werkzeug.exceptions import HTTPException
 from werkzeug.exceptions import MethodNotAllowed as WrongMethod
 
-from .errors import ApiError, BrokerUnavailableError, MethodNotAllowed, NotFound, SignatureMismatchError
+from ..http.errors import ApiError, MethodNotAllowed, NotFound
+from ..http.responses import internal_error, respond, respond_error
+from ..http.server import BoundedSite, Paths
+from ..outbound.idempotency import IdempotencyStore, Pending, Stage
+from ..outbound.publisher import Build, OutboundPublisher, Publish
+from .errors import BrokerUnavailableError, SignatureMismatchError
 from .payloads import MESSAGES_PATH, OutboundRequest, parse_outbound
-from .publishing import Build, Publish, Publishing, internal_error
-from .repeats import Pending, Repeats, Stage
-from .requests import respond, respond_error
 from .signature import SIGNATURE_HEADER, verify
-from .site import BoundedSite, Paths
 
 log = Logger()
 
@@ -88,8 +89,8 @@ class Webhook:
         self._max_request_size = max_request_size
         self._new_id = new_id
         self._observe = observe or (lambda title: None)
-        self._repeats = Repeats(clock)
-        self._publishing = Publishing(
+        self._repeats = IdempotencyStore(clock)
+        self._publishing = OutboundPublisher(
             clock, build, publish, retryable, self._repeats, request_timeout, publish_timeout
         )
         self._lines = _RefusalLines(clock)

@@ -14,11 +14,11 @@ from typing import Any, Collection, Optional
 
 from twisted.internet.defer import Deferred
 
+from ..configuration.fields import ConfigErrors
+from ..timing.timeouts import deferred_of
 from .config import ApplicationConfig
-from .fields import ConfigErrors
-from .message import TransportEvent, TransportUserMessage
-from .message_base import DEFAULT_ENDPOINT_NAME
-from .waits import deferred_of
+from .messages import TransportEvent, TransportUserMessage
+from .messages.base import DEFAULT_ENDPOINT_NAME
 from .worker import BaseWorker, DuplicateConnectorError, log
 
 __all__ = [
@@ -114,7 +114,7 @@ class ApplicationWorker(BaseWorker):
         **fields: Any,
     ) -> Deferred[TransportUserMessage]:
         """
-        Answer a person's message.
+        TurnResponse a person's message.
 
         :param original: what is answered.
         :param content: the answer.

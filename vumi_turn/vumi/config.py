@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .fields import Config, ConfigConnectorName, ConfigDict, ConfigInt, ConfigList, ConfigText
+from ..configuration.fields import Config, ConfigConnectorName, ConfigDict, ConfigInt, ConfigList, ConfigText
 
 
 class ApplicationConfig(Config):

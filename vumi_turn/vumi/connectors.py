@@ -12,12 +12,12 @@ from twisted.internet.defer import Deferred, ensureDeferred, fail
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from .broker import Broker, BrokerUnavailable, Consumer, Delivery, Publisher
+from ..broker.interface import Broker, BrokerUnavailable, Consumer, Delivery, Publisher
+from ..timing.timeouts import Timeouts
 from .intake import IgnoreMessage, Intake, MessageHandler, NoHandler, OnError, OnMalformed
-from .message import TransportEvent, TransportUserMessage
-from .message_base import DEFAULT_ENDPOINT_NAME
+from .messages import TransportEvent, TransportUserMessage
+from .messages.base import DEFAULT_ENDPOINT_NAME
 from .middleware import BaseMiddleware, MiddlewareStack, Step, apply
-from .waits import Waits
 
 __all__ = [
     "BaseConnector",
@@ -77,7 +77,7 @@ class BaseConnector:
         self._intakes: dict[str, Intake] = {}
         self._consumers: dict[str, Consumer] = {}
         self._publishers: dict[str, Publisher] = {}
-        self._publishing = Waits(clock)
+        self._publishing = Timeouts(clock)
         self._stopped = False
         self._set_up()
 
@@ -115,9 +115,7 @@ class BaseConnector:
         self.stop_consuming()
         self._publishing.end(lambda: BrokerUnavailable("the worker is stopping"))
 
-    def _consume(
-        self, kind: str, read: Callable[[bytes, Delivery], Any], key_of: Callable[[Any], Any]
-    ) -> None:
+    def _consume(self, kind: str, read: Callable[[bytes, Delivery], Any], key_of: Callable[[Any], Any]) -> None:
         intake = Intake(
             self.name,
             kind,
@@ -228,8 +226,6 @@ class ReceiveOutboundConnector(BaseConnector):
         """Publish a person's message, as :meth:`ReceiveInboundConnector.publish_outbound`."""
         return self._publish("inbound", message, endpoint_name)
 
-    def publish_event(
-        self, event: TransportEvent, endpoint_name: Optional[str] = None
-    ) -> Deferred[TransportEvent]:
+    def publish_event(self, event: TransportEvent, endpoint_name: Optional[str] = None) -> Deferred[TransportEvent]:
         """Publish an event, as :meth:`ReceiveInboundConnector.publish_outbound`."""
         return self._publish("event", event, endpoint_name)

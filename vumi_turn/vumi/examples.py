@@ -7,7 +7,7 @@ A worker to begin with::
 from __future__ import annotations
 
 from .application import ApplicationWorker
-from .message import TransportUserMessage
+from .messages import TransportUserMessage
 
 
 class EchoWorker(ApplicationWorker):

@@ -15,7 +15,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from .broker import Broker
+from ..broker.interface import Broker
 
 log = Logger()
 

@@ -13,10 +13,10 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from .broker import Delivery, Outcome
-from .message import MalformedMessage, TransportEvent, TransportUserMessage
+from ..broker.interface import Delivery, Outcome
+from ..timing.timeouts import Timeouts
+from .messages import MalformedMessage, TransportEvent, TransportUserMessage
 from .middleware import Step, apply
-from .waits import Waits
 
 log = Logger()
 
@@ -102,7 +102,7 @@ class Intake:
         self._clock = clock
         self._on_malformed = on_malformed
         self._on_error = on_error
-        self._waits = Waits(clock)
+        self._waits = Timeouts(clock)
         self._lines: dict[Any, deque[_Turn]] = {}
         self._stopped = False
 

@@ -14,8 +14,8 @@ from typing import Any, Callable, Iterable, NamedTuple, Sequence, TypeVar
 
 from twisted.internet.interfaces import IReactorTime
 
-from .fields import Config, ConfigInt
-from .waits import Waits, deferred_of
+from ..configuration.fields import Config, ConfigInt
+from ..timing.timeouts import Timeouts, deferred_of
 
 #: Seconds that all the middlewares together may take for one message.
 MIDDLEWARE_TIMEOUT = 60.0
@@ -75,8 +75,8 @@ class BaseMiddleware:
         See a person's message that was consumed. The other methods are the
         same for other kinds of messages and for the other direction.
 
-        :param message: a :class:`~vumi_turn.vumi.message.TransportUserMessage`;
-            :class:`~vumi_turn.vumi.message.TransportEvent` in the methods for
+        :param message: a :class:`~vumi_turn.vumi.messages.user_message.TransportUserMessage`;
+            :class:`~vumi_turn.vumi.messages.user_message.TransportEvent` in the methods for
             events.
         :param connector_name: the connector that it came by, or goes by.
         :return: the message that goes on; never None. An exception hands the
@@ -186,9 +186,7 @@ def _is_inherited(middleware: Any, name: str) -> bool:
     return function is not None and function is getattr(BaseMiddleware, name)
 
 
-async def apply(
-    steps: Sequence[Step], message: M, connector_name: str, waits: Waits, clock: IReactorTime
-) -> M:
+async def apply(steps: Sequence[Step], message: M, connector_name: str, waits: Timeouts, clock: IReactorTime) -> M:
     """
     Lead a message through middlewares.
 
@@ -209,9 +207,7 @@ async def apply(
             late = MiddlewareError(f"{step.title} kept a message longer than {MIDDLEWARE_TIMEOUT:g} s")
             result = await waits.bound(pending, deadline - clock.seconds(), lambda late=late: late)  # type: ignore[misc]
         if not isinstance(result, type(message)):
-            raise MiddlewareError(
-                f"{step.title} must return a {type(message).__name__}, not {_described(result)}"
-            )
+            raise MiddlewareError(f"{step.title} must return a {type(message).__name__}, not {_described(result)}")
         message = result
     return message
 

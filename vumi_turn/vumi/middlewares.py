@@ -19,7 +19,7 @@ from typing import Any, Callable, Mapping
 from twisted.logger import Logger, LogLevel
 from twisted.python.reflect import namedAny
 
-from .fields import ConfigErrors, ConfigText
+from ..configuration.fields import ConfigErrors, ConfigText
 from .middleware import BaseMiddleware, BaseMiddlewareConfig
 
 ITEM_FORM = "a name and a class's dotted name, or a name and {class, consume_priority, publish_priority}"

@@ -17,16 +17,16 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStrea
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from .. import __version__
-from .broker import Broker, Delivery, Outcome
+from .._version import __version__
+from ..broker.interface import Broker, Delivery, Outcome
+from ..configuration.fields import ConfigErrors
+from ..timing.timeouts import Timeouts, deferred_of
 from .config import ApplicationConfig
 from .connectors import BaseConnector, ReceiveInboundConnector, ReceiveOutboundConnector
-from .fields import ConfigErrors
 from .heartbeat import Heartbeat
-from .message import MalformedMessage, generate_id
+from .messages import MalformedMessage, generate_id
 from .middleware import MIDDLEWARE_TIMEOUT, BaseMiddleware
 from .middlewares import create_middlewares
-from .waits import Waits, deferred_of
 
 log = Logger()
 
@@ -92,7 +92,7 @@ class BaseWorker(MultiService):
         self._static_config, self.middlewares = self._read(config)
         self._ready_middlewares: list[BaseMiddleware] = []
         self._ports: list[IListeningPort] = []
-        self._rests = Waits(reactor)
+        self._rests = Timeouts(reactor)
         self._set_up: Deferred[None] = Deferred()
         self._is_set_up = False
         self._heartbeat: Optional[Heartbeat] = None
@@ -171,9 +171,7 @@ class BaseWorker(MultiService):
         await self._rests.sleep(REQUEUE_DELAY)
         return Outcome.REQUEUE
 
-    async def listen(
-        self, endpoint: Union[str, IStreamServerEndpoint], factory: IProtocolFactory
-    ) -> IListeningPort:
+    async def listen(self, endpoint: Union[str, IStreamServerEndpoint], factory: IProtocolFactory) -> IListeningPort:
         """
         Listen until the worker has stopped: the port is closed after
         :meth:`teardown_worker`.
@@ -354,7 +352,7 @@ class BaseWorker(MultiService):
         pending = deferred_of(result)
         if pending is not None:
             late = TooSlow(f"{what} took longer than {seconds:g} s")
-            await Waits(self.reactor).bound(pending, seconds, lambda: late)
+            await Timeouts(self.reactor).bound(pending, seconds, lambda: late)
 
 
 async def _done(result: Any) -> None:

@@ -135,9 +135,7 @@ def _places(
     account.check(f"{title} were left in the queue in fine weather", left)
 
 
-def _place(
-    said: Said, ledger: Ledger, taken: dict[str, list[Seen]], parked: dict[str, list[Parked]]
-) -> str:
+def _place(said: Said, ledger: Ledger, taken: dict[str, list[Seen]], parked: dict[str, list[Parked]]) -> str:
     if said.key in taken:
         return "delivered"
     if said.key in parked:
@@ -242,9 +240,7 @@ def _broker_trouble(death: Death, ledger: Ledger) -> Optional[Death]:
     return None
 
 
-def _parking(
-    account: Account, ledger: Ledger, kind: str, title: str, parked: dict[str, list[Parked]]
-) -> None:
+def _parking(account: Account, ledger: Ledger, kind: str, title: str, parked: dict[str, list[Parked]]) -> None:
     """Nothing is parked for a 429, for good only what Turn refuses, and twice only over a kill."""
     throttled, for_good, twice, unexplained = [], [], 0, []
     for said in _of(ledger, kind):

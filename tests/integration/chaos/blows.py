@@ -7,14 +7,7 @@ import time
 from typing import Sequence
 
 from tests.integration.chaos.ledger import BROKER, WORKER, Death, Ledger
-from tests.integration.chaos.plan import (
-    FREEZE_AND_KILL,
-    FREEZE_BROKER,
-    KILL_BOTH,
-    KILL_BROKER,
-    STOP_WORKER,
-    Blow,
-)
+from tests.integration.chaos.plan import FREEZE_AND_KILL, FREEZE_BROKER, KILL_BOTH, KILL_BROKER, STOP_WORKER, Blow
 from tests.integration.rabbitmq import RabbitMQ
 from tests.integration.worker import PATIENCE, Worker
 
@@ -67,9 +60,7 @@ class Blows:
     :param weather: its time stands still while something is down.
     """
 
-    def __init__(
-        self, ledger: Ledger, node: RabbitMQ, worker: Worker, blows: Sequence[Blow], weather: Weather
-    ) -> None:
+    def __init__(self, ledger: Ledger, node: RabbitMQ, worker: Worker, blows: Sequence[Blow], weather: Weather) -> None:
         self._ledger = ledger
         self._node = node
         self._worker = worker

@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 
 from tests.integration.chaos.ledger import STAY
-from vumi_turn.channels_api import TurnChannelsApi
-from vumi_turn.delivery import courier
+from vumi_turn.channel.worker import TurnChannelsApi
+from vumi_turn.delivery import scheduler as courier
 
 courier.LONGEST_STAY = float(os.environ[STAY])
 courier.GRACE = courier.LONGEST_STAY

@@ -14,7 +14,13 @@ TO_TURN, REFUSED, POISON, JUNK, NOTHING = "to Turn", "refused", "poison", "junk"
 
 #: What Turn did with a request. It has taken those of :data:`TAKEN`.
 ACCEPTED, LIED, CUT, THROTTLED, FAILED, DROPPED, HUNG = (
-    "accepted", "lied", "cut", "throttled", "failed", "dropped", "hung",
+    "accepted",
+    "lied",
+    "cut",
+    "throttled",
+    "failed",
+    "dropped",
+    "hung",
 )
 TAKEN = frozenset({ACCEPTED, LIED, CUT})
 

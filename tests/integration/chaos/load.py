@@ -14,17 +14,7 @@ import pika
 from pika.exceptions import AMQPError
 
 from tests.integration.amqp_peer import EXCHANGE, AmqpPeer
-from tests.integration.chaos.ledger import (
-    JUNK,
-    MESSAGE,
-    NOTHING,
-    STATUS,
-    TO_TURN,
-    Asked,
-    Attempt,
-    Found,
-    Ledger,
-)
+from tests.integration.chaos.ledger import JUNK, MESSAGE, NOTHING, STATUS, TO_TURN, Asked, Attempt, Found, Ledger
 from tests.integration.chaos.plan import Asking, Saying
 from tests.integration.http_peer import HttpPeer, outbound
 from tests.integration.vumi_words import event, inbound
@@ -145,9 +135,7 @@ class Speaker:
         if saying.expect == JUNK:
             return {"message_id": name, "junk": True}
         if saying.expect == NOTHING:
-            return inbound(
-                message_id=name, from_addr=saying.person, content=None, session_event="close"
-            )
+            return inbound(message_id=name, from_addr=saying.person, content=None, session_event="close")
         return inbound(message_id=name, from_addr=saying.person, content=f"saying {number}")
 
 
@@ -157,9 +145,7 @@ class Network:
     RabbitMQ has to keep the rest for it, also when it is killed.
     """
 
-    def __init__(
-        self, ledger: Ledger, loads: Loads, port: int, connector: str, refused: set[str], seed: int
-    ) -> None:
+    def __init__(self, ledger: Ledger, loads: Loads, port: int, connector: str, refused: set[str], seed: int) -> None:
         self._ledger = ledger
         self._loads = loads
         self._line = Line(port, loads)
@@ -215,9 +201,7 @@ class Asker:
 
     THREADS = 8
 
-    def __init__(
-        self, ledger: Ledger, loads: Loads, http: HttpPeer, askings: Sequence[Asking], seed: int
-    ) -> None:
+    def __init__(self, ledger: Ledger, loads: Loads, http: HttpPeer, askings: Sequence[Asking], seed: int) -> None:
         self._loads = loads
         self._http = http
         self._rng = random.Random(f"asker {seed}")

@@ -11,12 +11,22 @@ from tests.integration.chaos.ledger import JUNK, NOTHING, POISON, REFUSED, TO_TU
 
 #: Turn's moods. In the last one it is merely slow.
 REFUSE, HANG, THROTTLE, SEVER, ERRORS, LIE, SLOW = (
-    "refuses", "hangs", "throttles", "cuts", "errors", "lies", "is slow",
+    "refuses",
+    "hangs",
+    "throttles",
+    "cuts",
+    "errors",
+    "lies",
+    "is slow",
 )
 MOODS = (REFUSE, HANG, THROTTLE, SEVER, ERRORS, LIE, SLOW)
 
 KILL_BROKER, KILL_WORKER, STOP_WORKER, KILL_BOTH, FREEZE_BROKER, FREEZE_AND_KILL = (
-    "broker killed", "worker killed", "worker stopped", "both killed", "broker frozen",
+    "broker killed",
+    "worker killed",
+    "worker stopped",
+    "both killed",
+    "broker frozen",
     "broker frozen and killed",
 )
 BLOWS = (KILL_WORKER, KILL_BROKER, STOP_WORKER, KILL_BOTH, FREEZE_BROKER, FREEZE_AND_KILL)
@@ -103,9 +113,7 @@ def _sayings(rng: random.Random, people: list[str], messages: int, seconds: floa
     while len(sayings) < messages:
         person, at = rng.choice(rng.choice((people, talkative))), rng.uniform(0, seconds)
         for number in range(rng.choice((1, 1, 2, 3, 5))):
-            expect = rng.choices(
-                (TO_TURN, REFUSED, POISON, JUNK, NOTHING), (0.955, 0.01, 0.001, 0.012, 0.022)
-            )[0]
+            expect = rng.choices((TO_TURN, REFUSED, POISON, JUNK, NOTHING), (0.955, 0.01, 0.001, 0.012, 0.022))[0]
             sayings.append(Saying(at + number * 0.002, person, expect))
     return sorted(sayings[:messages], key=lambda saying: saying.at)
 

@@ -27,7 +27,7 @@ from tests.integration.chaos.ledger import (
 )
 from tests.integration.chaos.plan import ERRORS, HANG, LIE, REFUSE, SEVER, SLOW, THROTTLE, Mood
 from tests.integration.requirements import free_port
-from tests.integration.turn_server import MESSAGES, Answer, Request, TurnServer
+from tests.integration.turn_server import MESSAGES, Request, TurnResponse, TurnServer
 
 
 def key_of(request: Request) -> tuple[str, str]:
@@ -80,7 +80,7 @@ class MoodyTurn:
 
     # What it answers
 
-    def _decide(self, request: Request) -> Answer:
+    def _decide(self, request: Request) -> TurnResponse:
         kind, key = key_of(request)
         with self._ledger.lock:
             self._tries[key] += 1
@@ -91,33 +91,33 @@ class MoodyTurn:
         if mood is not None and rng.random() < mood.share:
             fate, answer = self._moody(mood.name, rng)
         else:
-            fate, answer = ACCEPTED, Answer()
+            fate, answer = ACCEPTED, TurnResponse()
         if fate in (ACCEPTED, LIED, CUT) and said is not None:
             # What Turn will never take, whatever its mood.
             if said.expect == REFUSED:
-                fate, answer = FAILED, Answer(400, body=b'{"errors": []}')
+                fate, answer = FAILED, TurnResponse(400, body=b'{"errors": []}')
             elif said.expect == POISON:
-                fate, answer = FAILED, Answer(504)
+                fate, answer = FAILED, TurnResponse(504)
         self._ledger.see(Seen(kind, key, fate, request.began, request))
         return answer
 
-    def _moody(self, mood: str, rng: random.Random) -> tuple[str, Answer]:
+    def _moody(self, mood: str, rng: random.Random) -> tuple[str, TurnResponse]:
         if mood == HANG:
-            return HUNG, Answer(hang=True)
+            return HUNG, TurnResponse(hang=True)
         if mood == THROTTLE:
-            return THROTTLED, Answer(429, headers={"Retry-After": "1"})
+            return THROTTLED, TurnResponse(429, headers={"Retry-After": "1"})
         if mood == SEVER:
             return rng.choice(
                 (
-                    (DROPPED, Answer(cut=True)),
-                    (CUT, Answer(cut=True)),
-                    (CUT, Answer(drip=True)),  # until the next release
+                    (DROPPED, TurnResponse(cut=True)),
+                    (CUT, TurnResponse(cut=True)),
+                    (CUT, TurnResponse(drip=True)),  # until the next release
                 )
             )
         if mood == ERRORS:
-            return FAILED, Answer(rng.choice((500, 500, 502, 503, 504, 408)))
+            return FAILED, TurnResponse(rng.choice((500, 500, 502, 503, 504, 408)))
         if mood == LIE:
-            return LIED, Answer(delay=self._timeout + rng.uniform(0.3, 1.0))
+            return LIED, TurnResponse(delay=self._timeout + rng.uniform(0.3, 1.0))
         if mood == SLOW:
-            return ACCEPTED, Answer(delay=rng.uniform(0.05, 0.4))
-        return ACCEPTED, Answer()
+            return ACCEPTED, TurnResponse(delay=rng.uniform(0.05, 0.4))
+        return ACCEPTED, TurnResponse()

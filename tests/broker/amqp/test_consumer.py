@@ -1,0 +1,327 @@
+"""Consuming from RabbitMQ, on a RabbitMQ made of real frames in memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from tests.broker.amqp.case import BrokerCase
+from vumi_turn.broker.interface import Delivery, Outcome
+
+
+class ConsumingTests(BrokerCase):
+    """What becomes of deliveries."""
+
+    def test_declares_like_everybody(self) -> None:
+        """Exchange, queue without arguments and binding are declared, then it is consumed."""
+        self.broker.consume("c.inbound", self.handler, 7).unpause()
+        self.up()
+        peer = self.rabbit.consuming
+        self.assertEqual(
+            self.calls("consuming"),
+            ["channel.open", "basic.qos", "exchange.declare", "queue.declare", "queue.bind", "basic.consume"],
+        )
+        exchange = peer.called("exchange.declare")[0].fields
+        self.assertEqual((exchange["exchange"], exchange["type"], exchange["durable"]), ("vumi", "direct", True))
+        queue = peer.called("queue.declare")[0].fields
+        self.assertEqual((queue["queue"], queue["durable"], queue["arguments"]), ("c.inbound", True, {}))
+        self.assertFalse(queue["exclusive"] or queue["auto_delete"] or queue["passive"])
+        binding = peer.called("queue.bind")[0].fields
+        self.assertEqual(
+            (binding["queue"], binding["exchange"], binding["routing_key"]),
+            ("c.inbound", "vumi", "c.inbound"),
+        )
+        self.assertEqual(peer.called("basic.qos")[0].fields["prefetch_count"], 7)
+
+    def test_starts_paused(self) -> None:
+        """Until it is unpaused, a consumer declares its queue and takes nothing."""
+        consumer = self.broker.consume("c.inbound", self.handler, 1)
+        self.up()
+        self.assertTrue(consumer.paused)
+        self.assertNotIn("basic.consume", self.calls("consuming"))
+        consumer.unpause()
+        self.rabbit.advance()
+        self.assertEqual(len(self.rabbit.consuming.called("basic.consume")), 1)
+
+    def test_delivery(self) -> None:
+        """A delivery has the queue, the body as bytes, the flag, and when it came."""
+        self.up()
+        self.consume()
+        self.clock.advance(5)
+        self.rabbit.consuming.deliver("é😀".encode(), 1, redelivered=True)
+        (delivery,) = self.deliveries
+        self.assertEqual((delivery.queue, delivery.body), ("c.inbound", "é😀".encode()))
+        self.assertEqual((delivery.redelivered, delivery.delivery_count), (True, 0))
+        self.assertEqual(delivery.received, self.clock.seconds())
+
+    def test_delivery_count(self) -> None:
+        """The count that quorum queues give is read; junk in its place is not."""
+        self.up()
+        self.consume()
+        for tag, count in enumerate((15, "many", None, -1), 1):
+            self.rabbit.consuming.deliver(b"{}", tag, headers={"x-delivery-count": count})
+        self.assertEqual([d.delivery_count for d in self.deliveries], [15, 0, 0, 0])
+
+    def test_dead_letter_headers(self) -> None:
+        """A message that was dead-lettered (an array of tables) arrives like any other."""
+        self.up()
+        self.consume()
+        death = [{"count": 1, "queue": "q", "reason": "expired", "routing-keys": ["c.inbound"]}]
+        self.rabbit.consuming.deliver(b"{}", 1, headers={"x-death": death, "x-delivery-count": 2})
+        self.assertEqual(self.deliveries[0].delivery_count, 2)
+
+    def test_ack(self) -> None:
+        """ACK acknowledges this delivery and no other."""
+        self.up()
+        self.consume()
+        self.rabbit.consuming.deliver(b"1", 1)
+        self.rabbit.consuming.deliver(b"2", 2)
+        self.outcomes[1].callback(Outcome.ACK)
+        self.rabbit.advance()
+        (call,) = self.rabbit.consuming.called("basic.ack")
+        self.assertEqual(call.fields, {"delivery_tag": 2, "multiple": False})
+
+    def test_requeue(self) -> None:
+        """REQUEUE gives this delivery back."""
+        self.up()
+        self.consume()
+        self.rabbit.consuming.deliver(b"1", 1)
+        self.outcomes[0].callback(Outcome.REQUEUE)
+        self.rabbit.advance()
+        (call,) = self.rabbit.consuming.called("basic.nack")
+        self.assertEqual(call.fields, {"delivery_tag": 1, "multiple": False, "requeue": True})
+
+    def test_coroutine_handler(self) -> None:
+        """A coroutine's part before its first wait has run before the next delivery's."""
+        seen: list[bytes] = []
+        gates: list[Deferred[None]] = []
+
+        async def handler(delivery: Delivery) -> Outcome:
+            seen.append(delivery.body)
+            gates.append(Deferred())
+            await gates[-1]
+            seen.append(delivery.body.upper())
+            return Outcome.ACK
+
+        self.up()
+        self.broker.consume("c.inbound", handler, 2).unpause()
+        self.rabbit.advance()
+        self.rabbit.consuming.deliver(b"a", 1)
+        self.rabbit.consuming.deliver(b"b", 2)
+        gates[1].callback(None)
+        gates[0].callback(None)
+        self.rabbit.advance()
+        self.assertEqual(seen, [b"a", b"b", b"B", b"A"])
+        self.assertEqual([c.fields["delivery_tag"] for c in self.rabbit.consuming.called("basic.ack")], [2, 1])
+
+    def test_failing_handler(self) -> None:
+        """A handler that fails, at once or later, is logged, and its message requeued."""
+        self.up()
+
+        def at_once(delivery: Delivery) -> Any:
+            raise KeyError("at once")
+
+        self.consume()
+        self.broker.consume("c.event", at_once, 1).unpause()
+        self.rabbit.advance()
+        self.rabbit.consuming.deliver(b"1", 1, queue="c.inbound")
+        self.outcomes[0].errback(ZeroDivisionError("later"))
+        self.rabbit.consuming.deliver(b"1", 1, queue="c.event")
+        self.rabbit.advance()
+        self.assertEqual(len(self.rabbit.consuming.called("basic.nack")), 2)
+        self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_lost_delivery(self) -> None:
+        """What the lost connection brought is marked, told once, and settled nowhere."""
+        self.up()
+        self.consume()
+        self.rabbit.consuming.deliver(b"1", 1)
+        told: list[str] = []
+        self.deliveries[0].on_lost(lambda: told.append("lost"))
+        self.rabbit.consuming.cut()
+        self.assertTrue(self.deliveries[0].lost)
+        self.rabbit.advance()
+        self.rabbit.consuming.deliver(b"1", 1, redelivered=True)
+        self.outcomes[0].callback(Outcome.ACK)
+        self.rabbit.advance()
+        self.assertEqual(told, ["lost"])
+        self.assertEqual(self.rabbit.consuming.called("basic.ack"), [])
+        self.outcomes[1].callback(Outcome.ACK)
+        self.rabbit.advance()
+        self.assertEqual(len(self.rabbit.consuming.called("basic.ack")), 1)
+
+    def test_failing_watcher(self) -> None:
+        """A watcher that fails keeps no other from being told, nor the connection from coming back."""
+        self.up()
+        self.consume()
+        self.rabbit.consuming.deliver(b"1", 1)
+        self.rabbit.consuming.deliver(b"2", 2)
+
+        def fail() -> None:
+            raise ZeroDivisionError
+
+        self.deliveries[0].on_lost(fail)
+        self.broker.on_state(lambda state: fail())
+        self.rabbit.consuming.cut()
+        self.assertEqual([delivery.lost for delivery in self.deliveries], [True, True])
+        self.rabbit.advance()
+        self.assertEqual(self.broker.state, "connected")
+        self.broker.stop()
+        # The delivery's, and the states connecting, connected and closed.
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 4)
+
+    def test_pause(self) -> None:
+        """Pausing cancels the consumer; what is in hand can still be settled."""
+        self.up()
+        consumer = self.consume()
+        self.rabbit.consuming.deliver(b"1", 1)
+        consumer.pause()
+        self.rabbit.advance()
+        self.outcomes[0].callback(Outcome.ACK)
+        self.rabbit.advance()
+        self.assertEqual(self.calls("consuming")[-2:], ["basic.cancel", "basic.ack"])
+
+    def test_delivery_after_pause(self) -> None:
+        """What was on its way when we paused goes back to the queue unseen."""
+        self.up()
+        consumer = self.consume()
+        self.rabbit.silent.add("basic.cancel")
+        consumer.pause()
+        self.rabbit.consuming.deliver(b"1", 1)
+        self.rabbit.advance()
+        self.assertEqual(self.deliveries, [])
+        self.assertEqual(self.calls("consuming")[-2:], ["basic.cancel", "basic.nack"])
+
+    def test_never_two_consumers(self) -> None:
+        """However fast it is paused and unpaused, there is one consumer or none."""
+        self.up()
+        consumer = self.consume()
+        for _ in range(3):
+            consumer.pause()
+            consumer.unpause()
+            consumer.unpause()
+        consumer.pause()
+        self.rabbit.advance()
+        consumer.unpause()
+        consumer.unpause()
+        self.rabbit.advance()
+        active: set[str] = set()
+        for call in self.rabbit.consuming.calls:
+            if call.name == "basic.consume":
+                self.assertEqual(active, set())
+                active.add(call.fields["consumer_tag"])
+            elif call.name == "basic.cancel":
+                active.remove(call.fields["consumer_tag"])
+        self.assertEqual(len(active), 1)
+
+    def test_paused_over_reconnect(self) -> None:
+        """A paused consumer stays paused on the next connection."""
+        self.up()
+        consumer = self.consume()
+        consumer.pause()
+        self.rabbit.advance()
+        self.rabbit.consuming.cut()
+        self.rabbit.advance()
+        self.assertNotIn("basic.consume", self.calls("consuming"))
+        self.assertEqual(self.broker.state, "connected")
+
+    def test_cancelled_by_the_server(self) -> None:
+        """When the queue is deleted under us, it is declared and consumed again, on the same channel."""
+        self.up()
+        self.consume()
+        peer = self.rabbit.consuming
+        first = peer.called("basic.consume")[0]
+        peer.deliver(b"1", 1)
+        peer.method(first.channel, "basic.cancel", consumer_tag=first.fields["consumer_tag"], nowait=True)
+        self.assertEqual(self.broker.state, "connecting")
+        self.rabbit.advance()
+        self.assertEqual(self.broker.state, "connected")
+        second = peer.called("basic.consume")[1]
+        self.assertEqual(second.channel, first.channel)
+        self.assertNotEqual(second.fields["consumer_tag"], first.fields["consumer_tag"])
+        self.assertEqual(len(peer.called("queue.declare")), 2)
+        self.outcomes[0].callback(Outcome.ACK)
+        self.rabbit.advance()
+        self.assertEqual(len(peer.called("basic.ack")), 1)
+
+    def test_cancelled_again_and_again(self) -> None:
+        """A queue that is deleted each time it is made is not made in a tight loop."""
+        self.up()
+        self.consume()
+        peer = self.rabbit.consuming
+        for _ in range(4):
+            call = peer.called("basic.consume")[-1]
+            peer.method(call.channel, "basic.cancel", consumer_tag=call.fields["consumer_tag"], nowait=True)
+            self.rabbit.advance()
+        self.assertEqual(len(peer.called("basic.consume")), 2)
+        self.rabbit.advance(0.5)
+        self.assertEqual(len(peer.called("basic.consume")), 3)
+
+    def test_channel_closed_by_the_server(self) -> None:
+        """One channel's end costs the other nothing; its deliveries are lost, and it is opened anew."""
+        self.up()
+        self.consume("c.inbound")
+        self.consume("c.event")
+        peer = self.rabbit.consuming
+        peer.deliver(b"1", 1, queue="c.inbound")
+        peer.deliver(b"2", 1, queue="c.event")
+        channel = peer.called("basic.consume")[0].channel
+        peer.method(channel, "channel.close", reply_code=406, reply_text="PRECONDITION_FAILED - timeout")
+        self.assertEqual([d.lost for d in self.deliveries], [True, False])
+        self.rabbit.advance()
+        self.assertIn("channel.close-ok", peer.names())
+        self.assertEqual(
+            [c.fields["queue"] for c in peer.called("basic.consume")], ["c.inbound", "c.event", "c.inbound"]
+        )
+        self.assertEqual(self.broker.state, "connected")
+        self.assertEqual(len(self.logged()), 1)
+        self.assertIn("c.inbound", self.logged()[0])
+
+    def test_queue_of_another_kind(self) -> None:
+        """A queue with other arguments is said once, tried now and then, and found when mended."""
+        self.rabbit.refusals["queue.declare"] = (406, "PRECONDITION_FAILED - inequivalent arg 'x-max'")
+        self.broker.consume("c.inbound", self.handler, 1).unpause()
+        self.broker.start()
+        self.rabbit.advance()
+        self.assertEqual(self.broker.state, "connecting")
+        for _ in range(60):
+            self.rabbit.advance(1)
+        peer = self.rabbit.consuming
+        self.assertFalse(peer.lost)
+        self.assertLess(len(peer.called("queue.declare")), 20)
+        (line,) = self.logged()
+        self.assertIn("c.inbound", line)
+        self.assertIn("inequivalent arg 'x-max'", line)
+        self.rabbit.refusals.clear()
+        self.rabbit.advance(5)
+        self.assertEqual(self.broker.state, "connected")
+        self.assertEqual(len(peer.client.channels), 2, "channel 0 and one more")
+
+    def test_added_while_connecting(self) -> None:
+        """A consumer that is added during the set-up is set up as well."""
+        self.rabbit.silent.add("basic.qos")
+        self.broker.consume("c.inbound", self.handler, 1)
+        self.broker.start()
+        self.rabbit.advance()
+        self.broker.consume("c.event", self.handler, 1).unpause()
+        self.rabbit.silent.clear()
+        self.rabbit.consuming.method(1, "basic.qos-ok")
+        self.rabbit.advance()
+        self.assertEqual(self.broker.state, "connected")
+        self.assertEqual(self.rabbit.consuming.called("basic.consume")[0].fields["queue"], "c.event")
+
+    def test_nothing_after_stop(self) -> None:
+        """What arrives after the stop goes to nobody, and what is in hand is lost."""
+        self.up()
+        self.consume()
+        self.rabbit.consuming.deliver(b"1", 1)
+        self.rabbit.silent.add("connection.close")
+        self.broker.stop(1)
+        self.assertTrue(self.deliveries[0].lost)
+        self.rabbit.consuming.deliver(b"2", 2)
+        self.outcomes[0].callback(Outcome.ACK)
+        self.rabbit.advance(1)
+        self.assertEqual(len(self.deliveries), 1)
+        self.assertEqual(self.rabbit.consuming.called("basic.ack"), [])

@@ -1,0 +1,134 @@
+"""Which log lines are written, and how they look."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from twisted.application.service import Application, Service
+from twisted.logger import ILogObserver, Logger, LogLevel, globalLogPublisher
+from twisted.python import syslog
+from twisted.python.log import msg, textFromEventDict
+from twisted.trial.unittest import SynchronousTestCase
+
+from vumi_turn.service.logs import LoggedService, make_observer, observer_for
+
+
+class LinesCase(SynchronousTestCase):
+    """A log in memory."""
+
+    def setUp(self) -> None:
+        self.out = io.StringIO()
+
+    def logger(self, log_format: str = "text", level: str = "info") -> Logger:
+        return Logger("some.module", observer=make_observer(self.out, log_format, level))
+
+    def lines(self) -> list[str]:
+        return self.out.getvalue().splitlines()
+
+
+class TextTests(LinesCase):
+    def test_levels(self) -> None:
+        """Lines below the level are left out."""
+        log = self.logger(level="warn")
+        for level in (LogLevel.debug, LogLevel.info, LogLevel.warn, LogLevel.error):
+            log.emit(level, "a {name} line", name=level.name)
+        self.assertEqual([line.rpartition("] ")[2] for line in self.lines()], ["a warn line", "a error line"])
+
+    def test_debug_is_left_out(self) -> None:
+        """Addresses and content, which are logged at debug, are not in the default log."""
+        self.logger().debug("to {address}", address="+26612345678")
+        self.assertEqual(self.lines(), [])
+
+    def test_no_noise(self) -> None:
+        """Twisted's lines about each connection's factory are left out."""
+        self.logger().info("Starting factory {factory!r}", factory="x")
+        self.assertEqual(self.lines(), [])
+
+    def test_no_ports(self) -> None:
+        """Twisted's lines about each port are left out, and only those of its lines."""
+        observer = make_observer(self.out, "text", "info")
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        for text in ("BoundedSite starting on 8080", "(TCP Port 8080 Closed)", "BoundedSite starting on '/x'", "else"):
+            msg(text)
+        self.assertEqual([line.rpartition("] ")[2] for line in self.lines()], ["else"])
+
+    def test_line(self) -> None:
+        """A line says when, where and what."""
+        self.logger().info("message {message_id} is held", message_id="m1")
+        self.assertRegex(self.lines()[0], r"^\d{4}-.*\[some.module#info\] message m1 is held$")
+
+
+class JsonTests(LinesCase):
+    def line(self) -> Any:
+        (line,) = self.lines()
+        return json.loads(line)
+
+    def test_line(self) -> None:
+        """A line is one object with the event's plain fields."""
+        self.logger("json").warn("message {message_id}\nis held", message_id="m1", thing=object())
+        line = self.line()
+        self.assertEqual((line["level"], line["namespace"]), ("warn", "some.module"))
+        self.assertEqual((line["message"], line["message_id"]), ("message m1\nis held", "m1"))
+        self.assertNotIn("thing", line)
+        self.assertRegex(line["time"], r"^\d{4}-\d\d-\d\dT.*\+00:00$")
+
+    def test_failure(self) -> None:
+        """An exception is on the same line, with its traceback."""
+        log = self.logger("json")
+        try:
+            raise ValueError("odd")
+        except ValueError:
+            log.failure("that failed ({error_id})", error_id="e1")
+        line = self.line()
+        self.assertEqual((line["message"], line["error_id"]), ("that failed (e1)", "e1"))
+        self.assertIn("ValueError: odd", line["traceback"])
+
+
+class ServiceTests(SynchronousTestCase):
+    def test_observer_of_the_application(self) -> None:
+        """Put into twistd's application, the service brings its observer along."""
+        application = Application("x")
+        service = LoggedService(Service(), {"logfile": "-", "nodaemon": True}, "json", "info")
+        service.setServiceParent(application)
+        self.assertIsNotNone(application.getComponent(ILogObserver, None))
+
+    def test_syslog(self) -> None:
+        """With twistd's --syslog the lines go there, and addresses stay out of them there too."""
+        lines: list[tuple[str, str]] = []
+
+        class Syslog:
+            def __init__(self, prefix: str) -> None:
+                self._prefix = prefix
+
+            def emit(self, event: Any) -> None:
+                lines.append((self._prefix, textFromEventDict(event)))
+
+        self.patch(syslog, "SyslogObserver", Syslog)
+        log = Logger("some.module", observer=observer_for({"syslog": True, "prefix": "bridge"}, "text", "info"))
+        log.info("message {message_id} is held", message_id="m1")
+        log.debug("to {address}", address="+26612345678")
+        self.assertEqual(lines, [("bridge", "message m1 is held")])
+
+    def test_twistd_log(self) -> None:
+        """As a daemon without a name for the log, it goes to twistd.log, as twistd's own does."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        here = Path.cwd()
+        os.chdir(folder)
+        self.addCleanup(os.chdir, here)
+        observer = observer_for({"logfile": None, "nodaemon": False}, "json", "info")
+        Logger("some.module", observer=observer).info("hello")
+        self.assertEqual(json.loads(Path("twistd.log").read_text())["message"], "hello")
+
+    def test_logfile(self) -> None:
+        """With twistd's --logfile the log goes there."""
+        path = self.mktemp()
+        observer = observer_for({"logfile": path}, "text", "info")
+        Logger("some.module", observer=observer).info("hello")
+        with open(path) as file:
+            self.assertIn("hello", file.read())

@@ -1,0 +1,302 @@
+"""
+One connection to RabbitMQ: txamqp's client with the fast path in front of it,
+and with what txamqp lacks: capabilities, time limits, heartbeats that cost
+nothing, and an end that everybody hears of.
+
+A connection is used once. Where anything is wrong with it, it is given up, and
+:mod:`vumi_turn.broker.amqp.robust_connection` makes another one.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Callable, Optional
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from txamqp.client import ChannelClosed, Closed
+from txamqp.connection import Frame
+from txamqp.protocol import AMQChannel, AMQClient
+from txamqp.queue import Closed as QueueClosed
+
+from .call_timeout import CallTimeout
+from .codec import decode_frame, encode_frame
+from .delegate import Delegate
+from .errors import ChannelRefused, LinkLost
+from .frames import HEARTBEAT_FRAME, FrameError, FrameReader, Receiver
+from .heartbeat_monitor import HeartbeatMonitor
+from .parameters import ConnectionParameters
+from .spec import load_spec
+
+#: Seconds that RabbitMQ has for each answer.
+ANSWER_TIMEOUT = 10.0
+#: Seconds that an ending connection has for its last bytes.
+CLOSING_TIMEOUT = 2.0
+#: RabbitMQ's default, used where it says "no limit".
+DEFAULT_FRAME_MAX = 131072
+DEFAULT_CHANNEL_MAX = 2047
+
+log = Logger()
+
+
+class Client(AMQClient):
+    """
+    One connection.
+
+    :param role: ``consuming`` or ``publishing``, shown in RabbitMQ's own views.
+    :param clock: the reactor's clock.
+    :ivar refusal: code and text of the ``connection.close`` RabbitMQ sent.
+    :ivar blocked: True while RabbitMQ does not read what is published.
+    :ivar on_blocked: called when that changes, with RabbitMQ's reason.
+    """
+
+    def __init__(
+        self, parameters: ConnectionParameters, role: str, clock: Any, answer_timeout: float = ANSWER_TIMEOUT
+    ) -> None:
+        super().__init__(Delegate(), parameters.vhost, load_spec(), heartbeat=0, clock=clock)
+        self.refusal: Optional[tuple[int, str]] = None
+        self.blocked = False
+        self.on_blocked: Callable[[bool, str], None] = lambda blocked, reason: None
+        self.frame_max = DEFAULT_FRAME_MAX
+        self.opened = False
+        self.parameters = parameters
+        self.role = role
+        self._answer_timeout = answer_timeout
+        self._channel_max = DEFAULT_CHANNEL_MAX
+        self._reader = FrameReader(self._slow_frame, DEFAULT_FRAME_MAX)
+        self._gone: list[Deferred[None]] = []
+        self._why: Optional[str] = None
+        self.lost_reason: Optional[Failure] = None
+        self._pulse: Optional[HeartbeatMonitor] = None
+        self._closing: Any = None
+
+    def tune(self, channel_max: int, frame_max: int, heartbeat: int) -> tuple[int, int, int]:
+        """
+        Agree to the limits, and start the heartbeats.
+
+        :return: what to answer: channels, frame size in bytes, seconds.
+        """
+        self._channel_max = channel_max or DEFAULT_CHANNEL_MAX
+        self.frame_max = self.MAX_LENGTH = self._reader.frame_max = frame_max or DEFAULT_FRAME_MAX
+        ours = math.ceil(self.parameters.heartbeat)
+        interval = min(ours, heartbeat or ours, 65535)
+        if interval > 0:
+            self._pulse = HeartbeatMonitor(self.clock, interval, self._beat, self._silent)
+        return self._channel_max, self.frame_max, interval
+
+    # Bytes and frames
+
+    def send_init_string(self) -> None:
+        """Ask for AMQP 0-9-1; txamqp would ask for 0-9."""
+        self.transport.write(b"AMQP\0\0\x09\x01")
+
+    def connectionMade(self) -> None:
+        no_delay = getattr(self.transport, "setTcpNoDelay", None)
+        if no_delay is not None:
+            no_delay(True)
+        super().connectionMade()
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._pulse is not None:
+            self._pulse.heard()
+        try:
+            self._reader.feed(data)
+        except ValueError as error:
+            self.give_up(f"RabbitMQ sent what is not AMQP: {error}")
+        except Exception:  # whatever it is, this connection's state is not to be trusted any more
+            log.failure("Reading from RabbitMQ failed; the connection is made anew")
+            self.give_up("reading from RabbitMQ failed")
+
+    def _slow_frame(self, data: bytes) -> None:
+        frame = decode_frame(self.spec, data)
+        if frame.payload.type in (Frame.HEADER, Frame.BODY):
+            raise FrameError("content came without the method that announces it")
+        self.process_frame(frame).addErrback(self._broken)
+
+    def _broken(self, failure: Failure) -> None:
+        log.failure("A method of RabbitMQ's could not be handled; the connection is made anew", failure)
+        self.give_up("a method of RabbitMQ's could not be handled")
+
+    def _pack_frame(self, frame: Frame) -> bytes:
+        return encode_frame(frame)
+
+    def _unpack_frame(self, data: bytes) -> Frame:
+        return decode_frame(self.spec, data)
+
+    def writer(self, frame: Frame) -> None:
+        """Write one frame. What cannot be packed ends the connection instead of stopping the writing."""
+        try:
+            data = encode_frame(frame)
+        except Exception:
+            log.failure("A frame for RabbitMQ could not be packed; the connection is made anew")
+            self.give_up("a frame could not be packed")
+            return
+        self.transport.write(data)
+        self.outgoing.get().addCallback(self.writer)
+
+    def write(self, data: bytes) -> None:
+        """Write frames that are packed already."""
+        self.transport.write(data)
+
+    def _beat(self) -> None:
+        self.transport.write(HEARTBEAT_FRAME)
+
+    def _silent(self) -> None:
+        self.give_up("RabbitMQ has gone silent (no heartbeat)")
+
+    # Calls
+
+    async def handshake(self) -> None:
+        """
+        Log in and enter the vhost.
+
+        :raises LinkLost: it did not work; :attr:`refusal` may say why.
+        """
+        limit = CallTimeout(self, self._answer_timeout, "the handshake")
+        try:
+            await self.started.wait()
+        except Closed:
+            raise LinkLost(self.why()) from None
+        finally:
+            limit.stop()
+        await self.call(await self.channel(0), "connection_open", virtual_host=self.vhost)
+        self.opened = True
+
+    async def open_channel(self) -> AMQChannel:
+        """
+        Open a channel of a free number.
+
+        :raises LinkLost: the connection is gone.
+        """
+        number = next(n for n in range(1, self._channel_max + 1) if n not in self.channels)
+        channel = await self.channel(number)
+        await self.call(channel, "channel_open")
+        return channel
+
+    async def close_channel(self, channel: AMQChannel) -> None:
+        """Close a channel and free its number."""
+        if not channel.closed:
+            self._reader.receivers.pop(channel.id, None)
+            await self.call(channel, "channel_close", reply_code=200, reply_text="done")
+            channel.close(None)
+        self._forget(channel.id)
+
+    async def call(self, channel: AMQChannel, method: str, **fields: Any) -> Any:
+        """
+        Call a method and await its answer, for a bounded time.
+
+        :raises ChannelRefused: RabbitMQ closed the channel instead.
+        :raises LinkLost: the connection is gone, or there was no answer in time.
+        """
+        if self.closed:
+            raise LinkLost(self.why())
+        limit = CallTimeout(self, self._answer_timeout, method)
+        try:
+            return await getattr(channel, method)(**fields)
+        except ChannelClosed as error:
+            message = error.args[0]
+            raise ChannelRefused(message.reply_code, message.reply_text) from None
+        except (Closed, QueueClosed):
+            raise LinkLost(self.why()) from None
+        finally:
+            limit.stop()
+
+    def attach(self, channel: AMQChannel, receiver: Receiver) -> None:
+        """Give what arrives on a channel to ``receiver``."""
+        self._reader.receivers[channel.id] = receiver
+
+    def tell_cancelled(self, number: int, consumer_tag: str) -> None:
+        """RabbitMQ cancelled a consumer."""
+        receiver = self._reader.receivers.get(number)
+        if receiver is not None:
+            receiver.cancelled(consumer_tag)
+
+    def set_blocked(self, blocked: bool, reason: str) -> None:
+        """RabbitMQ stops reading what is published, or reads again."""
+        self.blocked = blocked
+        self.on_blocked(blocked, reason)
+
+    def channel_failed(self, channel: AMQChannel, reason: Failure) -> None:
+        """RabbitMQ closed a channel; its number is free again."""
+        message: Any = reason.value
+        receiver = self._reader.receivers.get(channel.id)
+        self._forget(channel.id)
+        if receiver is not None:
+            receiver.closed(ChannelRefused(message.reply_code, message.reply_text))
+
+    def _forget(self, number: int) -> None:
+        self._reader.forget(number)
+        self.channels.pop(number, None)
+
+    # The end
+
+    def gone(self) -> Deferred[None]:
+        """Fires when the connection is gone, at once if it is."""
+        done: Deferred[None] = Deferred()
+        if self.lost_reason is not None:
+            done.callback(None)
+        else:
+            self._gone.append(done)
+        return done
+
+    def why(self) -> str:
+        """Why the connection ended, in words."""
+        if self.refusal is not None:
+            return "RabbitMQ closed it: {} {}".format(*self.refusal)
+        if self._why is not None:
+            return self._why
+        if self.lost_reason is not None:
+            return self.lost_reason.getErrorMessage()
+        return "it is being closed"
+
+    def give_up(self, why: str) -> None:
+        """End a connection that is of no more use, without a word to RabbitMQ."""
+        if self._why is None:
+            self._why = why
+        self.abort()
+
+    def abort(self) -> None:
+        """End the connection at once."""
+        self._reader.stop()
+        if self.lost_reason is None and self.transport is not None:
+            self.transport.abortConnection()
+
+    def shut_down(self, timeout: float) -> Deferred[None]:
+        """
+        Say goodbye to RabbitMQ, but not for longer than ``timeout`` seconds.
+
+        :return: fires when the connection is gone.
+        """
+        self._why = "we closed it"
+        if self.opened and not self.closed and self.lost_reason is None:
+            self.bound_closing(timeout)
+            goodbye = self.channels[0].connection_close(reply_code=200, reply_text="goodbye")
+            goodbye.addCallbacks(lambda _: self.transport.loseConnection(), lambda _: None)
+        else:
+            self.abort()
+        return self.gone()
+
+    def bound_closing(self, timeout: float = CLOSING_TIMEOUT) -> None:
+        """Abort the connection unless it is gone by itself in ``timeout`` seconds."""
+        if self._closing is None and self.lost_reason is None:
+            self._closing = self.clock.callLater(timeout, self.abort)
+
+    def do_close(self, reason: Any) -> None:
+        """Fail what waits for an answer. As in txamqp, but channels may be forgotten meanwhile."""
+        self.closed = True
+        for channel in list(self.channels.values()):
+            channel.close(reason)
+        self.delegate.close(reason)
+
+    def connectionLost(self, reason: Failure) -> None:
+        self.lost_reason = reason
+        self._reader.stop()
+        if self._pulse is not None:
+            self._pulse.stop()
+        if self._closing is not None and self._closing.active():
+            self._closing.cancel()
+        super().connectionLost(reason)
+        gone, self._gone = self._gone, []
+        for done in gone:
+            done.callback(None)

@@ -1,0 +1,204 @@
+"""A connection that mends itself: made, and made again from nothing whenever it is lost."""
+
+from __future__ import annotations
+
+from typing import Any, Awaitable, Callable, NamedTuple, Optional
+
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.protocol import Factory
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ...timing.backoff import Backoff
+from .client import Client
+from .errors import LinkLost
+from .parameters import ConnectionParameters
+from .transport import is_tls_trouble
+
+#: RabbitMQ's reply codes while we log in.
+_ACCESS_REFUSED, _NOT_ALLOWED, _NOT_FOUND, _INVALID_PATH = 403, 530, 404, 402
+
+log = Logger()
+
+
+class Trouble(NamedTuple):
+    """Why there is no connection: what sort of reason, and a sentence for the log."""
+
+    kind: str
+    sentence: str
+
+
+class RobustConnection:
+    """
+    One of the broker's connections.
+
+    :param role: ``consuming`` or ``publishing``.
+    :param endpoint: where RabbitMQ is, an ``IStreamClientEndpoint``.
+    :param clock: the reactor's clock.
+    :param set_up: makes a new connection usable: called with each, awaited
+        before it counts as up.
+    :param torn_down: called when a connection that was being set up or used is gone.
+    :param up: called when the connection is usable.
+    :param down: called with the :class:`Trouble` when it is not, after each attempt.
+    :ivar losses: how many usable connections were lost.
+    """
+
+    def __init__(
+        self,
+        role: str,
+        parameters: ConnectionParameters,
+        endpoint: Any,
+        clock: Any,
+        *,
+        set_up: Callable[[Client], Awaitable[None]],
+        torn_down: Callable[[], None],
+        up: Callable[[], None],
+        down: Callable[[Trouble], None],
+    ) -> None:
+        self.losses = 0
+        self.ready = False
+        self.client: Optional[Client] = None
+        self._role = role
+        self._parameters = parameters
+        self._endpoint = endpoint
+        self._clock = clock
+        self._set_up = set_up
+        self._torn_down = torn_down
+        self._up = up
+        self._down = down
+        self._stopping = False
+        self._running: Optional[Deferred[None]] = None
+        self._pause: Optional[Deferred[Any]] = None
+
+    def start(self) -> None:
+        """Connect, and stay connected."""
+        self._running = Deferred.fromCoroutine(self._run())
+        self._running.addErrback(
+            lambda failure: log.failure("The {role} connection's loop ended", failure, role=self._role)
+        )
+
+    def stop(self, timeout: float) -> Deferred[None]:
+        """Close the connection, cleanly if RabbitMQ lets us within ``timeout`` seconds."""
+        self._stopping = True
+        if self._running is None:
+            return succeed(None)
+        done: Deferred[None] = Deferred()
+        self._running.addCallback(lambda _: done.callback(None))
+        if self._pause is not None:
+            self._pause.cancel()
+        elif self.client is not None:
+            self.client.shut_down(timeout)
+        return done
+
+    async def _run(self) -> None:
+        backoff = Backoff()
+        backoff.next()  # the first attempt is the one that comes at once
+        while not self._stopping:
+            try:
+                if await self._connection():
+                    backoff.reset()
+            except Exception:  # whatever it was, there has to be a next connection
+                log.failure("The {role} connection failed in a way that was not expected", role=self._role)
+            if not self._stopping:
+                await self._sleep(backoff.next())
+
+    async def _connection(self) -> bool:
+        """One connection from its beginning to its end; returns whether it has worked."""
+        try:
+            connecting = self._endpoint.connect(ClientFactory(self._new_client))
+            self._pause = connecting
+            try:
+                client = await connecting
+            finally:
+                self._pause = None
+        except CancelledError:
+            return False
+        except Exception as error:  # DNS, TCP and proxies have exceptions of many classes
+            self._down(unreachable(error))
+            return False
+        if self._stopping:
+            client.abort()
+        self.client = client
+        try:
+            return await self._use(client)
+        finally:
+            self.ready = False
+            self.client = None
+
+    async def _use(self, client: Client) -> bool:
+        try:
+            await client.handshake()
+            await self._set_up(client)
+            self.ready = not client.closed
+        except LinkLost:
+            pass
+        except Exception:  # a bug while setting up must not end the loop
+            log.failure("Setting up the {role} connection failed", role=self._role)
+            client.give_up("it could not be set up")
+        was_ready = self.ready
+        if was_ready:
+            self._up()
+        else:
+            client.bound_closing()
+        await client.gone()
+        self.ready = False
+        if not self._stopping:
+            self.losses += was_ready
+            self._down(trouble_of(client))  # first, so that who hears of a loss finds the state right
+        self._torn_down()
+        return was_ready
+
+    def _new_client(self) -> Client:
+        return Client(self._parameters, self._role, self._clock)
+
+    def _sleep(self, seconds: float) -> Deferred[None]:
+        """Give way to the reactor, also where there is nothing to wait for."""
+
+        def woken(result: Any) -> None:
+            self._pause = None
+            if call.active():
+                call.cancel()
+
+        pause: Deferred[Any] = Deferred()
+        self._pause = pause
+        call = self._clock.callLater(seconds, pause.callback, None)
+        return pause.addBoth(woken)
+
+
+def unreachable(error: Exception) -> Trouble:
+    """Why there is no connection to RabbitMQ at all."""
+    return Trouble("away", f"cannot connect ({_words(error)})")
+
+
+def trouble_of(client: Client) -> Trouble:
+    """Why a connection that is gone could not be used, or not any longer."""
+    code, text = client.refusal or (0, "")
+    user, vhost = client.parameters.username, client.parameters.vhost
+    if client.opened:
+        return Trouble("away", client.why())
+    if code == _ACCESS_REFUSED:
+        sentence = f"it refuses the user name or password of user {user!r} ({text}): check them"
+        return Trouble("credentials", sentence)
+    if code in (_NOT_ALLOWED, _NOT_FOUND, _INVALID_PATH):
+        return Trouble("vhost", f"user {user!r} cannot use the vhost {vhost!r} ({text}): check the vhost")
+    reason = client.lost_reason
+    if reason is not None and reason.value is not None and is_tls_trouble(reason.value):
+        return Trouble("tls", f"TLS with it failed ({_words(reason.value)})")
+    return Trouble("away", client.why())
+
+
+def _words(error: BaseException) -> str:
+    text = Failure(error).getErrorMessage() or str(error)
+    return f"{type(error).__name__}: {text}"
+
+
+class ClientFactory(Factory):
+    """Makes the client where Twisted has a connection for it, not before."""
+
+    noisy = False
+
+    def __init__(self, make: Callable[[], Client]) -> None:
+        self._make = make
+
+    def buildProtocol(self, addr: Any) -> Client:
+        return self._make()

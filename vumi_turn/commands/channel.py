@@ -1,0 +1,245 @@
+"""
+``vumi_turn_channel``: make a channel at Turn, and try what can be tried before
+a worker goes live.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import sys
+from typing import Any, Callable, Iterable, Mapping, Optional, TextIO
+
+from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.python import usage
+
+from ..configuration.fields import ConfigConnectorName, ConfigError, ConfigServerEndpoint, ConfigUrl
+from ..service.vumi_worker import StartWorkerOptions, VumiOptions
+from .channel_create import (
+    CHANNEL_TOKEN,
+    MESSAGES,
+    NUMBERS_URL,
+    ChannelRequest,
+    PostFunction,
+    Refused,
+    SecretFile,
+    create_channel,
+    yaml_for,
+)
+from .ending import exit_with
+
+#: The environment variable with the token of a number that there is already.
+TOKEN = "TURN_TOKEN"
+
+
+class CreateOptions(usage.Options):
+    """Make a channel at Turn, and write the worker's configuration for it."""
+
+    synopsis = "[options]"
+    longdesc = (
+        f"The token of a number that you have at Turn is taken from the environment ({TOKEN}), from --token-file, "
+        "or asked for on the terminal; there is no flag for it, because others can see flags."
+    )
+    optFlags = [
+        ["force", "f", "Replace the file that --output names"],
+        ["show-secret", None, "Print the configuration, with its secret, instead of writing it to a file"],
+    ]
+    optParameters = [
+        ["from-addr", None, None, "The channel's address, as people dial or write to it"],
+        ["name", None, None, "What Turn shows as the channel's name"],
+        ["endpoint", None, None, f"Where Turn sends messages: https://our.host{MESSAGES}"],
+        ["connector", "c", None, "The vumi connector's name"],
+        ["output", "o", None, "The file for the configuration; only its owner will be able to read it"],
+        ["http-bind", None, "127.0.0.1:8080", "Where the worker is to listen"],
+        ["token-file", None, None, "A file with the token of a number that you have at Turn"],
+        ["api-url", None, NUMBERS_URL, "Turn's numbers"],
+    ]
+
+    parseArgs = VumiOptions.parseArgs
+
+    def postOptions(self) -> None:
+        """Check the flags."""
+        for name in ("from-addr", "name", "endpoint", "connector"):
+            if not (self[name] or "").strip():
+                raise usage.UsageError(f"create: --{name} is required")
+        if bool(self["output"]) == bool(self["show-secret"]):
+            raise usage.UsageError(
+                "create: say where the channel's secret goes: --output FILE, or --show-secret to print it"
+            )
+        for name, field in (
+            ("endpoint", ConfigUrl("")),
+            ("api-url", ConfigUrl("")),
+            ("connector", ConfigConnectorName("")),
+            ("http-bind", ConfigServerEndpoint("")),
+        ):
+            field.name = f"--{name}"
+            try:
+                cleaned = field.clean(self[name])
+            except ConfigError as error:
+                raise usage.UsageError(f"create: {error}") from None
+            if isinstance(field, ConfigUrl):
+                self[name] = cleaned
+        if not self["endpoint"].endswith(MESSAGES):
+            raise usage.UsageError(f"create: --endpoint must end with {MESSAGES}, as https://our.host{MESSAGES}")
+
+    def wish(self) -> ChannelRequest:
+        """The channel that is asked for."""
+        return ChannelRequest(self["from-addr"], self["name"], self["endpoint"])
+
+
+class CheckOptions(VumiOptions):
+    """
+    Try a worker's configuration against the broker, Turn and whatever else it names.
+
+    :ivar set_options: what ``--set-option`` lays over the file.
+    """
+
+    synopsis = "[options]"
+    longdesc = (
+        "Nothing is changed and nobody is sent anything: missing queues stay missing, and Turn gets one POST of an "
+        "empty object, which it refuses as invalid where the token is good. The exit status is 0 if nothing failed."
+    )
+    optParameters = [["config", None, None, "The worker's YAML file"]]
+    opt_set_option = StartWorkerOptions.opt_set_option
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.set_options: dict[str, str] = {}
+
+    def postOptions(self) -> None:
+        super().postOptions()
+        if not self["config"]:
+            raise usage.UsageError("check: --config is required: the worker's configuration")
+
+
+class ChannelOptions(usage.Options):
+    """What to do."""
+
+    synopsis = "Usage: vumi_turn_channel create|check [options]"
+    longdesc = "Makes a channel at Turn, or tries a worker's configuration before it goes live."
+    subCommands = [
+        ["create", None, CreateOptions, "Make a channel at Turn, and the configuration for it"],
+        ["check", None, CheckOptions, "Try a configuration before going live"],
+    ]
+
+    def getSynopsis(self) -> str:
+        """With a subcommand, its own part is added by Twisted."""
+        return self.synopsis.partition(" create|")[0] if self.subCommand else self.synopsis
+
+    def postOptions(self) -> None:
+        if self.subCommand is None:
+            raise usage.UsageError("say what to do: create or check")
+
+
+class NoToken(Exception):
+    """There is no token; the text says how to give one."""
+
+
+def token_from(path: Optional[str], environ: Mapping[str, str], ask: Optional[Callable[[str], str]]) -> str:
+    """
+    The token of a number that there is already.
+
+    :param path: a file that holds it, and wins over the environment.
+    :param ask: asks for it without showing what is typed; None where there is nobody to ask.
+    :raises NoToken: nowhere, or not one.
+    """
+    if path:
+        try:
+            with open(path, encoding="utf-8") as file:
+                token, source = file.read().strip(), f"the file {path}"
+        except (OSError, UnicodeDecodeError) as error:
+            why = getattr(error, "strerror", None) or "it is not text"
+            raise NoToken(f"the token cannot be read from {path}: {why}") from None
+    elif environ.get(TOKEN, "").strip():
+        token, source = environ[TOKEN].strip(), TOKEN
+    elif ask is not None:
+        try:
+            token, source = ask("Token of a number that you have at Turn: ").strip(), "what was typed"
+        except (EOFError, KeyboardInterrupt):
+            raise NoToken("no token was given") from None
+    else:
+        raise NoToken(f"Turn's token is missing: set {TOKEN}, or name a file with --token-file")
+    if not token or not token.isascii() or any(c.isspace() or not c.isprintable() for c in token):
+        raise NoToken(f"{source} is no token: one word of letters, digits and signs is expected")
+    return token
+
+
+async def create(options: CreateOptions, token: str, post: PostFunction, out: TextIO, err: TextIO) -> int:
+    """Make the channel, and write or print the configuration; the exit status."""
+    path: Optional[str] = options["output"]
+    file: Optional[SecretFile] = None
+    if path is not None:
+        try:
+            file = SecretFile(path, bool(options["force"]))
+        except FileExistsError:
+            return _refuse(err, f"{path} is there already: nothing was done; --force would replace it")
+        except OSError as error:
+            return _refuse(err, f"{path} cannot be written ({error.strerror}): nothing was done")
+    wish, api_url = options.wish(), options["api-url"]
+    if api_url.startswith("http:"):
+        print("vumi_turn_channel: the token goes to Turn without encryption: --api-url is http", file=err)
+    try:
+        channel = await create_channel(post, api_url, token, wish)
+    except BaseException as error:
+        if file is not None:
+            file.discard()
+        if isinstance(error, Refused):
+            return _refuse(err, str(error))
+        raise
+    text = yaml_for(channel, wish, api_url, options["connector"], options["http-bind"])
+    if file is None:
+        print(text, end="", file=out)
+        return 0
+    try:
+        file.keep(text)
+    except OSError as error:
+        why = f"{path} could not be written ({error.strerror}), so its secret is lost: delete it in Turn"
+        return _refuse(err, f"the channel {channel.number} was made, but {why}")
+    print(f"The channel {channel.number} was made; its configuration is in {path}.", file=out)
+    print(f"Make its token in Turn's settings, and give it to the worker as {CHANNEL_TOKEN}.", file=out)
+    return 0
+
+
+def _refuse(err: TextIO, why: str) -> int:
+    print(f"vumi_turn_channel: {why}", file=err)
+    return 1
+
+
+async def run(reactor: Any, options: ChannelOptions, token: Optional[str]) -> int:
+    """Do what the options say; the exit status."""
+    from .channel_http import Post
+
+    chosen = options.subOptions
+    if options.subCommand == "create":
+        assert token is not None
+        return await create(chosen, token, Post(reactor), sys.stdout, sys.stderr)
+    from .channel_check import Check
+
+    return await Check(chosen, reactor, sys.stdout).run()
+
+
+def main(argv: Optional[Iterable[str]] = None) -> None:
+    """The installed command ``vumi_turn_channel``."""
+    options = ChannelOptions()
+    token: Optional[str] = None
+    try:
+        options.parseOptions(list(argv) if argv is not None else sys.argv[1:])
+        if options.subCommand == "create":
+            ask = getpass.getpass if sys.stdin.isatty() else None
+            token = token_from(options.subOptions["token-file"], os.environ, ask)
+    except usage.UsageError as error:
+        print(f"{options.synopsis}\nvumi_turn_channel: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except NoToken as error:
+        raise SystemExit(_refuse(sys.stderr, str(error))) from None
+
+    from twisted.internet import reactor
+    from twisted.internet.task import react
+
+    def start(_reactor: Any) -> Deferred[None]:
+        done: Deferred[None] = ensureDeferred(exit_with(run(reactor, options, token)))
+        # Who interrupts it leaves no half-made file behind.
+        reactor.addSystemEventTrigger("before", "shutdown", done.cancel)  # type: ignore[attr-defined]
+        return done
+
+    react(start, (), reactor)  # type: ignore[arg-type]

@@ -1,0 +1,220 @@
+"""
+``vumi_turn_channel check``: what can be tried before a worker goes live, a line
+for each.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import Any, Awaitable, Optional, TextIO
+
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort
+from twisted.internet.protocol import Factory
+from twisted.internet.task import deferLater
+
+from ..broker.amqp.inspector import BrokerInspector
+from ..broker.memory import MemoryBroker
+from ..channel.config import TurnChannelsApiConfig
+from ..channel.worker import TurnChannelsApi
+from ..configuration.fields import ConfigErrors
+from ..configuration.files import SettingsError, load_yaml
+from ..service.vumi_worker import parameters_from_options
+from ..turn.payloads import MESSAGES_PATH
+from ..vumi.middlewares import middleware_names
+from .channel_http import NoAnswer, Post, Reply
+from .channel_queues import FAILED, OK, WARNING, look_at_broker
+
+#: Seconds by which our clock may differ from Turn's. HTTP tells whole seconds.
+CLOCK_TOLERANCE = 5.0
+
+#: Seconds for the message cache to become usable.
+CACHE_TIMEOUT = 4.0
+
+#: Endpoints that belong to one process, which is not this one.
+NOT_OURS = ("systemd", "fd", "onion")
+
+
+class Check:
+    """
+    One run.
+
+    :param options: ``CheckOptions``: the file and the broker's flags.
+    :param reactor: the reactor.
+    :param out: gets a line for each thing that was tried.
+    :param amqp_endpoint: where RabbitMQ is, if not where the flags say.
+    :param agent: sends the request to Turn, if not one of our own.
+    """
+
+    def __init__(self, options: Any, reactor: Any, out: TextIO, amqp_endpoint: Any = None, agent: Any = None) -> None:
+        self._options = options
+        self._reactor = reactor
+        self._out = out
+        self._amqp_endpoint = amqp_endpoint
+        self._agent = agent
+        self._counts = {OK: 0, WARNING: 0, FAILED: 0}
+        #: Whether somebody consumes the inbound queue, so that a worker runs
+        #: already; None where that is not known.
+        self._running: Optional[bool] = None
+
+    async def run(self) -> int:
+        """Try everything; the exit status."""
+        config = self._read_config()
+        await self._tried("broker", self._look_at_broker(config))
+        if config is not None:
+            await self._tried("turn", self._ask_turn(config))
+            for name in ("http_bind", "management_bind"):
+                if getattr(config, name) is not None:
+                    await self._tried(name, self._listen(name, getattr(config, name)))
+            await self._tried("message cache", self._use_cache(config))
+        counts = ", ".join(f"{count} {level}" for level, count in self._counts.items())
+        print(counts, file=self._out)
+        return 1 if self._counts[FAILED] else 0
+
+    def _say(self, level: str, title: str, text: str) -> None:
+        self._counts[level] += 1
+        print(f"{level:<8}{title}: {' '.join(text.split())}", file=self._out, flush=True)
+
+    async def _tried(self, title: str, trial: Awaitable[None]) -> None:
+        try:
+            await trial
+        except Exception as error:  # whatever a trial stumbles over, the others still say what they find
+            self._say(FAILED, title, f"could not be tried ({type(error).__name__}: {error})")
+
+    # -- the configuration -------------------------------------------------------
+
+    def _read_config(self) -> Optional[TurnChannelsApiConfig]:
+        """The options, read as the worker reads them; None where it would not start with them."""
+        path = self._options["config"]
+        try:
+            data = TurnChannelsApiConfig.laid_over(load_yaml(path), self._options.set_options)
+        except SettingsError as error:
+            self._say(FAILED, "config", str(error))
+            return None
+        for key, near in TurnChannelsApiConfig.unknown_keys(data, middleware_names(data)):
+            hint = f": did you mean {near}?" if near else ""
+            self._say(WARNING, "config", f"the option {key} is not known, and is ignored{hint}")
+        try:
+            worker = TurnChannelsApi(data, broker=MemoryBroker(self._reactor), reactor=self._reactor)
+        except ConfigErrors as error:
+            for one in error.errors:
+                self._say(FAILED, "config", one)
+            self._say(WARNING, "config", "only the broker is tried as well, until this is mended")
+            return None
+        except Exception as error:  # middlewares run other people's code
+            self._say(FAILED, "config", f"the worker could not be made ({type(error).__name__}: {error})")
+            return None
+        config: TurnChannelsApiConfig = worker.get_static_config()
+        self._say(OK, "config", f"{path} is right; the connector is {config.connector_name}")
+        return config
+
+    # -- RabbitMQ ----------------------------------------------------------------
+
+    async def _look_at_broker(self, config: Optional[TurnChannelsApiConfig]) -> None:
+        parameters = parameters_from_options(self._options.vumi_options)
+        survey = BrokerInspector(parameters, self._reactor, self._amqp_endpoint)
+        connector = None if config is None else config.connector_name
+        self._running = await look_at_broker(survey, parameters, connector, self._say)
+
+    # -- Turn --------------------------------------------------------------------
+
+    async def _ask_turn(self, config: TurnChannelsApiConfig) -> None:
+        """
+        POST an empty object to ``/messages``. There is no message in it and
+        nobody whom it is from, so Turn can only refuse it: as not allowed
+        where the token is wrong, as invalid where it is right.
+        """
+        url = config.turn_api_url
+        if url.startswith("http:"):
+            self._say(WARNING, "turn", "turn_api_url is http: the token and what people write are not encrypted")
+        try:
+            post = Post(self._reactor, self._agent, config.mo_message_url_timeout)
+            reply = await post(url + MESSAGES_PATH, config.auth_token, {})
+        except NoAnswer as error:
+            self._say(FAILED, "turn", f"no answer from {url}: {error}")
+            return
+        self._say(*judged(reply, config.auth_token))
+        self._compare_clocks(reply)
+
+    def _compare_clocks(self, reply: Reply) -> None:
+        if reply.skew is None:
+            self._say(WARNING, "clock", "not compared: Turn's answer has no Date")
+            return
+        where = "ahead of" if reply.skew > 0 else "behind"
+        text = f"ours is {abs(reply.skew):.0f} s {where} Turn's"
+        if abs(reply.skew) > CLOCK_TOLERANCE:
+            self._say(WARNING, "clock", f"{text}: messages will seem to come at a wrong time; is NTP running?")
+        else:
+            self._say(OK, "clock", f"{text}, as far as can be told")
+
+    # -- what the worker uses on this machine ---------------------------------------
+
+    async def _listen(self, name: str, endpoint: str) -> None:
+        if endpoint.partition(":")[0] in NOT_OURS:
+            self._say(OK, name, f"not tried: {endpoint.partition(':')[0]} hands it to the worker alone")
+            return
+        try:
+            port: IListeningPort = await serverFromString(self._reactor, endpoint).listen(Factory())
+        except (CannotListenError, OSError, ValueError) as error:
+            self._say(*self._cannot_listen(name, error))
+            return
+        stopped = port.stopListening()
+        if stopped is not None:
+            await stopped
+        self._say(OK, name, f"{endpoint} is free")
+
+    def _cannot_listen(self, name: str, error: Exception) -> tuple[str, str, str]:
+        cause = getattr(error, "socketError", error)
+        if getattr(cause, "errno", None) != errno.EADDRINUSE:
+            return FAILED, name, str(error)
+        if self._running is None:
+            return WARNING, name, "in use: if not by the worker, then it cannot start"
+        if self._running:
+            return WARNING, name, "in use, by the worker that runs already it seems"
+        return FAILED, name, "another program listens there, and no worker of ours is running"
+
+    async def _use_cache(self, config: TurnChannelsApiConfig) -> None:
+        cache = config.message_cache_class(config.message_cache_config, self._reactor)
+        name = type(cache).__name__
+        try:
+            await cache.start()
+            deadline = self._reactor.seconds() + CACHE_TIMEOUT
+            # One attempt that failed, with its reason, is enough to know.
+            while not (cache.healthy or cache.trouble) and self._reactor.seconds() < deadline:
+                await deferLater(self._reactor, 0.1)
+            if cache.healthy:
+                self._say(OK, "message cache", f"{name} is ready")
+            else:
+                why = cache.trouble or "no reason is known"
+                self._say(FAILED, "message cache", f"{name} cannot be used ({why})")
+        finally:
+            await cache.stop()
+
+
+def judged(reply: Reply, token: str) -> tuple[str, str, str]:
+    """
+    What Turn's answer to an empty object says of URL and token: level, title
+    and text of a line.
+
+    Source: Turn's API looks at the token first (401, 403), then at the path
+    (404), then at the request (400, 422).
+    """
+    status = reply.status
+    said = reply.words(token)
+    words = f" ({said})" if said else ""
+    if status in (400, 422):
+        return OK, "turn", f"reached, and it takes the token: {status} to an empty request, as it should be"
+    if 200 <= status < 300:
+        return WARNING, "turn", f"reached, and it takes the token; but it answers {status} to an empty request"
+    if status in (401, 403):
+        return FAILED, "turn", f"it does not take auth_token: {status}{words}. It must be this channel's own token"
+    if status == 404:
+        return FAILED, "turn", f"turn_api_url is not a channel's: 404{words}"
+    if status == 429:
+        return WARNING, "turn", "reached, but it takes no more requests just now (429): the token was not judged"
+    if 300 <= status < 400:
+        return FAILED, "turn", f"turn_api_url is redirected ({status}), which the worker does not follow"
+    if status >= 500:
+        return FAILED, "turn", f"reached, but it fails: {status}{words}"
+    return WARNING, "turn", f"reached, but {status} to an empty request says nothing of the token{words}"

@@ -1,0 +1,193 @@
+"""
+One POST to Turn from the command line: its answer is kept, and what went wrong
+is a sentence.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, Optional
+
+import treq
+from treq.client import HTTPClient
+from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.web.http_headers import Headers
+
+from ..http.agent import BytesProducer, LeanAgent, PreparedURL
+from ..turn.client import NETWORK_TROUBLE, answer_for_failure
+from ..turn.rate_limit import http_date, value_of
+
+#: Seconds for one POST: to connect, to send, to read the answer with its body.
+TIMEOUT = 30.0
+
+#: How many bytes an answer may have.
+MAX_ANSWER = 65536
+
+#: How much of Turn's own words is shown.
+MAX_WORDS = 300
+
+
+class NoAnswer(Exception):
+    """
+    There was no whole answer; the text says why.
+
+    :ivar sent: whether Turn may have got the request all the same.
+    """
+
+    def __init__(self, why: str, sent: bool) -> None:
+        super().__init__(why)
+        self.sent = sent
+
+
+@dataclass(frozen=True)
+class Reply:
+    """
+    What Turn answered.
+
+    :ivar status: the HTTP status.
+    :ivar body: the bytes.
+    :ivar retry_after: Turn's ``Retry-After``, as it was written.
+    :ivar skew: by how many seconds our clock is before Turn's ``Date``,
+        negative where it is behind; None without a ``Date``.
+    """
+
+    status: int
+    body: bytes = b""
+    retry_after: Optional[str] = None
+    skew: Optional[float] = None
+
+    def json(self) -> Any:
+        """
+        The body, decoded.
+
+        :raises ValueError: it is not JSON.
+        """
+        try:
+            return json.loads(self.body)
+        except RecursionError:
+            raise ValueError("nested too deep") from None
+
+    def words(self, token: str) -> str:
+        """
+        What Turn says is wrong: one line, never with the token in it.
+
+        Source: Turn's errors are ``{"errors": [{"code", "title", "details"}]}``;
+        those of validation have an object of field names instead of the list.
+        """
+        try:
+            said = self.json()
+        except ValueError:
+            return ""
+        if isinstance(said, dict):
+            said = said.get("errors") or said.get("error") or said.get("message")
+        text = " ".join("; ".join(_sentences(said)).split())
+        if token:
+            text = text.replace(token, "***")
+        text = "".join(c if c.isprintable() else "?" for c in text)
+        return text if len(text) <= MAX_WORDS else text[: MAX_WORDS - 3] + "..."
+
+
+def _sentences(said: Any, name: str = "") -> list[str]:
+    """The texts within an error of Turn's, each after the name of its field."""
+    if isinstance(said, str):
+        return [f"{name} {said}".strip()]
+    if isinstance(said, list):
+        return [sentence for one in said for sentence in _sentences(one, name)]
+    if isinstance(said, dict):
+        words = said.get("details") or said.get("title") or said.get("message")
+        if isinstance(words, str):
+            return _sentences(words, name)
+        return [sentence for key, value in said.items() for sentence in _sentences(value, str(key))]
+    return []
+
+
+class Post:
+    """
+    Sends POSTs.
+
+    :param reactor: connects, and tells the time.
+    :param agent: sends the requests; one of :class:`LeanAgent` where it is not given.
+    :param timeout: seconds for each.
+    """
+
+    def __init__(self, reactor: Any, agent: Any = None, timeout: float = TIMEOUT) -> None:
+        self._reactor = reactor
+        self._agent = agent
+        self._timeout = timeout
+
+    async def __call__(self, url: str, token: str, payload: Any) -> Reply:
+        """
+        POST JSON.
+
+        :raises NoAnswer: there was none in time, or not a whole one.
+        """
+        exchange: Deferred[Reply] = ensureDeferred(self._exchange(url, token, payload))
+        late = NoAnswer(f"Turn has not answered within {self._timeout:g} s", sent=True)
+
+        def time_out(result: Any, timeout: Optional[float]) -> Any:
+            raise late
+
+        return await exchange.addTimeout(self._timeout, self._reactor, time_out)
+
+    async def _exchange(self, url: str, token: str, payload: Any) -> Reply:
+        prepared = PreparedURL.of(url)
+        agent = self._agent or LeanAgent(self._reactor, prepared, pool_size=1)
+        started = self._reactor.seconds()
+        try:
+            response = await HTTPClient(agent, data_to_body_producer=BytesProducer).post(
+                prepared,
+                data=json.dumps(payload).encode("ascii"),
+                headers={
+                    "Authorization": [f"Bearer {token}"],
+                    "Content-Type": ["application/json"],
+                    "Accept": ["application/json"],
+                    "User-Agent": ["vumi_turn"],
+                },
+                allow_redirects=False,
+                unbuffered=True,
+                reactor=self._reactor,
+            )
+            middle = (started + self._reactor.seconds()) / 2
+            body = await _collected(response)
+        except NETWORK_TROUBLE as error:
+            answer = answer_for_failure(error)
+            why = "the host name was not found" if answer.error == "dns" else answer.detail
+            raise NoAnswer(why, sent=answer.error == "lost") from None
+        return Reply(
+            response.code,
+            body,
+            _retry_after(response.headers),
+            _skew(http_date(value_of(response.headers, b"Date")), middle),
+        )
+
+
+async def _collected(response: Any) -> bytes:
+    """
+    A body, of which no more than :data:`MAX_ANSWER` bytes are kept.
+
+    :raises NoAnswer: it has more.
+    """
+    parts: list[bytes] = []
+    size = 0
+
+    def collect(data: bytes) -> None:
+        nonlocal size
+        size += len(data)
+        if size > MAX_ANSWER:
+            # treq gives this to who waits, and closes the connection.
+            raise NoAnswer(f"Turn's answer has more than {MAX_ANSWER} bytes", sent=True)
+        parts.append(data)
+
+    await treq.collect(response, collect)
+    return b"".join(parts)
+
+
+def _retry_after(headers: Headers) -> Optional[str]:
+    value = value_of(headers, b"Retry-After")
+    return None if value is None else value.decode("latin-1")
+
+
+def _skew(date: Optional[float], now: float) -> Optional[float]:
+    """An HTTP date is of whole seconds, cut off: half a second is added on the average."""
+    return None if date is None else now - (date + 0.5)

@@ -1,0 +1,1 @@
+"""The failures queue: published to, read, replayed and dropped."""

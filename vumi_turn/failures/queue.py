@@ -1,0 +1,102 @@
+"""
+DeadLetter: what Turn will not take is kept in ``<connector>.turn_failures``.
+
+A parked message is a failure message in legacy vumi's own form, so that
+legacy tools can read it, and it holds the original whole, so that it can be
+replayed.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from datetime import datetime, timezone
+from typing import Any, Union
+
+from twisted.internet.interfaces import IReactorTime
+
+from ..broker.interface import Publisher
+from ..vumi.messages import FailureMessage, format_vumi_date
+from ..vumi.messages.encoding import MAX_DEPTH, is_deep
+from .dead_letter import DeadLetter
+
+#: What follows the connector's name in the failures queue's name. It is not
+#: ``failures``: that one belongs to legacy transports.
+FAILURES = "turn_failures"
+
+
+def original_of(body: bytes) -> Union[dict[str, Any], str]:
+    """
+    What a failure message carries of the message that failed.
+
+    :param body: the bytes as they came from the queue.
+    :return: the JSON object, or the text where the body is not a JSON object,
+        or one that could not be written again as it is (it is nested too
+        deep, or a number in it is too large). Bytes that are not UTF-8 become
+        lone surrogates, so that :func:`body_of` gives back the same bytes.
+    """
+    try:
+        value = json.loads(body.decode("utf-8"), parse_constant=_refuse_constant, parse_float=_finite)
+    except (ValueError, RecursionError):
+        value = None
+    if isinstance(value, dict) and not is_deep(value, MAX_DEPTH - 1):
+        return value
+    return body.decode("utf-8", "surrogateescape")
+
+
+def body_of(original: Union[dict[str, Any], str]) -> bytes:
+    """The bytes to publish again for what :func:`original_of` gave."""
+    if isinstance(original, str):
+        return original.encode("utf-8", "surrogateescape")
+    return json.dumps(original).encode("ascii")
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError(f"{digits} is too large")
+    return number
+
+
+class FailureQueue:
+    """
+    Publishes failure messages.
+
+    :param publisher: publishes to the failures queue.
+    :param clock: says when a message failed.
+    """
+
+    def __init__(self, publisher: Publisher, clock: IReactorTime) -> None:
+        self._publisher = publisher
+        self._clock = clock
+
+    async def park(self, body: bytes, queue: str, parking: DeadLetter) -> None:
+        """
+        Keep a message, and return once the broker has confirmed it.
+
+        :param body: the message's bytes as they came.
+        :param queue: ``inbound`` or ``event``: where it came from, and where
+            a replay puts it back.
+        :param parking: why.
+        :raises vumi_turn.broker.interface.BrokerError: if the broker did not take it.
+        """
+        now = datetime.fromtimestamp(self._clock.seconds(), timezone.utc)
+        failure = FailureMessage(
+            message=original_of(body),
+            failure_code=parking.code,
+            reason=parking.reason,
+            timestamp=now,
+            helper_metadata={
+                "turn": {
+                    "queue": queue,
+                    "attempts": parking.attempts,
+                    "last_status": parking.last_status,
+                    "failed_at": format_vumi_date(now),
+                }
+            },
+        )
+        await self._publisher.publish(failure.to_json())

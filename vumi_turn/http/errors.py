@@ -1,0 +1,108 @@
+"""
+The errors with which an HTTP request can be answered.
+
+They are one table in classes: the HTTP status and the title are the class's,
+the details say what is wrong with this request. Details go over the wire to
+the client, whose users read them, so they name fields and types, never a secret nor
+an exception's text.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import ClassVar, Iterable, Mapping, Optional
+
+
+class ApiError(Exception):
+    """
+    An answer other than 200.
+
+    :ivar status: the HTTP status, also the ``code`` in the body.
+    :ivar title: the error's name in the body; callers decide by it.
+    :ivar details: one sentence for a person.
+    :ivar headers: further response headers.
+    """
+
+    status: ClassVar[int] = 500
+    title: ClassVar[str] = "InternalError"
+    default_details: ClassVar[str] = "Something went wrong"
+
+    def __init__(self, details: Optional[str] = None, headers: Optional[Mapping[str, str]] = None) -> None:
+        self.details = self.default_details if details is None else details
+        self.headers: dict[str, str] = dict(headers or {})
+        super().__init__(self.details)
+
+    def to_json(self) -> bytes:
+        """The response's body, ASCII."""
+        error = {"code": self.status, "title": self.title, "details": self.details}
+        return json.dumps({"errors": [error]}).encode("ascii")
+
+
+class JsonDecodeError(ApiError):
+    """The body cannot be read as JSON; look at what sends it."""
+
+    status = 400
+    title = "JsonDecodeError"
+    default_details = "the body is not JSON"
+
+
+class ApiUsageError(ApiError):
+    """A field is missing or of the wrong type; the details name it."""
+
+    status = 400
+    title = "ApiUsageError"
+    default_details = "the body is not a message"
+
+
+class NotFound(ApiError):
+    """Nothing lives at this path; compare the channel's endpoint with ``vumi_api_path``."""
+
+    status = 404
+    title = "NotFound"
+    default_details = "there is nothing at this path"
+
+
+class MethodNotAllowed(ApiError):
+    """
+    The path exists, but not for this method.
+
+    :param allow: the methods that it has; they are sent as ``Allow``.
+    """
+
+    status = 405
+    title = "MethodNotAllowed"
+
+    def __init__(self, details: Optional[str] = None, allow: Iterable[str] = ("POST",)) -> None:
+        allowed = ", ".join(allow)
+        super().__init__(f"this path only takes {allowed}" if details is None else details, headers={"Allow": allowed})
+
+
+class BodyTooLarge(ApiError):
+    """The body is longer than ``max_request_size``."""
+
+    status = 413
+    title = "BodyTooLarge"
+    default_details = "the body is larger than max_request_size"
+
+
+class InternalError(ApiError):
+    """
+    A bug of ours.
+
+    :param error_id: what to look for in the log.
+    """
+
+    status = 500
+    title = "InternalError"
+
+    def __init__(self, error_id: str) -> None:
+        super().__init__(f"an unexpected error; the log of vumi_turn has it as {error_id}")
+        self.error_id = error_id
+
+
+class TimeoutError_(ApiError):
+    """The request took longer than ``request_timeout``."""
+
+    status = 504
+    title = "TimeoutError"
+    default_details = "the request was not handled within request_timeout"

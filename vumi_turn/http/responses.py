@@ -1,0 +1,118 @@
+"""
+Requests that are small or refused, and answers that are JSON whatever goes
+wrong.
+"""
+
+from __future__ import annotations
+
+import re
+from io import BytesIO
+from typing import Any, Optional
+from urllib.parse import unquote_to_bytes
+from uuid import uuid4
+
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.server import Request
+
+from .errors import ApiError, BodyTooLarge, InternalError, NotFound
+
+log = Logger()
+
+#: What comes before the path where a request line holds the whole URL, which a
+#: server must take (RFC 9112, 3.2.2).
+_WHOLE_URL = re.compile(rb"(?i)\Ahttps?://[^/?]*/?")
+
+
+def respond(request: Request, status: int, body: bytes, content_type: bytes = b"application/json") -> bytes:
+    """
+    Set a response's status and headers.
+
+    :return: the body, for klein to write.
+    """
+    request.setResponseCode(status)
+    headers = request.responseHeaders
+    headers.removeHeader(b"Server")
+    headers.setRawHeaders(b"Content-Type", [content_type])
+    headers.setRawHeaders(b"Content-Length", [b"%d" % len(body)])
+    return body
+
+
+def respond_error(request: Request, error: ApiError) -> bytes:
+    """Set a response's status and headers to those of an error, and return its body."""
+    for name, value in error.headers.items():
+        request.responseHeaders.setRawHeaders(name, [value])
+    return respond(request, error.status, error.to_json())
+
+
+class BoundedRequest(Request):
+    """
+    A request whose body is in memory, because it is small; anything else is
+    refused.
+    """
+
+    defaultContentType = b"application/json"
+
+    def gotLength(self, length: Optional[int]) -> None:
+        self.content = self._body = BytesIO()
+        self._size = 0
+
+    def handleContentChunk(self, data: bytes) -> None:
+        if self.finished:
+            return
+        self._size += len(data)
+        channel: Any = self.channel
+        if self._size > channel.site.max_request_size:
+            channel.refuse(self, BodyTooLarge())
+        else:
+            self._body.write(data)
+
+    def parseCookies(self) -> None:
+        """There are none."""
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        """As twisted.web does it, but no form is read from the body."""
+        self._body.seek(0)
+        self.args: dict[bytes, list[bytes]] = {}
+        self.method, self.uri, self.clientproto = command, _WHOLE_URL.sub(b"/", path, 1), version
+        self.path = self.uri.partition(b"?")[0]
+        self.process()
+
+    def getRequestHostname(self) -> bytes:
+        """
+        All names are one site. klein would take what a client says for a host
+        name, and stumble over what is none.
+        """
+        return b"localhost"
+
+    def process(self) -> None:
+        try:
+            self.method.decode("ascii")
+            unquote_to_bytes(self.path).decode("utf-8")
+        except UnicodeDecodeError:
+            self.answer(NotFound())
+        else:
+            super().process()
+
+    def processingFailed(self, reason: Failure) -> Failure:
+        """A bug: say so with an id that is also in the log."""
+        error_id = uuid4().hex
+        log.failure("Answering a request failed ({error_id})", reason, error_id=error_id)
+        if self.channel is not None and not self.finished and not self.startedWriting:
+            self.answer(InternalError(error_id))
+        return reason
+
+    def answer(self, error: ApiError) -> None:
+        """Write an error and finish."""
+        self.write(respond_error(self, error))
+        self.finish()
+
+    def _handleStar(self) -> None:
+        self.answer(NotFound())
+
+
+def internal_error(what: str) -> InternalError:
+    """Log the exception that is being handled, and make the answer that names its id."""
+    error_id = uuid4().hex
+    log.failure("{what} ({error_id})", what=what, error_id=error_id)
+    return InternalError(error_id)
