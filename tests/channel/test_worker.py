@@ -149,8 +149,10 @@ class BridgeCase(SynchronousTestCase):
 
     def outbound(self, outbound_request: OutboundRequest, message_id: str = "m1") -> TransportUserMessage:
         """Build and publish, as the webhook does."""
-        message = self.successResultOf(Deferred.fromCoroutine(self.worker.build_outbound(outbound_request, message_id)))
-        published = Deferred.fromCoroutine(self.worker.publish_outbound(message))
+        message = self.successResultOf(
+            Deferred.fromCoroutine(self.worker.channel.build_outbound(outbound_request, message_id))
+        )
+        published = Deferred.fromCoroutine(self.worker.channel.publish_outbound(message))
         self.turns()
         self.successResultOf(published)
         return message
@@ -292,7 +294,7 @@ class EventTests(BridgeCase):
 
 class OutboundTests(BridgeCase):
     def refused(self, outbound_request: OutboundRequest, error: type[Exception]) -> Exception:
-        building = Deferred.fromCoroutine(self.worker.build_outbound(outbound_request, "m1"))
+        building = Deferred.fromCoroutine(self.worker.channel.build_outbound(outbound_request, "m1"))
         return self.failureResultOf(building, error).value
 
     def published(self) -> list[dict[str, Any]]:
@@ -329,18 +331,18 @@ class OutboundTests(BridgeCase):
     def test_close_leaves_a_session_opened_meanwhile(self) -> None:
         """What is published late, after a failure of the broker's, ends the session it answers and no newer one."""
         self.push("inbound", inbound(session_event="new"))
-        built = Deferred.fromCoroutine(self.worker.build_outbound(request(), "m1"))
+        built = Deferred.fromCoroutine(self.worker.channel.build_outbound(request(), "m1"))
         self.push("inbound", inbound(message_id="b" * 32, session_event="new"))
-        published = Deferred.fromCoroutine(self.worker.publish_outbound(self.successResultOf(built)))
+        published = Deferred.fromCoroutine(self.worker.channel.publish_outbound(self.successResultOf(built)))
         self.turns()
         self.successResultOf(published)
         self.assertEqual(self.outbound(request(), message_id="m2").in_reply_to, "b" * 32)
 
     def test_close_that_answers_none_ends_none(self) -> None:
         """A message that answers none leaves the session that was opened before it was published."""
-        built = Deferred.fromCoroutine(self.worker.build_outbound(request(), "m1"))
+        built = Deferred.fromCoroutine(self.worker.channel.build_outbound(request(), "m1"))
         self.push("inbound", inbound(session_event="new"))
-        published = Deferred.fromCoroutine(self.worker.publish_outbound(self.successResultOf(built)))
+        published = Deferred.fromCoroutine(self.worker.channel.publish_outbound(self.successResultOf(built)))
         self.turns()
         self.successResultOf(published)
         self.assertIsNotNone(self.outbound(request(), message_id="m2").in_reply_to)

@@ -346,7 +346,7 @@ class LogTests(OperationsCase):
         (failed,) = [line for line in lines if "Handling a message" in line["message"]]
         self.assertEqual(
             (failed["level"], failed["namespace"], failed["queue"], failed["error_id"]),
-            ("critical", "vumi_turn.channel.worker", f"{self.connector}.inbound", error_id),
+            ("critical", "vumi_turn.channel.channel", f"{self.connector}.inbound", error_id),
         )
         self.assertIn("ValueError: cannot take", failed["traceback"])
         self.assertIn("failing_middleware.py", failed["traceback"])

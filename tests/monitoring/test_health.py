@@ -26,7 +26,7 @@ class StubBroker:
 
 @dataclass
 class StubCourier:
-    """What is looked at of a courier."""
+    """What is looked at of a scheduler."""
 
     held: int = 0
     waiting: int = 0
@@ -61,11 +61,11 @@ class StubWorker:
     def __init__(self) -> None:
         self.clock: Any = Clock()
         self.broker = StubBroker()
-        self.courier = StubCourier()
+        self.scheduler = StubCourier()
         self.cache = StubCache()
         self.turn = StubTurn()
         self.metrics = Metrics()
-        parts: dict[str, Any] = {"broker": self.broker, "courier": self.courier, "cache": self.cache}
+        parts: dict[str, Any] = {"broker": self.broker, "scheduler": self.scheduler, "cache": self.cache}
         self.health = Health(**parts)
         watch_worker(self.metrics, self.clock, turn=self.turn, **parts)  # type: ignore[arg-type]
 
@@ -128,21 +128,21 @@ class HealthTests(SynchronousTestCase):
 
     def test_away(self) -> None:
         """Turn being away is degraded, and how much is held for it is said."""
-        self.worker.courier.away = True
-        self.worker.courier.held = 7
+        self.worker.scheduler.away = True
+        self.worker.scheduler.held = 7
         self.assertEqual(self.report(), (200, "degraded"))
         turn = self.component("turn")
         self.assertEqual((turn["health"], turn["state"], turn["held"]), ("degraded", "away", 7))
 
     def test_misconfigured(self) -> None:
         """A token that Turn does not accept is degraded, and more telling than Turn being away."""
-        self.worker.courier.away = self.worker.courier.misconfigured = True
+        self.worker.scheduler.away = self.worker.scheduler.misconfigured = True
         self.assertEqual(self.report(), (200, "degraded"))
         self.assertEqual(self.component("turn")["state"], "misconfigured")
 
     def test_throttled(self) -> None:
         """A rate limit is an ordinary thing: ok, and said."""
-        self.worker.courier.throttled_until = 12.0
+        self.worker.scheduler.throttled_until = 12.0
         self.assertEqual(self.report(), (200, "ok"))
         self.assertEqual(self.component("turn")["state"], "throttled")
 
@@ -191,8 +191,8 @@ class WatchTests(SynchronousTestCase):
 
     def test_courier(self) -> None:
         """How much waits, is held and is under way."""
-        courier = self.worker.courier
-        courier.waiting, courier.held, courier.posting = 9, 4, {"message": 3, "status": 2}
+        scheduler = self.worker.scheduler
+        scheduler.waiting, scheduler.held, scheduler.posting = 9, 4, {"message": 3, "status": 2}
         self.assertEqual((self.value("waiting"), self.value("held")), (9, 4))
         self.assertEqual(self.value("in_flight", kind="message"), 3)
         self.assertEqual(self.value("in_flight", kind="status"), 2)
@@ -200,14 +200,14 @@ class WatchTests(SynchronousTestCase):
     def test_turn(self) -> None:
         """Whether Turn is there and lets us in."""
         self.assertEqual((self.value("away"), self.value("misconfigured")), (0, 0))
-        self.worker.courier.away = self.worker.courier.misconfigured = True
+        self.worker.scheduler.away = self.worker.scheduler.misconfigured = True
         self.assertEqual((self.value("away"), self.value("misconfigured")), (1, 1))
 
     def test_throttled(self) -> None:
         """The wait that is left, never less than none."""
         self.assertEqual(self.value("throttled_seconds"), 0)
         self.worker.clock.advance(100)
-        self.worker.courier.throttled_until = 130.0
+        self.worker.scheduler.throttled_until = 130.0
         self.assertEqual(self.value("throttled_seconds"), 30)
         self.worker.clock.advance(40)
         self.assertEqual(self.value("throttled_seconds"), 0)

@@ -54,4 +54,6 @@ class AcceptedIdentities:
 
 
 def _digest(identity: Hashable) -> bytes:
+    if isinstance(identity, bytes) and len(identity) == SIZE:
+        return identity  # it is a digest already
     return hashlib.blake2b(repr(identity).encode("utf-8", "backslashreplace"), digest_size=SIZE).digest()

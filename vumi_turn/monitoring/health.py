@@ -37,16 +37,16 @@ class Health:
 
     :param broker: without it nothing works: ``down``. While it blocks
         publishing what people say still reaches Turn: ``degraded``.
-    :param courier: while Turn is away, or does not let us in, messages wait in
+    :param scheduler: while Turn is away, or does not let us in, messages wait in
         their queues: ``degraded``.
     :param cache: while it is away replies go unlinked: ``degraded``.
     :ivar stopping: the worker is about to end: ``down``.
     """
 
-    def __init__(self, broker: Broker, courier: DeliveryScheduler, cache: MessageCache) -> None:
+    def __init__(self, broker: Broker, scheduler: DeliveryScheduler, cache: MessageCache) -> None:
         self.stopping = False
         self._broker = broker
-        self._courier = courier
+        self._courier = scheduler
         self._cache = cache
 
     def report(self) -> tuple[int, dict[str, Any]]:
@@ -71,15 +71,15 @@ class Health:
         }
 
     def _turn(self) -> dict[str, Any]:
-        courier = self._courier
-        throttled = courier.throttled_until is not None
-        states = {"misconfigured": courier.misconfigured, "away": courier.away, "throttled": throttled}
+        scheduler = self._courier
+        throttled = scheduler.throttled_until is not None
+        states = {"misconfigured": scheduler.misconfigured, "away": scheduler.away, "throttled": throttled}
         return {
             # A rate limit is nothing that anybody has to see to.
-            "health": DEGRADED if courier.misconfigured or courier.away else OK,
+            "health": DEGRADED if scheduler.misconfigured or scheduler.away else OK,
             "state": next((state for state, holds in states.items() if holds), OK),
             **states,
-            "held": courier.held,
+            "held": scheduler.held,
         }
 
     def _cache_report(self) -> dict[str, Any]:
@@ -92,14 +92,14 @@ def watch_worker(
     clock: Any,
     *,
     broker: Broker,
-    courier: DeliveryScheduler,
+    scheduler: DeliveryScheduler,
     cache: MessageCache,
     turn: TurnClient,
 ) -> None:
     """
     Let ``/metrics`` show what the worker's parts know about themselves.
 
-    :param clock: what the courier tells the time by.
+    :param clock: what the scheduler tells the time by.
     """
     watch = metrics.watch
     watch("amqp_connected", "1 while consuming and publishing work.", lambda: broker.state == CONNECTED)
@@ -110,20 +110,20 @@ def watch_worker(
         label="state",
     )
     watch("amqp_reconnects", "Lost connections to the broker.", lambda: broker.reconnects, total=True)
-    watch("waiting", "Messages and events in hand.", lambda: courier.waiting)
-    watch("held", "Messages and events that wait for Turn.", lambda: courier.held)
+    watch("waiting", "Messages and events in hand.", lambda: scheduler.waiting)
+    watch("held", "Messages and events that wait for Turn.", lambda: scheduler.held)
     watch(
         "in_flight",
         "POSTs to Turn that are under way.",
-        lambda: {kind: courier.in_flight_of(kind) for kind in KINDS},
+        lambda: {kind: scheduler.in_flight_of(kind) for kind in KINDS},
         label="kind",
     )
-    watch("away", "1 while Turn cannot be reached.", lambda: courier.away)
-    watch("misconfigured", "1 while Turn does not let us in.", lambda: courier.misconfigured)
+    watch("away", "1 while Turn cannot be reached.", lambda: scheduler.away)
+    watch("misconfigured", "1 while Turn does not let us in.", lambda: scheduler.misconfigured)
     watch(
         "throttled_seconds",
         "For how long Turn wants no more requests.",
-        lambda: max((courier.throttled_until or 0.0) - clock.seconds(), 0.0),
+        lambda: max((scheduler.throttled_until or 0.0) - clock.seconds(), 0.0),
     )
     watch("rate_limit", "Requests that Turn takes in a period.", lambda: turn.rate_limit)
     watch(

@@ -49,7 +49,7 @@ class Metrics:
     """
     The numbers of one worker, in a registry of their own.
 
-    It is the courier's observer too (:class:`vumi_turn.delivery.Observer`).
+    It is the scheduler's observer too (:class:`vumi_turn.delivery.Observer`).
     """
 
     def __init__(self) -> None:

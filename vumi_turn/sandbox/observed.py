@@ -120,8 +120,8 @@ class ObservedWorker(TurnChannelsApi):
         if getattr(self, "health", None) is None:
             return {}
         return {
-            "in_flight": self.courier.in_flight,
-            "held": self.courier.held,
+            "in_flight": self.channel.scheduler.in_flight,
+            "held": self.channel.scheduler.held,
             "remembered": self.cache.size,
         }
 
