@@ -51,7 +51,7 @@ setup(
     py_modules=["twisted.plugins.vumi_turn_plugin"],
     package_data={
         "vumi_turn.broker.amqp": ["*.xml"],
-        "vumi_turn.sandbox": ["page/*"],
+        "vumi_turn.sandbox.page": ["static/*"],
     },
     install_requires=[
         # Older ones answer requests that came at once in the wrong order (CVE-2024-41671).

@@ -9,11 +9,12 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.readme import ROOT, table_rows
-from vumi_turn.sandbox.server import SandboxServer
+from vumi_turn.sandbox.page.server import SandboxServer
 from vumi_turn.sandbox.service import SandboxOptions
-from vumi_turn.sandbox.simulator import TurnSimulator
-from vumi_turn.sandbox.simulator_service import SimulatorOptions, simulator_app
-from vumi_turn.sandbox.world import World
+from vumi_turn.sandbox.simulation import Simulation
+from vumi_turn.sandbox.turn_simulator.api import simulator_app
+from vumi_turn.sandbox.turn_simulator.service import SimulatorOptions
+from vumi_turn.sandbox.turn_simulator.simulator import TurnSimulator
 from vumi_turn.service.vumi_worker import VumiOptions
 
 
@@ -29,8 +30,8 @@ def routes_of(app: Klein) -> set[tuple[str, str]]:
 class ReadmeSandboxTests(SynchronousTestCase):
     def api_routes(self) -> set[tuple[str, str]]:
         reactor = MemoryReactorClock()
-        world = World(reactor, config={}, worker_bind="127.0.0.1:8011", turn_url="http://127.0.0.1:8010/turn")
-        return {route for route in routes_of(SandboxServer(world, reactor).app) if route[1].startswith("/api/")}
+        simulation = Simulation(reactor, config={}, worker_bind="127.0.0.1:8011", turn_url="http://127.0.0.1:8010/turn")
+        return {route for route in routes_of(SandboxServer(simulation, reactor).app) if route[1].startswith("/api/")}
 
     def test_api(self) -> None:
         """Each request of the sandbox's API is in the table, and nothing else is."""

@@ -179,9 +179,9 @@ class Sandbox:
         """What came to a phone by SMS."""
         return [one["text"] for one in self.phone(number)["texts"] if one["direction"] == "in"]
 
-    def weather(self, **change: Any) -> Any:
-        """Change the weather."""
-        return self.api.put("/api/weather", change)
+    def faults(self, **change: Any) -> Any:
+        """Change the faults."""
+        return self.api.put("/api/faults", change)
 
     def wait_for_screen(self, number: str, words: str) -> Any:
         """The phone, once its screen shows these words."""

@@ -118,14 +118,14 @@ class ApiTests(SandboxCase):
             ("POST", f"/api/phones/{NUMBER}/sms", {}, 400, "text must be a string"),
             ("POST", "/api/phones/nobody/sms", {"text": "x"}, 400, "a phone number has"),
             ("POST", f"/api/phones/{NUMBER}/fly", {}, 404, "a phone can dial, answer, hangup, sms, not fly"),
-            ("PUT", "/api/weather", {"turn": {"mode": "odd"}}, 400, "turn.mode must be one of up, down"),
-            ("PUT", "/api/weather", {"moon": "full"}, 400, "there is no weather for moon"),
-            ("PUT", "/api/weather", {}, 400, "say which weather"),
+            ("PUT", "/api/faults", {"turn": {"mode": "odd"}}, 400, "turn.mode must be one of up, down"),
+            ("PUT", "/api/faults", {"moon": "full"}, 400, "moon cannot be broken"),
+            ("PUT", "/api/faults", {}, 400, "say which faults"),
             ("PUT", "/api/journey", {"on": 1}, 400, "on must be true or false"),
             ("POST", "/api/parked/replay", {"ids": "x"}, 400, "ids must be a list"),
-            ("GET", "/api/wire?since=x", None, 400, "since must be a whole number"),
+            ("GET", "/api/traffic?since=x", None, 400, "since must be a whole number"),
             ("GET", "/api/nothing", None, 404, "there is nothing here"),
-            ("DELETE", "/api/weather", None, 405, "method not allowed"),
+            ("DELETE", "/api/faults", None, 405, "method not allowed"),
         ):
             answer = api.call(method, path, body)
             self.assertEqual(answer[0], status, (path, answer))
@@ -140,16 +140,16 @@ class ApiTests(SandboxCase):
         status, _, _ = api.request("GET", "/api/state", None, {"Host": "evil.example"})
         self.assertEqual(status, 403)
 
-    def test_wire_of_one_message(self) -> None:
-        """The wire can be asked for what is new, and for one message's lines; no secret is in it."""
+    def test_traffic_of_one_message(self) -> None:
+        """The traffic can be asked for what is new, and for one message's lines; no secret is in it."""
         sandbox = self.start("--config", self.config(auth_token="marker-token", turn_hmac_secret="marker-secret"))
         name = sandbox.sms(NUMBER, "Hello")
         wait_for(lambda: sandbox.texts(NUMBER), "the answer", SOON)
-        lines = sandbox.api.get(f"/api/wire?message={name}")["lines"]
+        lines = sandbox.api.get(f"/api/traffic?message={name}")["lines"]
         self.assertEqual([line["what"] for line in lines[:3]], ["publish", "deliver", "request"])
         self.assertTrue(all(name in line["ids"] for line in lines))
         self.assertEqual(lines[2]["headers"]["Authorization"], "***")
-        later = sandbox.api.get(f"/api/wire?since={lines[1]['number']}")["lines"]
+        later = sandbox.api.get(f"/api/traffic?since={lines[1]['number']}")["lines"]
         self.assertEqual(later[0]["number"], lines[1]["number"] + 1)
         everything = sandbox.api.request("GET", "/api/state")[2]
         self.assertNotIn(b"marker-", everything)
@@ -169,10 +169,10 @@ class ApiTests(SandboxCase):
         phone = json.loads(stream.readline()[len(b"data: ") :])
         self.assertEqual((phone["number"], phone["session"]["code"]), (NUMBER, "*120*8864#"))
 
-    def test_weather_by_script(self) -> None:
-        """Turn's weather can be scripted request by request; the worker tries until it is fair."""
+    def test_faults_by_script(self) -> None:
+        """Turn's faults can be scripted request by request; the worker tries until it is fair."""
         sandbox = self.start("--config", self.config(retry_delay_base=0.1))
-        sandbox.weather(turn_script=[{"mode": "down"}, {"mode": "error", "status": 503}, {"mode": "liar"}])
+        sandbox.faults(turn_script=[{"mode": "down"}, {"mode": "error", "status": 503}, {"mode": "lost_answer"}])
         sandbox.sms(NUMBER, "Hello")
         wait_for(lambda: sandbox.texts(NUMBER), "the answer", SOON)
         self.assertEqual([entry["text"] for entry in sandbox.entries(NUMBER)].count("Hello"), 1)
@@ -211,7 +211,7 @@ class RealBrokerTests(SandboxCase):
         sandbox.dial(NUMBER)
         sandbox.wait_for_screen(NUMBER, "Welcome to the clinic line.")
         self.assertEqual(sandbox.api.get("/api/state")["setup"]["broker"], "RabbitMQ")
-        self.assertIsNone(sandbox.api.get("/api/weather")["broker"])
+        self.assertIsNone(sandbox.api.get("/api/faults")["broker"])
 
     def test_amqp_peer(self) -> None:
         """With ``--no-phones`` any vumi transport joins: here one that is a few lines of AMQP."""
@@ -270,9 +270,9 @@ class RealTurnTests(SandboxCase):
         self.assertEqual(answer.status, 200, answer.body)
         sandbox.wait_for_screen(NUMBER, "From afar")
         self.assertEqual(turn.wait_for("statuses", answer.message_id).json["status"]["status"], "sent")
-        shown = sandbox.api.request("GET", "/api/wire")[2].decode()
+        shown = sandbox.api.request("GET", "/api/traffic")[2].decode()
         for words in ("POST /messages", "POST /statuses", "From afar"):
             self.assertIn(words, shown)
         self.assertNotIn("marker-", shown)
         self.assertEqual(sandbox.api.call("GET", f"/api/conversations/{NUMBER}")[0], 404)
-        self.assertIsNone(sandbox.api.get("/api/weather")["turn"])
+        self.assertIsNone(sandbox.api.get("/api/faults")["turn"])

@@ -202,7 +202,7 @@ class FlowTests(BrowserCase):
         self.assertEqual(self.browser.text("#tab-sms"), "SMS")
 
 
-class WireTests(BrowserCase):
+class TrafficLogTests(BrowserCase):
     """What passed, in detail."""
 
     def test_line(self) -> None:
@@ -236,12 +236,12 @@ class WireTests(BrowserCase):
         self.shows("#wire-empty", "No line is left")
 
 
-class WeatherTests(BrowserCase):
+class FaultsTests(BrowserCase):
     """What goes wrong, and how it ends."""
 
     def test_turn_down(self) -> None:
         """A message waits while Turn is down, and arrives when it is back."""
-        self.browser.choose("#weather-turn", "down")
+        self.browser.choose("#faults-turn", "down")
         self.browser.click("#tab-sms")
         self.write("#sms-input", "Is anybody there?")
         self.shows("#health", "turn")
@@ -249,7 +249,7 @@ class WeatherTests(BrowserCase):
         self.shows("#lines", "no answer")
         self.assertEqual(self.browser.all("#talk li"), [])
         self.browser.picture("turn-down")
-        self.browser.choose("#weather-turn", "up")
+        self.browser.choose("#faults-turn", "up")
         self.shows("#talk li:nth-child(1)", "Is anybody there?")
         self.wait_for_counter("held", "0")
         self.wait_for_counter("recovered", "1")
@@ -258,13 +258,13 @@ class WeatherTests(BrowserCase):
 
     def test_parked(self) -> None:
         """What Turn refuses is parked with the reason, and arrives when it is replayed."""
-        self.browser.choose("#weather-turn", "error400")
+        self.browser.choose("#faults-turn", "error400")
         self.browser.click("#tab-sms")
         self.write("#sms-input", "Take this")
         self.shows("#parked", "Turn refused it (status 400")
         self.wait_for_counter("parked", "1")
         self.browser.picture("parked")
-        self.browser.choose("#weather-turn", "up")
+        self.browser.choose("#faults-turn", "up")
         button = self.browser.find("#parked li > button")
         self.browser.script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", button)
         button.click()
@@ -275,7 +275,7 @@ class WeatherTests(BrowserCase):
     def test_network(self) -> None:
         """An answer that the network refuses, and one that it reports undelivered, have failed at Turn."""
         for mode in ("nack", "fail"):
-            self.browser.choose("#weather-network", mode)
+            self.browser.choose("#faults-network", mode)
             number = {"nack": "+26611111111", "fail": "+26622222222"}[mode]
             self.browser.fill("#number", number)
             self.sandbox.sms(number, "Hello")
@@ -291,7 +291,7 @@ class BrokerTests(BrowserCase):
         """Without the broker a phone cannot send, the worker is down, and Turn repeats; all goes on when it is back."""
         self.sandbox.sms(NUMBER, "Hello")
         self.shows("#talk li:nth-child(2)", "✓ delivered")
-        self.browser.choose("#weather-broker", "away")
+        self.browser.choose("#faults-broker", "away")
         self.shows("#health", "down")
         self.browser.click("#tab-sms")
         self.write("#sms-input", "Lost?")
@@ -300,7 +300,7 @@ class BrokerTests(BrowserCase):
         self.write("#turn-input", "Are you there?")
         self.shows("#talk li:nth-child(3)", "the channel answered 503; trying again")
         self.browser.picture("broker-away")
-        self.browser.choose("#weather-broker", "up")
+        self.browser.choose("#faults-broker", "up")
         self.shows("#health", "ok")
         self.shows("#talk li:nth-child(3)", "✓ delivered")
         self.shows("#sms-log", "Are you there?")
@@ -364,7 +364,7 @@ class ReachTests(BrowserCase):
         self.sandbox.sms(NUMBER, "Hello")
         self.sandbox.dial(NUMBER)
         self.shows("#talk", "✓ delivered")
-        self.sandbox.weather(turn={"mode": "error", "status": 400}, network={"mode": "nack"})
+        self.sandbox.faults(turn={"mode": "error", "status": 400}, network={"mode": "nack"})
         self.sandbox.sms(NUMBER, "Refused")
         self.shows("#parked", "status 400")
         self.sandbox.api.post(f"/api/conversations/{NUMBER}", {"text": "nobody gets this"})

@@ -30,7 +30,7 @@ class SimulatorCase(SynchronousTestCase):
         self.addCleanup(self.simulator.close)
         self.webhook_port = webhook_port
         self.url = f"http://127.0.0.1:{port}/v1/numbers/test"
-        self.turn = self.simulator.wait_for_api(port, "/weather")
+        self.turn = self.simulator.wait_for_api(port, "/faults")
 
     def asked(self, kind: str, name: str) -> list[Any]:
         """Requests of a kind about a message."""
@@ -72,7 +72,9 @@ class WorkerTests(SimulatorCase):
         A message gets through scripted faults, its answer comes signed, a
         status follows, and everything is on record.
         """
-        self.turn.put("/weather", {"script": [{"mode": "down"}, {"mode": "error", "status": 503}, {"mode": "liar"}]})
+        self.turn.put(
+            "/faults", {"script": [{"mode": "down"}, {"mode": "error", "status": 503}, {"mode": "lost_answer"}]}
+        )
         message = inbound(content="Hi", session_event="new")
         name, person = message["message_id"], message["from_addr"]
         self.peer.publish_json(f"{CONNECTOR}.inbound", message)
@@ -94,7 +96,7 @@ class WorkerTests(SimulatorCase):
 
     def test_rate_limit(self) -> None:
         """The worker waits as a 429 tells it, and what waited arrives."""
-        self.turn.put("/weather", {"mode": "throttle", "retry_after": 1, "times": 1})
+        self.turn.put("/faults", {"mode": "throttle", "retry_after": 1, "times": 1})
         message = inbound()
         self.peer.publish_json(f"{CONNECTOR}.inbound", message)
         refused = self.wait_for_status("message", message["message_id"], 429)

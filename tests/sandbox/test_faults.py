@@ -1,18 +1,19 @@
-"""Weather: what it may be, and for how long."""
+"""Faults from JSON."""
 
 from __future__ import annotations
 
-from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from vumi_turn.sandbox.faults import FaultsError, Forecast, NetworkFaults, RateLimit, TurnFaults, from_json
+from vumi_turn.sandbox.faults import FaultsError, from_json
+from vumi_turn.sandbox.phone_network.faults import NetworkFaults
+from vumi_turn.sandbox.turn_simulator.faults import TurnFaults
 
 
 class FromJsonTests(SynchronousTestCase):
-    """Weather from JSON."""
+    """Faults from JSON."""
 
     def test_defaults(self) -> None:
-        """Fields that are not given are those of fair weather."""
+        """Fields that are not given are those of no fault."""
         self.assertEqual(from_json(TurnFaults, {}, "turn"), TurnFaults())
         self.assertEqual(from_json(NetworkFaults, {"mode": "late"}, "network").delay, 10.0)
 
@@ -34,75 +35,3 @@ class FromJsonTests(SynchronousTestCase):
         ):
             error = self.assertRaises(FaultsError, from_json, TurnFaults, value, "turn")
             self.assertIn(words, str(error))
-
-
-class ForecastTests(SynchronousTestCase):
-    """The weather of each request."""
-
-    def setUp(self) -> None:
-        self.forecast = Forecast()
-
-    def modes(self, *kinds: str) -> list[str]:
-        return [self.forecast.next(kind).mode for kind in kinds]
-
-    def test_until_changed(self) -> None:
-        """Weather without a number of times stays."""
-        self.forecast.set(TurnFaults("down"))
-        self.assertEqual(self.modes(*["message"] * 3), ["down"] * 3)
-
-    def test_times(self) -> None:
-        """Weather for two requests is over after two."""
-        self.forecast.set(TurnFaults("down", times=2))
-        self.assertEqual(self.modes(*["message"] * 3), ["down", "down", "up"])
-
-    def test_only_one_kind(self) -> None:
-        """Weather for statuses neither meets messages nor is used up by them."""
-        self.forecast.set(TurnFaults("error", times=1, only="status"))
-        self.assertEqual(self.modes("message", "status", "status"), ["up", "error", "up"])
-
-    def test_script(self) -> None:
-        """Scripted weathers come one after another, once each unless they say otherwise, and then it is fair."""
-        self.forecast.set(TurnFaults("hang"))
-        self.forecast.script([TurnFaults("error", times=2), TurnFaults("down")])
-        self.assertEqual(len(self.forecast.to_list()), 2)
-        self.assertEqual(self.modes(*["message"] * 4), ["error", "error", "down", "up"])
-        self.assertEqual(self.forecast.to_list(), [])
-
-    def test_script_for_one_kind(self) -> None:
-        """A scripted weather waits for a request that it concerns."""
-        self.forecast.script([TurnFaults("error", only="status"), TurnFaults("down")])
-        self.assertEqual(self.modes("message", "status", "message"), ["up", "error", "down"])
-
-    def test_setting_ends_a_script(self) -> None:
-        """Weather that is set replaces what was scripted."""
-        self.forecast.script([TurnFaults("down")])
-        self.forecast.set(TurnFaults())
-        self.assertEqual(self.modes("message"), ["up"])
-
-
-class RateLimitTests(SynchronousTestCase):
-    """Turn's limit of calls."""
-
-    def test_window(self) -> None:
-        """Calls beyond the limit are told how long to wait, and are allowed in the next window."""
-        clock = Clock()
-        clock.advance(1000)
-        limit = RateLimit(clock, calls=2, window=60)
-        self.assertEqual([limit.take()[0] for _ in range(2)], [True, True])
-        clock.advance(20.5)
-        allowed, headers = limit.take()
-        self.assertFalse(allowed)
-        self.assertEqual(
-            headers,
-            {
-                "X-Ratelimit-Limit": "2",
-                "X-Ratelimit-Remaining": "0",
-                "X-Ratelimit-Reset": "1060.000",
-                "Retry-After": "40",
-            },
-        )
-        clock.advance(40)
-        allowed, headers = limit.take()
-        self.assertTrue(allowed)
-        self.assertEqual(headers["X-Ratelimit-Remaining"], "1")
-        self.assertNotIn("Retry-After", headers)

@@ -20,7 +20,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from vumi_turn.sandbox import service
 from vumi_turn.sandbox.listening import Listening, address, host_and_port, reachable
 from vumi_turn.sandbox.service import SandboxOptions, makeService
-from vumi_turn.sandbox.simulator_service import SimulatorOptions
+from vumi_turn.sandbox.turn_simulator.service import SimulatorOptions
 
 VARIABLES = ("TURN_TOKEN", "TURN_HMAC_SECRET", "AMQP_PASSWORD")
 REAL_TURN = ("--turn-url", "https://turn.example/v1/numbers/x")

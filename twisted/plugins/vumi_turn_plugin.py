@@ -14,7 +14,7 @@ vumi_turn_sandbox = ServiceMaker(
 )
 vumi_turn_simulator = ServiceMaker(
     "vumi_turn_simulator",
-    "vumi_turn.sandbox.simulator_service",
+    "vumi_turn.sandbox.turn_simulator.service",
     "A simulated Turn Channels API, for integration tests",
     "vumi_turn_simulator",
 )

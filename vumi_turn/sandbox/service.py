@@ -16,7 +16,7 @@ from ..configuration.files import SettingsError, load_yaml
 from ..service.logs import LEVELS, LoggedService
 from ..service.vumi_worker import VumiOptions, broker_from_options, end_with_failure, warn_of_unknown_keys
 from .listening import Listening, address, host_and_port, reachable, tell
-from .phones import USSD_CODE
+from .phone_network.phones import USSD_CODE
 
 log = Logger()
 
@@ -109,15 +109,15 @@ def makeService(options: SandboxOptions) -> IService:
     """
     from twisted.internet import reactor
 
-    from .observed import ObservedWorker
-    from .server import SandboxServer
+    from .observers import ObservedWorker
+    from .page.server import SandboxServer
+    from .simulation import Simulation
     from .web import site_of
-    from .world import World
 
     host, port = options.page
     url = f"http://{address(reachable(host), port)}/"
     try:
-        world = World(
+        simulation = Simulation(
             reactor,
             config=options.config,
             worker_bind=address(*options.worker),
@@ -133,13 +133,13 @@ def makeService(options: SandboxOptions) -> IService:
             print(f"vumi_turn_sandbox: {line}", file=sys.stderr)
         raise SystemExit(1) from None
     warn_of_unknown_keys(ObservedWorker, options.config)
-    server = SandboxServer(world, reactor)  # type: ignore[arg-type]
+    server = SandboxServer(simulation, reactor)  # type: ignore[arg-type]
     service = Listening(
         reactor,
         "The sandbox",
         options.page,
         site_of(server.app, reactor, host),  # type: ignore[arg-type]
-        inside=world,
+        inside=simulation,
         stopping=server.stop,
         fatal=lambda: end_with_failure(reactor),
     )

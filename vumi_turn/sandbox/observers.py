@@ -1,0 +1,180 @@
+"""The worker and its broker, with all that passes shown on the traffic."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Callable, Mapping, Optional
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IListeningPort
+from twisted.python.failure import Failure
+
+from ..broker.interface import Broker, Consumer, Delivery, Handler, Outcome, Publisher
+from ..channel.worker import TurnChannelsApi
+from ..turn.client import TurnClient, TurnResponse
+from ..turn.payloads import MESSAGES_PATH, STATUSES_PATH
+from .traffic import TrafficLog
+from .turn_simulator.webhook_client import plain_headers
+
+#: Called with kind, id and status of each request that was answered, or was not (None).
+Posted = Callable[[str, str, Optional[int]], None]
+
+
+class ObservedBroker(Broker):
+    """
+    A broker that shows in the traffic log what passes through it.
+
+    :param broker: the one that does the work.
+    :param traffic: where it is shown.
+    :param who: whose messages these are, for the traffic.
+    """
+
+    def __init__(self, broker: Broker, traffic: TrafficLog, who: str) -> None:
+        self._broker = broker
+        self._traffic = traffic
+        self._who = who
+
+    @property
+    def state(self) -> str:  # type: ignore[override]
+        return self._broker.state
+
+    @property
+    def reconnects(self) -> int:  # type: ignore[override]
+        return self._broker.reconnects
+
+    def start(self) -> None:
+        self._broker.start()
+
+    def stop(self, timeout: Optional[float] = None) -> Deferred[None]:
+        return self._broker.stop(timeout)
+
+    def consume(self, queue: str, handler: Handler, prefetch: int) -> Consumer:
+        async def observed(delivery: Delivery) -> Outcome:
+            self._traffic.amqp("deliver", self._who, queue, delivery.body, redelivered=delivery.redelivered)
+            outcome = await handler(delivery)
+            if not delivery.lost:
+                self._traffic.amqp(outcome.value, self._who, queue, delivery.body)
+            return outcome
+
+        return self._broker.consume(queue, observed, prefetch)
+
+    def publisher(self, routing_key: str) -> Publisher:
+        return _ObservedPublisher(self._broker.publisher(routing_key), routing_key, self._traffic, self._who)
+
+    def transient_publisher(self, exchange: str, routing_key: str) -> Publisher:
+        return self._broker.transient_publisher(exchange, routing_key)
+
+
+class _ObservedPublisher(Publisher):
+    def __init__(self, publisher: Publisher, routing_key: str, traffic: TrafficLog, who: str) -> None:
+        self._publisher = publisher
+        self._routing_key = routing_key
+        self._traffic = traffic
+        self._who = who
+
+    def publish(self, body: bytes) -> Deferred[None]:
+        self._traffic.amqp("publish", self._who, self._routing_key, body)
+        return self._publisher.publish(body).addErrback(self._refused, body)
+
+    def _refused(self, failure: Failure, body: bytes) -> Failure:
+        self._traffic.amqp("refused", self._who, self._routing_key, body, reason=failure.getErrorMessage())
+        return failure
+
+
+class ObservedWorker(TurnChannelsApi):
+    """
+    The worker as it is. The simulated Turn shows both ends of what passes
+    between them; with the real one that is done here.
+
+    :ivar traffic: where to show it; None leaves that to the simulated Turn.
+    :ivar posted: is told of each POST to Turn.
+    :ivar ready: called when it is set up and listens.
+    """
+
+    traffic: Optional[TrafficLog] = None
+    ready: Callable[[], None] = staticmethod(lambda: None)
+    posted: Posted = staticmethod(lambda kind, name, status: None)
+
+    async def setup_application(self) -> None:
+        await super().setup_application()
+        self.ready()
+
+    def make_turn_client(self) -> TurnClient:
+        client = super().make_turn_client()
+        if self.traffic is None:
+            return client
+        return _ObservedTurn(client, self.traffic, self.posted)  # type: ignore[return-value]
+
+    async def listen(self, endpoint: Any, factory: Any) -> IListeningPort:
+        if self.traffic is not None:
+            _show_requests(factory, self.traffic)
+        return await super().listen(endpoint, factory)
+
+    def health_report(self) -> Optional[dict[str, Any]]:
+        """What ``/health`` says; None before the worker is set up."""
+        health = getattr(self, "health", None)
+        return None if health is None else health.report()[1]
+
+    def counts(self) -> dict[str, int]:
+        """What it has in hand; nothing before it is set up."""
+        if getattr(self, "health", None) is None:
+            return {}
+        return {
+            "in_flight": self.channel.scheduler.in_flight,
+            "held": self.channel.scheduler.held,
+            "remembered": self.cache.size,
+        }
+
+
+class _ObservedTurn:
+    """The client of a real Turn."""
+
+    def __init__(self, client: TurnClient, traffic: TrafficLog, posted: Posted) -> None:
+        self._client = client
+        self._traffic = traffic
+        self._posted = posted
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    async def post_message(self, payload: dict[str, Any]) -> TurnResponse:
+        return await self._post("message", MESSAGES_PATH, payload, self._client.post_message)
+
+    async def post_status(self, payload: dict[str, Any]) -> TurnResponse:
+        return await self._post("status", STATUSES_PATH, payload, self._client.post_status)
+
+    async def _post(
+        self, kind: str, path: str, payload: dict[str, Any], post: Callable[[dict[str, Any]], Any]
+    ) -> TurnResponse:
+        where = f"POST {path}"
+        ids = self._traffic.http("request", "worker", where, json.dumps(payload).encode("ascii"))
+        answer: TurnResponse = await post(payload)
+        self._posted(kind, ids[0] if ids else "?", answer.status)
+        self._traffic.http(
+            "response", "worker", where, b"", status=answer.status, ids=ids, reason=answer.detail or None
+        )
+        return answer
+
+
+def _show_requests(site: Any, traffic: TrafficLog) -> None:
+    """Show in the traffic log what a twisted.web site was asked and has answered."""
+    log_request = site.log
+
+    def show(request: Any) -> None:
+        log_request(request)
+        if request.method == b"POST":
+            path = request.path.decode("ascii", "replace")
+            body = _body_of(request)
+            ids = traffic.http("request", "turn", f"POST {path}", body, headers=plain_headers(request.requestHeaders))
+            headers: Mapping[str, str] = plain_headers(request.responseHeaders)
+            traffic.http("response", "turn", f"POST {path}", b"", headers=headers, status=request.code, ids=ids)
+
+    site.log = show
+
+
+def _body_of(request: Any) -> bytes:
+    if request.content is None or request.content.closed:
+        return b""
+    request.content.seek(0)
+    body: bytes = request.content.read()
+    return body
