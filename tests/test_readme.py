@@ -8,8 +8,8 @@ import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.readme import block_with, document, table_rows
-from vumi_turn.caches.memory import DEFAULTS as MEMORY_DEFAULTS
-from vumi_turn.caches.redis import READERS as REDIS_READERS
+from vumi_turn.caches.memory import MemoryMessageCache
+from vumi_turn.caches.redis import RedisMessageCache
 from vumi_turn.channel.config import TurnChannelsApiConfig
 from vumi_turn.service.vumi_worker import StartWorkerOptions
 
@@ -43,10 +43,13 @@ class ReadmeTests(SynchronousTestCase):
 
     def test_cache_options(self) -> None:
         """Each option of the message caches is in their table, with its default."""
-        rows = {row[0]: row[1] for row in table_rows("Message caches")}
-        self.assertEqual(set(rows), set(MEMORY_DEFAULTS) | set(REDIS_READERS))
-        for name, default in MEMORY_DEFAULTS.items():
-            self.assertIn(str(int(default)), rows[name])
+        rows = {row[0]: row for row in table_rows("Message caches")}
+        memory, redis = MemoryMessageCache.CONFIG_CLASS._fields, RedisMessageCache.CONFIG_CLASS._fields
+        self.assertEqual(set(rows), {*memory, *redis})
+        for name, field in memory.items():
+            self.assertIn(str(int(field.default)), rows[name][1])
+        self.assertIn(str(redis["max_messages"].default), rows["max_messages"][2])
+        self.assertIn(redis["key_prefix"].default, rows["key_prefix"][1])
 
     def test_flags(self) -> None:
         """Each flag of the command is in the table, and nothing else is."""

@@ -9,8 +9,9 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests.caches.contract import OTHER_PERSON, PERSON, CacheContract, inbound, outbound
 from vumi_turn.broker.interface import Delivery
-from vumi_turn.caches import CacheConfigError, normalise_address
+from vumi_turn.caches import person_of
 from vumi_turn.caches.memory import SWEEP, ExpiringTable, MemoryMessageCache
+from vumi_turn.configuration.fields import ConfigErrors
 
 
 class MemoryMessageCacheTests(CacheContract, TestCase):
@@ -103,13 +104,14 @@ class MemoryMessageCacheTests(CacheContract, TestCase):
 
     def test_config_must_be_a_mapping(self) -> None:
         """A config that is no mapping is refused with one sentence."""
-        error = self.assertRaises(CacheConfigError, MemoryMessageCache, ["timeout"], self.clock)
-        self.assertEqual(error.errors, ["message_cache_config must be a mapping of options, not ['timeout'] (list)"])
+        error = self.assertRaises(ConfigErrors, MemoryMessageCache, ["timeout"], self.clock)
+        self.assertEqual(error.errors, ["message_cache_config must be a mapping, not list"])
 
     def test_check_config(self) -> None:
         """A config can be checked without making a cache; numbers may be text."""
         self.assertEqual(MemoryMessageCache.check_config({"timeout": "60", "max_messages": "5"}), [])
-        for timeout in (-1, float("nan"), float("inf"), None, [], "1e999"):
+        wrong: tuple[object, ...] = (-1, float("nan"), float("inf"), [], "1e999")
+        for timeout in wrong:
             self.assertEqual(len(MemoryMessageCache.check_config({"timeout": timeout})), 1, timeout)
 
 
@@ -149,14 +151,14 @@ class ExpiringTableTests(SynchronousTestCase):
         self.assertEqual([table.get(key) for key in "abc"], [3, None, 4])
 
 
-class NormaliseAddressTests(SynchronousTestCase):
+class PersonTests(SynchronousTestCase):
     """Addresses that are the same."""
 
     def test_one_leading_plus(self) -> None:
         """One leading plus is dropped, and nothing else is changed."""
         for address, same in [("+266", "266"), ("266", "266"), ("++2", "+2"), ("2+6", "2+6"), ("+", "")]:
-            self.assertEqual(normalise_address(address), same)
+            self.assertEqual(person_of(address), same)
 
     def test_no_address(self) -> None:
         """No address is the empty text."""
-        self.assertEqual((normalise_address(None), normalise_address("")), ("", ""))
+        self.assertEqual((person_of(None), person_of("")), ("", ""))

@@ -193,19 +193,23 @@ class CacheConfigTests(ConfigCase):
         self.assertEqual(
             self.errors({**REQUIRED, "message_cache_config": {"timeout": 0, "max_mesages": 5, "max_messages": "many"}}),
             [
-                "message_cache_config.timeout must be a number of seconds greater than 0, not 0 (int)",
+                "message_cache_config.timeout must be a number greater than 0, not 0",
+                "message_cache_config.max_messages must be a whole number, not 'many'",
                 "message_cache_config.max_mesages is not an option of this cache; did you mean max_messages?",
-                "message_cache_config.max_messages must be a whole number of at least 1, not 'many' (str)",
             ],
         )
 
     def test_bounds(self) -> None:
         """A cache of no messages, no time, or a prefix that is no text is refused."""
         for cache, options, expected in (
-            ("MemoryMessageCache", {"max_messages": 0}, "max_messages must be a whole number of at least 1, not 0"),
-            ("MemoryMessageCache", {"timeout": "inf"}, "timeout must be a number of seconds greater than 0"),
-            ("MemoryMessageCache", {"timeout": True}, "timeout must be a number of seconds greater than 0"),
-            ("RedisMessageCache", {"url": "redis://h", "key_prefix": 5}, "key_prefix must be text, not 5"),
+            ("MemoryMessageCache", {"max_messages": 0}, "max_messages must be a whole number, 1 or more, not 0"),
+            ("MemoryMessageCache", {"timeout": "inf"}, "timeout must be a number, not 'inf'"),
+            ("MemoryMessageCache", {"timeout": True}, "timeout must be a number, not True"),
+            (
+                "RedisMessageCache",
+                {"url": "redis://h", "key_prefix": 5},
+                "key_prefix must be a text (put it in quotes), not 5",
+            ),
         ):
             (error,) = self.errors({**REQUIRED, "message_cache_class": cache, "message_cache_config": options})
             self.assertIn(f"message_cache_config.{expected}", error)
@@ -213,7 +217,7 @@ class CacheConfigTests(ConfigCase):
     def test_redis(self) -> None:
         """Redis needs its URL, which may hold a password and is not shown."""
         (error,) = self.errors({**REQUIRED, "message_cache_class": "RedisMessageCache"})
-        self.assertEqual(error, "message_cache_config.url is required")
+        self.assertTrue(error.startswith("message_cache_config.url is missing: "), error)
         for url in ("redis://u:marker@h:99999", "http://u:marker@h", 7):
             (error,) = self.errors(
                 {**REQUIRED, "message_cache_class": "RedisMessageCache", "message_cache_config": {"url": url}}

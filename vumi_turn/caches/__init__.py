@@ -7,6 +7,7 @@ contract tests run on both.
 
 from __future__ import annotations
 
-from .interface import CacheConfigError, CacheUnavailable, MessageCache, normalise_address
+from .addresses import person_of
+from .interface import CacheUnavailable, MessageCache
 
-__all__ = ["CacheConfigError", "CacheUnavailable", "MessageCache", "normalise_address"]
+__all__ = ["CacheUnavailable", "MessageCache", "person_of"]

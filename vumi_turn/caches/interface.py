@@ -8,9 +8,11 @@ about; neither needs what was said, so a cache keeps no content.
 from __future__ import annotations
 
 import abc
-from typing import Any, Iterable, Mapping, Optional
+from typing import Any, ClassVar, Mapping, Optional
 
+from ..configuration.fields import ConfigErrors
 from ..vumi.messages import TransportUserMessage
+from .config import CacheConfig, read_cache_config
 
 #: A message this many seconds older than the last one known of the same person
 #: is taken for an old one that comes again (parked and replayed, say), although
@@ -22,18 +24,6 @@ class CacheUnavailable(Exception):
     """The cache cannot be asked at the moment; asking again later may work."""
 
 
-class CacheConfigError(ValueError):
-    """
-    Something in ``message_cache_config`` is wrong.
-
-    :ivar errors: one sentence for each wrong option.
-    """
-
-    def __init__(self, errors: Iterable[str]) -> None:
-        self.errors = list(errors)
-        super().__init__("; ".join(self.errors))
-
-
 class MessageCache(abc.ABC):
     """
     Remembers inbound messages by id and by person, and who each outbound
@@ -43,8 +33,10 @@ class MessageCache(abc.ABC):
     nobody: there is no last message without an address.
     """
 
+    #: What ``message_cache_config`` may say.
+    CONFIG_CLASS: ClassVar[type[CacheConfig]] = CacheConfig
+
     @classmethod
-    @abc.abstractmethod
     def check_config(cls, config: Mapping[str, Any]) -> list[str]:
         """
         Look at a ``message_cache_config`` without using it.
@@ -52,6 +44,11 @@ class MessageCache(abc.ABC):
         :return: one sentence for each wrong option, which names it as
             ``message_cache_config.timeout``; empty if all is well.
         """
+        try:
+            read_cache_config(cls.CONFIG_CLASS, config)
+        except ConfigErrors as error:
+            return error.errors
+        return []
 
     @abc.abstractmethod
     async def start(self) -> None:
@@ -129,17 +126,6 @@ class MessageCache(abc.ABC):
 
         :return: None if it is not known, or cannot be looked up now.
         """
-
-
-def normalise_address(address: Optional[str]) -> str:
-    """
-    The same text for an address with and without its leading ``+``.
-
-    :param address: as in a message; None becomes the empty text.
-    """
-    if not address:
-        return ""
-    return address[1:] if address[0] == "+" else address
 
 
 def stripped(message: TransportUserMessage) -> TransportUserMessage:

@@ -16,11 +16,9 @@ from typing import Any, Generic, Mapping, Optional, TypeVar
 from twisted.internet.interfaces import IReactorTime
 
 from ..vumi.messages import TransportUserMessage
-from .interface import LATE_AFTER, CacheConfigError, MessageCache, normalise_address, stripped
-from .options import count, read_options, seconds
-
-READERS = {"timeout": seconds, "outbound_timeout": seconds, "max_messages": count}
-DEFAULTS = {"timeout": 3600.0, "outbound_timeout": 86400.0, "max_messages": 100_000}
+from .addresses import person_of
+from .config import read_cache_config
+from .interface import LATE_AFTER, MessageCache, stripped
 
 #: How many expired entries one operation clears away at most: more than one, so
 #: that they become fewer; few, so that no operation is slow after an idle hour.
@@ -100,28 +98,17 @@ class MemoryMessageCache(MessageCache):
     """
     Keeps messages in memory: for one worker, until it is restarted.
 
-    ``timeout`` and ``outbound_timeout`` are how many seconds inbound and
-    outbound messages are remembered (3600 and 86400). ``max_messages`` is how
-    many of each of the two there may be (100000); beyond it the oldest goes.
-
-    :param config: the options.
+    :param config: the options, see :class:`.config.CacheConfig`.
     :param clock: tells the time.
-    :raises CacheConfigError: an option is wrong.
+    :raises ConfigErrors: an option is wrong.
     """
 
     def __init__(self, config: Mapping[str, Any], clock: IReactorTime) -> None:
-        options, errors = read_options(config, READERS, DEFAULTS)
-        if errors:
-            raise CacheConfigError(errors)
-        limit = options["max_messages"]
-        self._inbound: ExpiringTable[TransportUserMessage] = ExpiringTable(clock, options["timeout"], limit)
-        self._last: ExpiringTable[Last] = ExpiringTable(clock, options["timeout"], limit)
-        self._outbound: ExpiringTable[str] = ExpiringTable(clock, options["outbound_timeout"], limit)
-
-    @classmethod
-    def check_config(cls, config: Mapping[str, Any]) -> list[str]:
-        """See :meth:`MessageCache.check_config`."""
-        return read_options(config, READERS, DEFAULTS)[1]
+        options = read_cache_config(self.CONFIG_CLASS, config)
+        limit = options.max_messages
+        self._inbound: ExpiringTable[TransportUserMessage] = ExpiringTable(clock, options.timeout, limit)
+        self._last: ExpiringTable[Last] = ExpiringTable(clock, options.timeout, limit)
+        self._outbound: ExpiringTable[str] = ExpiringTable(clock, options.outbound_timeout, limit)
 
     async def start(self) -> None:
         """There is nothing to make ready."""
@@ -149,7 +136,7 @@ class MemoryMessageCache(MessageCache):
         """:meth:`add_inbound` of a message that is stripped already."""
         known = self._inbound.get(lean.message_id) is not None
         self._inbound.set(lean.message_id, lean)
-        person = normalise_address(lean.from_addr)
+        person = person_of(lean.from_addr)
         if not person:
             return
         closed = lean.session_event == TransportUserMessage.SESSION_CLOSE
@@ -172,11 +159,11 @@ class MemoryMessageCache(MessageCache):
 
     def last(self, address: Optional[str]) -> Optional[Last]:
         """The last message of a person, also if its session is closed."""
-        return self._last.get(normalise_address(address))
+        return self._last.get(person_of(address))
 
     async def close_session(self, address: Optional[str], message_id: Optional[str] = None) -> None:
         """See :meth:`MessageCache.close_session`."""
-        person = normalise_address(address)
+        person = person_of(address)
         last = self._last.get(person)
         if last is not None and message_id in (None, last.message.message_id):
             self._last.set(person, Last(last.message, True))

@@ -14,26 +14,14 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any, Mapping, Optional, Protocol, Sequence
 
+from ..configuration.fields import ConfigErrors, ConfigInt, ConfigText
 from ..vumi.messages import MalformedMessage, TransportUserMessage
-from .interface import LATE_AFTER, CacheConfigError, CacheUnavailable, MessageCache, normalise_address, stripped
+from .addresses import person_of
+from .config import CacheConfig, read_cache_config
+from .interface import LATE_AFTER, CacheUnavailable, MessageCache, stripped
 from .memory import Last, MemoryMessageCache
-from .options import count, read_options, seconds, text
-from .redis_connection import RedisAddress, RedisAway, RedisConnection
-
-READERS = {
-    "url": RedisAddress.from_url,
-    "key_prefix": text,
-    "timeout": seconds,
-    "outbound_timeout": seconds,
-    "max_messages": count,
-}
-DEFAULTS = {
-    "key_prefix": "vumi_turn:",
-    "timeout": 3600.0,
-    "outbound_timeout": 86400.0,
-    "max_messages": 10_000,
-}
-SECRET = frozenset({"url"})
+from .redis_address import ConfigRedisUrl
+from .redis_connection import RedisAway, RedisConnection
 
 #: How many writes are kept for a Redis that is away; the oldest go.
 BACKLOG = 10_000
@@ -108,40 +96,43 @@ class Write:
     arguments: tuple[Any, ...]
 
 
+class RedisCacheConfig(CacheConfig):
+    """Options of a message cache in Redis."""
+
+    url = ConfigRedisUrl(
+        "Where Redis is: redis://[[user]:password@]host[:port][/database], or rediss:// for TLS.", required=True
+    )
+    key_prefix = ConfigText("What comes before each key.", default="vumi_turn:")
+    max_messages = ConfigInt(
+        "How many of each are in this worker's memory as well; the oldest make room.", default=10_000, minimum=1
+    )
+
+    def post_validate(self) -> None:
+        """Without its library there is no Redis."""
+        if find_spec("txredisapi") is None:
+            raise ConfigErrors(["url needs txredisapi: pip install 'vumi_turn[redis]'"])
+
+
 class RedisMessageCache(MessageCache):
     """
     Keeps messages in Redis: for several workers, and across restarts.
 
-    ``url`` is where Redis is: ``redis://[[user]:password@]host[:port][/database]``,
-    or ``rediss://`` for TLS. ``key_prefix`` comes before each key
-    (``vumi_turn:``). ``timeout`` and ``outbound_timeout`` are how many seconds
-    inbound and outbound messages are remembered (3600 and 86400).
-    ``max_messages`` is how many of each are in this worker's memory as well (10000).
-
-    :param config: the options.
+    :param config: the options, see :class:`RedisCacheConfig`.
     :param reactor: connects, and tells the time.
     :param connection: instead of one to ``url``; for tests.
-    :raises CacheConfigError: an option is wrong, or txredisapi is not installed.
+    :raises ConfigErrors: an option is wrong, or txredisapi is not installed.
     """
 
-    def __init__(self, config: Mapping[str, Any], reactor: Any, connection: Optional[Connection] = None) -> None:
-        options, errors = read_options(config, READERS, DEFAULTS, SECRET)
-        errors = errors or _missing_library()
-        if errors:
-            raise CacheConfigError(errors)
-        self._prefix = options["key_prefix"]
-        self._timeout = int(1000 * options["timeout"]) or 1
-        self._outbound_timeout = int(1000 * options["outbound_timeout"]) or 1
-        self._memory = MemoryMessageCache(
-            {key: options[key] for key in ("timeout", "outbound_timeout", "max_messages")}, reactor
-        )
-        self._backlog: deque[Write] = deque(maxlen=BACKLOG)
-        self._connection: Connection = connection or RedisConnection(options["url"], reactor, on_up=self.catch_up)
+    CONFIG_CLASS = RedisCacheConfig
 
-    @classmethod
-    def check_config(cls, config: Mapping[str, Any]) -> list[str]:
-        """See :meth:`MessageCache.check_config`."""
-        return read_options(config, READERS, DEFAULTS, SECRET)[1] or _missing_library()
+    def __init__(self, config: Mapping[str, Any], reactor: Any, connection: Optional[Connection] = None) -> None:
+        options = read_cache_config(self.CONFIG_CLASS, config)
+        self._prefix = options.key_prefix
+        self._timeout = int(1000 * options.timeout) or 1
+        self._outbound_timeout = int(1000 * options.outbound_timeout) or 1
+        self._memory = MemoryMessageCache({key: getattr(options, key) for key in CacheConfig.known_names()}, reactor)
+        self._backlog: deque[Write] = deque(maxlen=BACKLOG)
+        self._connection: Connection = connection or RedisConnection(options.url, reactor, on_up=self.catch_up)
 
     @property
     def healthy(self) -> bool:
@@ -187,7 +178,7 @@ class RedisMessageCache(MessageCache):
         closed = int(lean.session_event == TransportUserMessage.SESSION_CLOSE)
         micros = int(lean.timestamp.timestamp()) * 1_000_000 + lean.timestamp.microsecond
         late = int(LATE_AFTER * 1_000_000)
-        person = normalise_address(lean.from_addr)
+        person = person_of(lean.from_addr)
         body = lean.to_json()
 
         def write(redelivered: bool) -> Write:
@@ -268,7 +259,7 @@ class RedisMessageCache(MessageCache):
         return f"{self._prefix}{kind}:{name}"
 
     def _person(self, address: Optional[str]) -> str:
-        return self._key("person", normalise_address(address))
+        return self._key("person", person_of(address))
 
 
 def _latest(mine: Optional[Last], shared: Optional[Last]) -> Optional[Last]:
@@ -291,9 +282,3 @@ def _decode(body: Optional[bytes]) -> Optional[TransportUserMessage]:
         return TransportUserMessage.from_json(body)
     except MalformedMessage:
         return None
-
-
-def _missing_library() -> list[str]:
-    if find_spec("txredisapi") is None:
-        return ["RedisMessageCache needs txredisapi: pip install 'vumi_turn[redis]'"]
-    return []

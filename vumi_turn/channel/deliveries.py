@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from ..broker.interface import Delivery
-from ..caches import normalise_address as person_of
+from ..caches import person_of
 from ..delivery import DeliveryRequest
 from ..failures.dead_letter import DeadLetter
 from ..failures.queue import FailureQueue

@@ -10,8 +10,7 @@ from typing import Callable, Optional
 
 from twisted.logger import Logger
 
-from ..caches import CacheUnavailable, MessageCache
-from ..caches import normalise_address as person_of
+from ..caches import CacheUnavailable, MessageCache, person_of
 from ..http.errors import ApiUsageError
 from ..turn.errors import BrokerUnavailableError, MessageNotFound
 from ..turn.payloads import OutboundRequest

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
+from ...caches import person_of
+
 STATUSES = ("sent", "delivered", "read", "failed")
 
 #: Turn's limit for the text of one message, in characters.
@@ -77,11 +79,6 @@ def outbound_payload(to: str, text: str, reply_to: Optional[str], waiting: bool)
 def same_person(one: str, other: str) -> bool:
     """Whether two addresses are one person's: a leading + makes no difference."""
     return person_of(one) == person_of(other)
-
-
-def person_of(address: str) -> str:
-    """An address without its leading +."""
-    return address[1:] if address.startswith("+") else address
 
 
 def _string(value: Any, name: str) -> str:

@@ -21,10 +21,11 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.iweb import IRequest
 
+from ...caches import person_of
 from ...timing.timeouts import Timeouts
 from ..recent import Recent
 from .faults import FaultPlan, TurnFaults
-from .formats import Invalid, check_message, check_status, outbound_payload, person_of, same_person
+from .formats import Invalid, check_message, check_status, outbound_payload, same_person
 from .rate_limit import RateLimit, limit_headers
 from .records import Conversation, Entry, Record
 from .webhook_client import ChannelAnswer, NoAnswer, plain_headers
