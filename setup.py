@@ -51,6 +51,7 @@ setup(
     py_modules=["twisted.plugins.vumi_turn_plugin"],
     package_data={
         "vumi_turn.broker.amqp": ["*.xml"],
+        "vumi_turn.http": ["design/*"],
         "vumi_turn.sandbox.page": ["static/*"],
     },
     install_requires=[
