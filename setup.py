@@ -63,6 +63,7 @@ setup(
         "PyYAML >= 6.0",
         "treq >= 23.11",
         "txAMQP >= 0.8.2",
+        "typing_extensions >= 4.4",
     ],
     extras_require={
         "redis": REDIS,

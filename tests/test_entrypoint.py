@@ -16,7 +16,8 @@ from typing import Any, Iterator, Mapping, Optional
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from vumi_turn.service.vumi_worker import DEFAULTS, StartWorkerOptions
+from vumi_turn.service.broker_options import DEFAULTS
+from vumi_turn.service.options import StartWorkerOptions
 
 ETC = Path(__file__).parent.parent / "etc"
 SCRIPT = ETC / "docker-entrypoint.sh"

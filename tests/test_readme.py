@@ -11,7 +11,7 @@ from tests.readme import block_with, document, table_rows
 from vumi_turn.caches.memory import MemoryMessageCache
 from vumi_turn.caches.redis import RedisMessageCache
 from vumi_turn.channel.config import TurnChannelsApiConfig
-from vumi_turn.service.vumi_worker import StartWorkerOptions
+from vumi_turn.service.options import StartWorkerOptions
 
 
 def names_in(text: str) -> list[str]:

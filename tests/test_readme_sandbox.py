@@ -15,7 +15,7 @@ from vumi_turn.sandbox.simulation import Simulation
 from vumi_turn.sandbox.turn_simulator.api import simulator_app
 from vumi_turn.sandbox.turn_simulator.service import SimulatorOptions
 from vumi_turn.sandbox.turn_simulator.simulator import TurnSimulator
-from vumi_turn.service.vumi_worker import VumiOptions
+from vumi_turn.service.options import VumiOptions
 
 
 def routes_of(app: Klein) -> set[tuple[str, str]]:

@@ -9,7 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from vumi_turn.channel.config import TurnChannelsApiConfig
 from vumi_turn.configuration.files import SettingsError, load_yaml
-from vumi_turn.service.vumi_worker import DEFAULTS, VumiOptions
+from vumi_turn.service.broker_options import DEFAULTS
+from vumi_turn.service.options import VumiOptions
 
 ETC = Path(__file__).parent.parent / "etc"
 SECRETS = {"TURN_CHANNEL_TOKEN": "t", "TURN_HMAC_SECRET": "s"}

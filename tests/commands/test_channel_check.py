@@ -24,7 +24,7 @@ from tests.commands.fake_turn import ChannelTurn
 from vumi_turn.caches.memory import MemoryMessageCache
 from vumi_turn.commands.channel import ChannelOptions
 from vumi_turn.commands.channel_check import CACHE_TIMEOUT, Check, judged
-from vumi_turn.commands.channel_http import Reply
+from vumi_turn.commands.http import Reply
 from vumi_turn.vumi.middleware import BaseMiddleware
 
 NOW = 1_700_000_000.0
@@ -61,8 +61,8 @@ class Machine(MemoryReactorClock):
 class SickCache(MemoryMessageCache):
     """A cache that never becomes healthy."""
 
-    healthy = False  # type: ignore[assignment]
-    trouble = "Redis at h:1: refused"  # type: ignore[assignment]
+    healthy = False
+    trouble = "Redis at h:1: refused"
     stopped = 0
 
     async def stop(self) -> None:
@@ -91,7 +91,7 @@ class CheckCase(SynchronousTestCase):
                 "c.turn_failures": Thing(),
             }
         )
-        self.rabbit = FakeRabbit(self.machine, self.things.peer())  # type: ignore[arg-type]
+        self.rabbit = FakeRabbit(self.machine, self.things.peer())
         self.turn = ChannelTurn()
         self.turn.answers(422, {"errors": [{"title": "no message"}]}, Date=formatdate(NOW, usegmt=True))
         self.path = Path(self.mktemp())

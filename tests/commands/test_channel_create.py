@@ -21,7 +21,7 @@ from tests.commands.fake_turn import MADE, NUMBER, SECRET, TOKEN, WEBHOOK, Chann
 from vumi_turn.channel.config import TurnChannelsApiConfig
 from vumi_turn.commands.channel import ChannelOptions, NoToken, create, token_from
 from vumi_turn.commands.channel_create import NUMBERS_URL, ChannelRequest
-from vumi_turn.commands.channel_http import MAX_ANSWER, Post
+from vumi_turn.commands.http import MAX_ANSWER, HttpClient
 from vumi_turn.configuration.files import load_yaml
 from vumi_turn.http.tls import CertificateRefused
 
@@ -37,7 +37,7 @@ class CreateCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.turn = ChannelTurn()
-        self.post = Post(self.clock, RequestTraversalAgent(self.turn))
+        self.post = HttpClient(self.clock, RequestTraversalAgent(self.turn)).post
         self.out, self.err = io.StringIO(), io.StringIO()
         self.folder = Path(self.mktemp())
         self.folder.mkdir()
@@ -254,7 +254,7 @@ class RefusalTests(CreateCase):
             (CertificateRefused("the certificate has expired"), "the certificate has expired", False),
             (ResponseNeverReceived([]), "the connection was lost", True),
         ):
-            self.post = Post(self.clock, FailingAgent(error))
+            self.post = HttpClient(self.clock, FailingAgent(error)).post
             line = self.refused()
             self.assertIn(f"no answer from whatsapp.turn.io: {words}", line)
             self.assertEqual("look in Turn" in line, sent)

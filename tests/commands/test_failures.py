@@ -120,8 +120,8 @@ class ListTests(CommandCase):
 
     def test_somebody_else_has_them(self) -> None:
         """What does not come is not waited for for ever."""
-        desk = FailuresQueueReader(self.broker, "c", self.clock, 10)
-        done = Deferred.fromCoroutine(Command(desk, self.out, self.ask).list((), False, 0))
+        reader = FailuresQueueReader(self.broker, "c", self.clock, 10)
+        done = Deferred.fromCoroutine(Command(reader, self.out, self.ask).list((), False, 0))
         self.clock.pump([0.1] * 45)
         self.assertNoResult(done)
         self.clock.pump([0.1] * 10)
@@ -177,7 +177,7 @@ class ReplayTests(CommandCase):
             published.append(key.encode())
             return chosen
 
-        self.broker.publisher = only_one  # type: ignore[method-assign]
+        self.patch(self.broker, "publisher", only_one)
         self.failureResultOf(self.run_command("replay", ()), BrokerError)
         self.successResultOf(self.broker.stop())
         self.assertEqual(self.queue("inbound"), [b'{"message_id": "m1"}'])
@@ -188,8 +188,8 @@ class ReplayTests(CommandCase):
         """What is read on a connection that is lost comes again: nothing is replayed twice."""
         for number in range(3):
             self.broker.push("c.turn_failures", failure({"message_id": f"x{number}"}))
-        desk = FailuresQueueReader(self.broker, "c", self.clock, 7)  # one that somebody else has
-        command = Command(desk, self.out, self.ask)
+        reader = FailuresQueueReader(self.broker, "c", self.clock, 7)  # one that somebody else has
+        command = Command(reader, self.out, self.ask)
         done = Deferred.fromCoroutine(command.replay(()))
         self.clock.pump([0.1] * 3)
         self.broker.go_away()
@@ -203,8 +203,8 @@ class ReplayTests(CommandCase):
         """One whose connection is lost after its replay may be parked still, which is said."""
         replay = FailuresQueueReader.replay
 
-        async def and_lose(desk: FailuresQueueReader, parked: Any) -> None:
-            await replay(desk, parked)
+        async def and_lose(reader: FailuresQueueReader, parked: Any) -> None:
+            await replay(reader, parked)
             self.broker.go_away()
 
         self.patch(FailuresQueueReader, "replay", and_lose)
@@ -216,8 +216,8 @@ class ReplayTests(CommandCase):
         """What is parked while the command runs, a replay that failed again, is not replayed in circles."""
         replay = FailuresQueueReader.replay
 
-        async def and_fail_again(desk: FailuresQueueReader, parked: Any) -> None:
-            await replay(desk, parked)
+        async def and_fail_again(reader: FailuresQueueReader, parked: Any) -> None:
+            await replay(reader, parked)
             self.broker.push("c.turn_failures", failure(parked.original))
 
         self.patch(FailuresQueueReader, "replay", and_fail_again)

@@ -41,7 +41,7 @@ class FieldCase(SynchronousTestCase):
         return str(error.errors[0])
 
 
-def config_class(**fields: Any) -> type[Config]:
+def config_class(**fields: Any) -> type[Any]:
     """A config with these fields."""
     return type("SomeConfig", (Config,), fields)
 
@@ -149,6 +149,7 @@ class NumberTests(FieldCase):
 
     def test_not_whole(self) -> None:
         """What is no whole number is refused and shown."""
+        value: Any
         for value in (5.5, "5.5", "five", "", True, [], float("inf"), float("nan")):
             self.assertEqual(self.refusal(ConfigInt("doc"), value), f"option must be a whole number, not {value!r}")
 
@@ -160,6 +161,7 @@ class NumberTests(FieldCase):
 
     def test_no_number(self) -> None:
         """What is no number, or none that can be reckoned with, is refused and shown."""
+        value: Any
         for value in ("10 s", "", False, {}, "nan", "inf", float("-inf")):
             self.assertEqual(self.refusal(ConfigFloat("doc"), value), f"option must be a number, not {value!r}")
         self.assertIn("must be a number", self.refusal(ConfigFloat("doc"), 10**400))
@@ -189,6 +191,7 @@ class OtherTypeTests(FieldCase):
 
     def test_neither_yes_nor_no(self) -> None:
         """What is neither is refused."""
+        value: Any
         for value in (1, "maybe", []):
             self.assertEqual(self.refusal(ConfigBool("doc"), value), f"option must be true or false, not {value!r}")
 
@@ -423,7 +426,7 @@ class ConfigTests(SynchronousTestCase):
 
     def test_unknown_keys(self) -> None:
         """A key that is no option is found, with the option whose name is nearest, if any is near."""
-        data = {**GOOD, "prefetsh": 1, "transport_nane": "x", "zzz": 1, "concurrency": 5, 7: 8}
+        data: dict[Any, Any] = {**GOOD, "prefetsh": 1, "transport_nane": "x", "zzz": 1, "concurrency": 5, 7: 8}
         self.assertEqual(
             Application.unknown_keys(data),
             [("prefetsh", "prefetch"), ("transport_nane", "transport_name"), ("zzz", None), ("7", None)],

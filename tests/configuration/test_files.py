@@ -99,7 +99,7 @@ class YamlTests(SettingsCase):
 
     def test_no_mapping(self) -> None:
         """What is YAML but no options is refused, and what it is instead is told."""
-        for text, what in (("- a\n- b\n", "a list"), ("text", "a text"), ("5", "a number"), ("yes", "a yes or no")):
+        for text, what in (("- a\n- b\n", "a list"), ("text", "a single value"), ("5", "a single value")):
             self.assertEqual(self.refusal(text), f": options are expected as 'name: value', not {what}")
 
     def test_names(self) -> None:

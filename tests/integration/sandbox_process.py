@@ -13,7 +13,7 @@ from typing import Any, Mapping, Optional
 
 from tests.integration.requirements import free_port
 from tests.integration.waiting import SOON, wait_for
-from tests.integration.worker import PATIENCE, environment, twistd
+from tests.integration.process import PATIENCE, environment, twistd
 
 
 class Api:

@@ -27,7 +27,7 @@ from tests.integration.requirements import free_port
 from tests.integration.turn_server import NUMBER, TurnResponse, TurnServer
 from tests.integration.vumi_words import inbound
 from tests.integration.waiting import wait_for
-from tests.integration.worker import environment
+from tests.integration.process import environment
 
 MADE = {"number": {"uuid": NUMBER}, "webhook": {"uuid": NUMBER, "hmac_secret": "marker-new-secret"}}
 TIMEOUT = 60

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Iterator
@@ -14,7 +13,7 @@ from tests.integration.rabbitmq import PASSWORD, USERNAME, VHOST
 from tests.integration.turn_server import TurnResponse
 from tests.integration.vumi_words import inbound
 from tests.integration.waiting import wait_for
-from tests.integration.worker import environment
+from tests.integration.process import installed, run_process, start_process
 
 
 class FailuresCommandTests(BridgeCase):
@@ -22,12 +21,20 @@ class FailuresCommandTests(BridgeCase):
 
     def command(self, *arguments: str, stdin: str = "", **flags: str) -> subprocess.CompletedProcess[str]:
         """Run it as it is installed, in a process of its own."""
-        with self.started_command(*arguments, **flags) as process:
-            out, err = process.communicate(stdin, timeout=60)
-            return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+        return run_process(self.command_line(*arguments, **flags), answer=stdin)
 
     @contextmanager
     def started_command(self, *arguments: str, **flags: str) -> Iterator[subprocess.Popen[str]]:
+        pipe = subprocess.PIPE
+        process = start_process(self.command_line(*arguments, **flags), stdin=pipe, stdout=pipe, stderr=pipe)
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.communicate()
+
+    def command_line(self, *arguments: str, **flags: str) -> list[str]:
+        """The command with the broker's flags."""
         chosen = {
             "port": str(self.node.port),
             "username": USERNAME,
@@ -36,23 +43,8 @@ class FailuresCommandTests(BridgeCase):
             "connector": self.connector,
             **flags,
         }
-        script = Path(sys.executable).with_name("vumi_turn_failures")
-        code = ["-c", "from vumi_turn.commands.failures import main; main()"]
-        process = subprocess.Popen(
-            [sys.executable, *([str(script)] if script.exists() else code)]
-            + [part for name, value in chosen.items() for part in (f"--{name}", value)]
-            + list(arguments),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=environment(),
-            text=True,
-        )
-        try:
-            yield process
-        finally:
-            process.kill()
-            process.communicate()
+        named = [part for name, value in chosen.items() for part in (f"--{name}", value)]
+        return [*installed("vumi_turn_failures"), *named, *arguments]
 
     def park(self, count: int) -> list[str]:
         """Let Turn refuse so many messages."""

@@ -27,7 +27,7 @@ from tests.integration.requirements import find_program, free_port, missing
 from tests.integration.turn_server import TurnResponse
 from tests.integration.vumi_words import inbound
 from tests.integration.waiting import wait_for
-from tests.integration.worker import PATIENCE, environment, twistd
+from tests.integration.process import PATIENCE, environment, twistd
 from vumi_turn.channel.config import TurnChannelsApiConfig
 
 ETC = Path(__file__).parent.parent.parent / "etc"

@@ -23,7 +23,7 @@ from tests.integration.requirements import free_port
 from tests.integration.sandbox_process import Api, Sandbox
 from tests.integration.turn_server import NUMBER, TurnResponse, TurnServer
 from tests.integration.waiting import wait_for
-from tests.integration.worker import PATIENCE, environment
+from tests.integration.process import PATIENCE, environment
 from tests.readme import block_with, command_with, commands, table_rows
 
 CONNECTOR = "ussd_transport"

@@ -23,7 +23,7 @@ from tests.integration.sandbox_process import Sandbox
 from tests.integration.turn_server import TurnServer
 from tests.integration.vumi_words import event, inbound
 from tests.integration.waiting import SOON, wait_for
-from tests.integration.worker import PATIENCE, run_twistd
+from tests.integration.process import PATIENCE, run_twistd
 
 SCRIPT = Path(__file__).parent.parent.parent / "etc" / "ussd_journey.py"
 NUMBER = "+26612345678"

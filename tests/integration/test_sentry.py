@@ -16,7 +16,8 @@ from tests.integration.sentry_server import SentryServer
 from tests.integration.turn_server import TurnResponse
 from tests.integration.vumi_words import SERVICE, event, inbound, new_id, new_person
 from tests.integration.waiting import wait_for
-from tests.integration.worker import WORKER_CLASS, run_twistd
+from tests.integration.process import run_twistd
+from tests.integration.worker import WORKER_CLASS
 
 CONTENT = "marker-content"
 NAME = "marker-name"

@@ -13,7 +13,8 @@ from tests.integration.requirements import free_port
 from tests.integration.sandbox_process import TwistdProcess
 from tests.integration.vumi_words import event, inbound, new_person
 from tests.integration.waiting import SOON, wait_for
-from tests.integration.worker import Worker, run_twistd
+from tests.integration.process import run_twistd
+from tests.integration.worker import Worker
 
 TOKEN, SECRET = "marker-token", "marker-secret"
 CONNECTOR = "simulated"

@@ -14,49 +14,12 @@ from typing import Any, Mapping, Optional, Sequence
 
 import yaml
 
-import vumi_turn
+from tests.integration.process import PATIENCE, end_process, start_process, twistd
 from tests.integration.rabbitmq import PASSWORD, USERNAME, VHOST
 from tests.integration.requirements import free_port
 from tests.integration.waiting import wait_for
 
 WORKER_CLASS = "vumi_turn.TurnChannelsApi"
-
-#: Seconds that a start or a stop may take on a busy machine.
-PATIENCE = 60.0
-
-
-def twistd() -> list[str]:
-    """The ``twistd`` of this interpreter, also where its script is not on PATH."""
-    script = Path(sys.executable).with_name("twistd")
-    if script.exists():
-        return [sys.executable, str(script)]
-    return [sys.executable, "-c", "from twisted.scripts.twistd import run; run()"]
-
-
-def environment(changes: Optional[Mapping[str, str]] = None) -> dict[str, str]:
-    """Variables with which a subprocess finds this vumi_turn, be it a checkout or installed."""
-    root = str(Path(vumi_turn.__file__).resolve().parent.parent)
-    path = os.pathsep.join(part for part in (root, os.environ.get("PYTHONPATH", "")) if part)
-    return {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **(changes or {})}
-
-
-def run_twistd(
-    *arguments: str,
-    folder: Optional[str] = None,
-    timeout: float = PATIENCE,
-    variables: Optional[Mapping[str, str]] = None,
-) -> subprocess.CompletedProcess[str]:
-    """Run a ``twistd`` command that ends by itself; its output is in ``stdout``, all of it."""
-    return subprocess.run(
-        [*twistd(), *arguments],
-        cwd=folder or tempfile.gettempdir(),
-        env=environment(variables),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        timeout=timeout,
-        text=True,
-    )
 
 
 class Worker:
@@ -86,7 +49,7 @@ class Worker:
         self._variables = variables
         self._folder = Path(tempfile.mkdtemp(prefix="vumi_turn_worker_"))
         self._log = self._folder / "log"
-        self._process: Optional[subprocess.Popen[bytes]] = None
+        self._process: Optional[subprocess.Popen[Any]] = None
 
     @property
     def pid(self) -> int:
@@ -121,13 +84,8 @@ class Worker:
             command += ["--username", USERNAME, "--password", PASSWORD]
         command += self._flags
         with open(self._log, "ab") as log:
-            self._process = subprocess.Popen(
-                command,
-                cwd=self._folder,
-                env=environment(self._variables),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+            self._process = start_process(
+                command, folder=self._folder, variables=self._variables, stdout=log, stderr=log
             )
         if wait:
             self.wait_until_healthy()
@@ -175,10 +133,7 @@ class Worker:
     def _end(self, how: signal.Signals) -> int:
         process, self._process = self._process, None
         assert process is not None, "the worker does not run"
-        process.send_signal(how)
         try:
-            return process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            raise AssertionError(f"the worker did not end; its log:\n{self.log[-5000:]}") from None
+            return end_process(process, how)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; its log:\n{self.log[-5000:]}") from None

@@ -6,7 +6,7 @@ import io
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 from twisted.application.service import Application, Service
 from twisted.logger import ILogObserver, Logger, LogLevel, globalLogPublisher
@@ -99,7 +99,7 @@ class ServiceTests(SynchronousTestCase):
 
     def test_syslog(self) -> None:
         """With twistd's --syslog the lines go there, and addresses stay out of them there too."""
-        lines: list[tuple[str, str]] = []
+        lines: list[tuple[str, Optional[str]]] = []
 
         class Syslog:
             def __init__(self, prefix: str) -> None:

@@ -332,11 +332,12 @@ class MiddlewareTests(ConnectorCase):
     def test_ignored(self) -> None:
         """What a middleware or a handler wants ignored is acknowledged, and is no error."""
 
-        def ignore(*args: Any) -> None:
+        def ignore(*args: Any) -> Any:
             raise IgnoreMessage("opted out")
 
         class OptOut(BaseMiddleware):
-            handle_inbound = ignore
+            def handle_inbound(self, message: Any, connector_name: str) -> Any:
+                ignore()
 
         connector = self.connector(OptOut("opt_out", {}, None))
         connector.set_inbound_handler(self.see)

@@ -190,7 +190,7 @@ class ResultTests(ApplyCase):
 
 class ConfigurationTests(SynchronousTestCase):
     def errors(self, config: dict[str, Any]) -> list[str]:
-        return self.assertRaises(ConfigErrors, create_middlewares, config, None).errors
+        return list(self.assertRaises(ConfigErrors, create_middlewares, config, None).errors)
 
     def test_legacy_form(self) -> None:
         """Items are a name with a class, or with a class and priorities; options stand under the name."""

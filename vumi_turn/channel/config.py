@@ -16,6 +16,7 @@ from ..configuration.fields import (
     ConfigToken,
     ConfigUrl,
     ConfigUrlPath,
+    optional,
 )
 from ..vumi.config import ApplicationConfig
 
@@ -67,13 +68,17 @@ class TurnChannelsApiConfig(ApplicationConfig):
     max_retries = ConfigInt("How many tries follow the first one in a round.", default=3, minimum=0)
     retry_delay_exponent = ConfigFloat("How fast the waits between tries grow.", default=2.0, minimum=0)
     retry_delay_base = ConfigFloat("The base of the waits between tries.", default=2.0, exclusive_minimum=0)
-    max_message_age = ConfigFloat(
-        "Seconds after which a message of a session is parked rather than delivered. Off where it is not given.",
-        exclusive_minimum=0,
+    max_message_age = optional(
+        ConfigFloat(
+            "Seconds after which a message of a session is parked rather than delivered. Off where it is not given.",
+            exclusive_minimum=0,
+        )
     )
-    management_bind = ConfigServerEndpoint(
-        "An address of their own for /health and /metrics, which then leave http_bind."
+    management_bind = optional(
+        ConfigServerEndpoint("An address of their own for /health and /metrics, which then leave http_bind.")
     )
-    empty_message_body = ConfigText("The text for a message without one. Default: the address that it came to.")
+    empty_message_body = optional(
+        ConfigText("The text for a message without one. Default: the address that it came to.")
+    )
     max_request_size = ConfigInt("How many bytes a POST from Turn may have.", default=65536, minimum=1024)
     shutdown_timeout = ConfigFloat("Seconds to finish what is under way when stopping.", default=10.0, minimum=0)

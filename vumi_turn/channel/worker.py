@@ -19,7 +19,7 @@ from .channel import Channel
 from .config import TurnChannelsApiConfig
 
 
-class TurnChannelsApi(ApplicationWorker):
+class TurnChannelsApi(ApplicationWorker[TurnChannelsApiConfig]):
     """
     Connects a vumi connector to Turn's Channels API.
 
@@ -37,7 +37,7 @@ class TurnChannelsApi(ApplicationWorker):
         Build the channel, and listen: POSTs are answered from the start, with
         503 until the broker is there.
         """
-        config = self.config = self.get_static_config()
+        config = self.config
         self.metrics = Metrics()
         self.cache: MessageCache = config.message_cache_class(config.message_cache_config, self.reactor)
         self.turn = self.make_turn_client()

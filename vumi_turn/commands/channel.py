@@ -10,11 +10,10 @@ import os
 import sys
 from typing import Any, Callable, Iterable, Mapping, Optional, TextIO
 
-from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.python import usage
 
 from ..configuration.fields import ConfigConnectorName, ConfigError, ConfigServerEndpoint, ConfigUrl
-from ..service.vumi_worker import StartWorkerOptions, VumiOptions
+from ..service.options import StartWorkerOptions, VumiOptions
 from .channel_create import (
     CHANNEL_TOKEN,
     MESSAGES,
@@ -26,7 +25,7 @@ from .channel_create import (
     create_channel,
     yaml_for,
 )
-from .ending import exit_with
+from .running import parse, run_command
 
 #: The environment variable with the token of a number that there is already.
 TOKEN = "TURN_TOKEN"
@@ -207,12 +206,12 @@ def _refuse(err: TextIO, why: str) -> int:
 
 async def run(reactor: Any, options: ChannelOptions, token: Optional[str]) -> int:
     """Do what the options say; the exit status."""
-    from .channel_http import Post
+    from .http import HttpClient
 
     chosen = options.subOptions
     if options.subCommand == "create":
         assert token is not None
-        return await create(chosen, token, Post(reactor), sys.stdout, sys.stderr)
+        return await create(chosen, token, HttpClient(reactor).post, sys.stdout, sys.stderr)
     from .channel_check import Check
 
     return await Check(chosen, reactor, sys.stdout).run()
@@ -221,25 +220,12 @@ async def run(reactor: Any, options: ChannelOptions, token: Optional[str]) -> in
 def main(argv: Optional[Iterable[str]] = None) -> None:
     """The installed command ``vumi_turn_channel``."""
     options = ChannelOptions()
+    parse(options, "vumi_turn_channel", argv)
     token: Optional[str] = None
-    try:
-        options.parseOptions(list(argv) if argv is not None else sys.argv[1:])
-        if options.subCommand == "create":
-            ask = getpass.getpass if sys.stdin.isatty() else None
+    if options.subCommand == "create":
+        ask = getpass.getpass if sys.stdin.isatty() else None
+        try:
             token = token_from(options.subOptions["token-file"], os.environ, ask)
-    except usage.UsageError as error:
-        print(f"{options.synopsis}\nvumi_turn_channel: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
-    except NoToken as error:
-        raise SystemExit(_refuse(sys.stderr, str(error))) from None
-
-    from twisted.internet import reactor
-    from twisted.internet.task import react
-
-    def start(_reactor: Any) -> Deferred[None]:
-        done: Deferred[None] = ensureDeferred(exit_with(run(reactor, options, token)))
-        # Who interrupts it leaves no half-made file behind.
-        reactor.addSystemEventTrigger("before", "shutdown", done.cancel)  # type: ignore[attr-defined]
-        return done
-
-    react(start, (), reactor)  # type: ignore[arg-type]
+        except NoToken as error:
+            raise SystemExit(_refuse(sys.stderr, str(error))) from None
+    run_command(lambda reactor: run(reactor, options, token))

@@ -20,11 +20,11 @@ from ..channel.config import TurnChannelsApiConfig
 from ..channel.worker import TurnChannelsApi
 from ..configuration.fields import ConfigErrors
 from ..configuration.files import SettingsError, load_yaml
-from ..service.vumi_worker import parameters_from_options
+from ..service.broker_options import parameters_from_options
 from ..turn.payloads import MESSAGES_PATH
 from ..vumi.middlewares import middleware_names
-from .channel_http import NoAnswer, Post, Reply
 from .channel_queues import FAILED, OK, WARNING, look_at_broker
+from .http import HttpClient, NoAnswer, Reply
 
 #: Seconds by which our clock may differ from Turn's. HTTP tells whole seconds.
 CLOCK_TOLERANCE = 5.0
@@ -129,8 +129,8 @@ class Check:
         if url.startswith("http:"):
             self._say(WARNING, "turn", "turn_api_url is http: the token and what people write are not encrypted")
         try:
-            post = Post(self._reactor, self._agent, config.mo_message_url_timeout)
-            reply = await post(url + MESSAGES_PATH, config.auth_token, {})
+            client = HttpClient(self._reactor, self._agent, config.mo_message_url_timeout)
+            reply = await client.post(url + MESSAGES_PATH, config.auth_token, {})
         except NoAnswer as error:
             self._say(FAILED, "turn", f"no answer from {url}: {error}")
             return

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from .channel_http import NoAnswer, Reply
+from .http import NoAnswer, Reply
 
 #: Where Turn has its numbers, which channels are.
 #: Source: whatsapp.turn.io/docs, "Channels API".

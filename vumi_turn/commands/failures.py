@@ -11,24 +11,15 @@ import json
 import sys
 from typing import Any, Awaitable, Callable, Collection, Iterable, Optional, Sequence, TextIO
 
-from twisted.internet.defer import Deferred, ensureDeferred
-from twisted.internet.task import deferLater
-from twisted.internet.threads import deferToThread
 from twisted.python import usage
 
-from ..broker.interface import Broker, BrokerError, Outcome
+from ..broker.interface import BrokerError, Outcome
 from ..failures.queue import FAILURES
 from ..failures.reader import DeliveriesLost, FailuresQueueReader, Parked
-from ..service.vumi_worker import VumiOptions, broker_from_options, parameters_from_options
+from ..service.options import VumiOptions
 from ..vumi.messages import format_vumi_date
-from .ending import exit_with
-
-#: How long to wait for the broker, in seconds.
-CONNECT_TIMEOUT = 15.0
-
-
-class CannotWork(Exception):
-    """There is nothing to work on; the text says why, for who called the command."""
+from .connection import CannotConnect, connected_broker, count_messages
+from .running import ask_yes_or_no, parse, run_command
 
 
 class _Subcommand(usage.Options):
@@ -105,13 +96,13 @@ class Command:
     """
     One run of the command.
 
-    :param desk: what it works on.
+    :param reader: what it works on.
     :param out: gets what the user asked for.
     :param ask: asks the user a yes-or-no question.
     """
 
-    def __init__(self, desk: FailuresQueueReader, out: TextIO, ask: Callable[[str], Awaitable[bool]]) -> None:
-        self._desk = desk
+    def __init__(self, reader: FailuresQueueReader, out: TextIO, ask: Callable[[str], Awaitable[bool]]) -> None:
+        self._reader = reader
         self._out = out
         self._ask = ask
 
@@ -130,7 +121,7 @@ class Command:
                     self._say("    " + json.dumps(parked.original))
             return Outcome.REQUEUE
 
-        await self._desk.work(show, limit)
+        await self._reader.work(show, limit)
         self._say(f"{count} parked")
         return self._missing(ids, shown)
 
@@ -148,12 +139,12 @@ class Command:
                 skipped += 1
                 self._say(f"{parked.id}: it does not say which queue it came from, so it stays")
                 return Outcome.REQUEUE
-            await self._desk.replay(parked)
+            await self._reader.replay(parked)
             replayed += 1
             return Outcome.ACK
 
         try:
-            await self._desk.work(put_back)
+            await self._reader.work(put_back)
         finally:
             self._say(f"{replayed} replayed" + (f", {skipped} left" if skipped else ""))
         return max(self._missing(ids, found), 1 if skipped else 0)
@@ -175,7 +166,7 @@ class Command:
             return Outcome.ACK
 
         try:
-            await self._desk.work(drop_one)
+            await self._reader.work(drop_one)
         finally:
             self._say(f"{dropped} dropped")
         return self._missing(ids, found)
@@ -195,36 +186,20 @@ def _line_of(parked: Parked) -> str:
     return f"{parked.id}  {parked.queue or '-'}  {parked.code}  {when}  {parked.reason}"
 
 
-async def _ask_on_terminal(question: str) -> bool:
-    """Asked in a thread, because the connection needs its heartbeats meanwhile."""
-    try:
-        answer: str = await deferToThread(input, question)
-    except EOFError:
-        return False  # there is nobody to answer
-    return answer.strip().lower() in ("y", "yes")
-
-
 async def run(reactor: Any, options: FailuresOptions, out: TextIO) -> int:
     """Connect, do what the options say, and disconnect; the exit status."""
+    connector: str = options["connector"]
     try:
-        broker = broker_from_options(options.vumi_options, reactor)
-    except ValueError as error:
-        print(error, file=sys.stderr)
-        return 1
-    try:
-        waiting = await _count_parked(reactor, options)
-        broker.start()
-        await _connected(reactor, broker)
-        desk = FailuresQueueReader(broker, options["connector"], reactor, waiting)
-        return await _do(Command(desk, out, _ask_on_terminal), options)
-    except CannotWork as error:
+        waiting = await count_messages(reactor, options.vumi_options, f"{connector}.{FAILURES}")
+        async with connected_broker(reactor, options.vumi_options) as broker:
+            reader = FailuresQueueReader(broker, connector, reactor, waiting)
+            return await _do(Command(reader, out, ask_yes_or_no), options)
+    except (CannotConnect, ValueError) as error:
         print(error, file=sys.stderr)
     except DeliveriesLost as error:
         print(f"{error}: that one may be parked still, and so are those behind it", file=sys.stderr)
     except BrokerError as error:
         print(f"the broker did not take a message ({error}); it is still parked", file=sys.stderr)
-    finally:
-        await broker.stop(5)
     return 1
 
 
@@ -237,57 +212,8 @@ async def _do(command: Command, options: FailuresOptions) -> int:
     return await command.drop(chosen["ids"], chosen["yes"])
 
 
-async def _count_parked(reactor: Any, options: FailuresOptions) -> int:
-    """
-    How many messages wait in the failures queue. Nothing is made by asking: a
-    connector's name that is mistyped leaves no queue behind.
-
-    :raises CannotWork: there is no such queue, or no way to it.
-    """
-    from ..broker.amqp.errors import ChannelRefused, LinkLost
-    from ..broker.amqp.inspector import BrokerInspector
-
-    parameters = parameters_from_options(options.vumi_options)
-    queue = f"{options['connector']}.{FAILURES}"
-    survey = BrokerInspector(parameters, reactor)
-    trouble = await survey.connect()
-    if trouble is not None:
-        raise CannotWork(f"RabbitMQ at {parameters.address}: {trouble.sentence}")
-    try:
-        found = await survey.queue(queue)
-    except (ChannelRefused, LinkLost) as error:
-        raise CannotWork(f"RabbitMQ at {parameters.address}: {error}") from None
-    finally:
-        await survey.close()
-    if not found.exists:
-        raise CannotWork(f"there is no queue {queue}: is {options['connector']} the connector_name of a worker?")
-    if found.refusal is not None:
-        raise CannotWork(f"the queue {queue} is not as a worker makes it: {found.refusal[1]}")
-    return found.messages
-
-
-async def _connected(reactor: Any, broker: Broker) -> None:
-    """Wait for the broker; one that takes no messages now can still be read."""
-    deadline = reactor.seconds() + CONNECT_TIMEOUT
-    while broker.state not in ("connected", "blocked"):
-        if reactor.seconds() > deadline:
-            raise CannotWork(f"no usable connection to the broker within {CONNECT_TIMEOUT:.0f} s")
-        await deferLater(reactor, 0.05)
-
-
 def main(argv: Optional[Iterable[str]] = None) -> None:
     """The installed command ``vumi_turn_failures``."""
     options = FailuresOptions()
-    try:
-        options.parseOptions(list(argv) if argv is not None else sys.argv[1:])
-    except usage.UsageError as error:
-        print(f"{options.synopsis}\nvumi_turn_failures: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
-
-    from twisted.internet import reactor
-    from twisted.internet.task import react
-
-    def start(_reactor: Any) -> Deferred[None]:
-        return ensureDeferred(exit_with(run(_reactor, options, sys.stdout)))
-
-    react(start, (), reactor)  # type: ignore[arg-type]
+    parse(options, "vumi_turn_failures", argv)
+    run_command(lambda reactor: run(reactor, options, sys.stdout))

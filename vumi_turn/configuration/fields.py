@@ -1,20 +1,13 @@
 """
-confmodel on Python 3, with field types whose errors say what to do.
-
-confmodel 0.2.0 is Python 2 code: its ``Config`` does not find its fields on
-Python 3, and its field types cannot be imported. Its metaclass and its
-``ConfigField`` work, and everything here stands on these two.
+Configurations: typed options whose errors say what is wrong and what is expected.
 """
 
 from __future__ import annotations
 
 import difflib
-from typing import Any, Callable, Iterable, Mapping, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Iterable, Mapping, Optional, Sequence
 
-from confmodel.config import Config as ConfmodelConfig
-from confmodel.config import ConfigMetaClass
-from confmodel.errors import ConfigError
-
+from .confmodel import ConfigError, ConfigMetaClass, ConfmodelConfig
 from .fields_network import ConfigServerEndpoint, ConfigUrl, ConfigUrlPath
 from .fields_plain import (
     MASK,
@@ -30,6 +23,7 @@ from .fields_plain import (
     ConfigSecretDict,
     ConfigText,
     ConfigToken,
+    optional,
 )
 
 __all__ = [
@@ -52,6 +46,7 @@ __all__ = [
     "ConfigToken",
     "ConfigUrl",
     "ConfigUrlPath",
+    "optional",
 ]
 
 
@@ -122,11 +117,13 @@ class Config(ConfmodelConfig, metaclass=ConfigMetaClass):
                 data.setdefault(field.name, value)
         return data
 
-    def __getattribute__(self, name: str) -> Any:
-        values = object.__getattribute__(self, "__dict__").get("_values")
-        if values is not None and name in values:
-            return values[name]
-        return object.__getattribute__(self, name)
+    if not TYPE_CHECKING:  # with it every name would be an attribute, of type Any
+
+        def __getattribute__(self, name: str) -> Any:
+            values = object.__getattribute__(self, "__dict__").get("_values")
+            if values is not None and name in values:
+                return values[name]
+            return object.__getattribute__(self, name)
 
     def masked(self) -> dict[str, Any]:
         """All options and their values, the secrets as ``***``."""

@@ -19,19 +19,19 @@ class ConfigUrl(ConfigText):
     field_type = "URL"
     expected = "an http(s) URL"
 
-    def clean(self, value: Any) -> Any:
-        super().clean(value)
+    def clean(self, value: Any) -> str:
+        text = super().clean(value)
         try:
-            parts = urlsplit(value)
+            parts = urlsplit(text)
             good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
         except ValueError:
             good = False
-        if not good or re.search(r"[\s\x00-\x20\x7f]", value):
-            without_password = re.sub(r"[^/]*@", f"{MASK}@", value)
+        if not good or re.search(r"[\s\x00-\x20\x7f]", text):
+            without_password = re.sub(r"[^/]*@", f"{MASK}@", text)
             self.refuse(without_password, "an http(s) URL, as https://whatsapp.turn.io/v1/numbers/<uuid>")
         if "@" in parts.netloc:
             self.wrong("must not hold a user name or password")
-        if "?" in value or "#" in value:
+        if "?" in text or "#" in text:
             self.wrong("must have no query and no fragment: paths are put after it")
         if not _is_host(parts.hostname or "", bracketed="[" in parts.netloc):
             self.wrong(
@@ -64,11 +64,11 @@ class ConfigUrlPath(ConfigText):
 
     field_type = "path"
 
-    def clean(self, value: Any) -> Any:
-        super().clean(value)
-        if value and (not value.startswith("/") or re.search(r"[\s\x00-\x20\x7f?#<>%]", value)):
-            self.refuse(value, "a plain path that starts with a slash, as /turn")
-        return value
+    def clean(self, value: Any) -> str:
+        text = super().clean(value)
+        if text and (not text.startswith("/") or re.search(r"[\s\x00-\x20\x7f?#<>%]", text)):
+            self.refuse(text, "a plain path that starts with a slash, as /turn")
+        return text
 
 
 _HOST_AND_PORT = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[^:\[\]/\s]*):(?P<port>[0-9]{1,5})")
@@ -85,23 +85,23 @@ class ConfigServerEndpoint(ConfigText):
     field_type = "host:port"
     expected = "host:port, [::1]:port or a Twisted server endpoint"
 
-    def clean(self, value: Any) -> Any:
-        super().clean(value)
-        kind, _, rest = value.partition(":")
-        found = _HOST_AND_PORT.fullmatch(value)
+    def clean(self, value: Any) -> str:
+        text = super().clean(value)
+        kind, _, rest = text.partition(":")
+        found = _HOST_AND_PORT.fullmatch(text)
         if found is not None and kind not in _ENDPOINT_KINDS:
-            return self._address(value, found["host"], int(found["port"]))
-        if not rest or re.match(r"(tcp6?|ssl):-", value):
-            self.refuse(value, self.expected)
-        for port in _PORT_OF_ENDPOINT.findall(value):
-            self._check_port(value, int(port))
+            return self._address(text, found["host"], int(found["port"]))
+        if not rest or re.match(r"(tcp6?|ssl):-", text):
+            self.refuse(text, self.expected)
+        for port in _PORT_OF_ENDPOINT.findall(text):
+            self._check_port(text, int(port))
         if kind == "systemd":  # what it hands over is seen by the process it has started only
-            return value
+            return text
         try:
-            serverFromString(None, value)  # the reactor is wanted when it listens, not before
+            serverFromString(None, text)  # the reactor is wanted when it listens, not before
         except Exception as error:  # each kind of endpoint reads its part, and may raise anything
-            self.refuse(value, self.expected, str(error).split("\n")[0] or type(error).__name__)
-        return value
+            self.refuse(text, self.expected, str(error).split("\n")[0] or type(error).__name__)
+        return text
 
     def _check_port(self, value: str, port: int) -> None:
         if port > 65535:

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any, Mapping, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Generic, Mapping, NoReturn, Optional, Sequence, TypeVar, Union, cast, overload
 
-from confmodel.config import ConfigField as ConfmodelField
-from confmodel.errors import ConfigError
 from twisted.python.reflect import namedAny
+from typing_extensions import Self
+
+from .confmodel import ConfigError, ConfmodelField
 
 #: What a secret looks like wherever a configuration is printed.
 MASK = "***"
 
+T = TypeVar("T")
 
-class ConfigField(ConfmodelField):
+
+class ConfigField(ConfmodelField, Generic[T]):
     """
-    An option.
+    An option, whose value is a ``T``. One that is neither required nor has a
+    default is wrapped in :func:`optional`.
 
     :param doc: what it means, for people.
     :param required: it has to be there.
@@ -38,6 +42,24 @@ class ConfigField(ConfmodelField):
         super().__init__(doc, required=required, default=default, static=static)
         self.aliases = tuple(aliases)
 
+    if TYPE_CHECKING:
+
+        @overload
+        def __get__(self, config: None, cls: type) -> Self: ...
+
+        @overload
+        def __get__(self, config: object, cls: type) -> T: ...
+
+        def __get__(self, config: Optional[object], cls: type) -> Union[Self, T]: ...
+
+    def clean(self, value: Any) -> T:
+        """
+        Check and convert a value.
+
+        :raises ConfigError: it cannot be used; the text names the option.
+        """
+        return cast(T, value)
+
     def get_doc(self) -> tuple[str, str]:
         """The option's name and type, and its text with what is used where it is missing."""
         header, doc = super().get_doc()
@@ -47,13 +69,13 @@ class ConfigField(ConfmodelField):
             doc += f" Default: {self.default}."
         return header, doc
 
-    def wrong(self, message: str) -> None:
+    def wrong(self, message: str) -> NoReturn:
         """
         :raises ConfigError: naming the option.
         """
         raise ConfigError(f"{self.name} {message}")
 
-    def refuse(self, value: Any, expected: str, reason: str = "") -> None:
+    def refuse(self, value: object, expected: str, reason: str = "") -> NoReturn:
         """
         :param reason: more about what is wrong.
         :raises ConfigError: that ``value`` is not what is expected.
@@ -62,18 +84,26 @@ class ConfigField(ConfmodelField):
         raise ConfigError(f"{self.name} must be {expected}, not {shown}{reason and f' ({reason})'}")
 
 
-def _shown(value: Any) -> str:
+def optional(field: ConfigField[T]) -> ConfigField[Optional[T]]:
+    """
+    :param field: an option without a default that is not required.
+    :return: the same, for type checkers: its value is None where it is not given.
+    """
+    return cast("ConfigField[Optional[T]]", field)
+
+
+def _shown(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-class ConfigText(ConfigField):
+class ConfigText(ConfigField[str]):
     """A text."""
 
     field_type = "str"
     expected = "a text"
 
-    def clean(self, value: Any) -> Any:
+    def clean(self, value: Any) -> str:
         if not isinstance(value, str):
             self.refuse(value, self.expected + self._hint(value))
         if self.required and not value.strip():
@@ -90,23 +120,23 @@ class ConfigSecret(ConfigText):
 
     secret = True
 
-    def clean(self, value: Any) -> Any:
-        super().clean(value)
-        if re.search(r"[\r\n]", value):
+    def clean(self, value: Any) -> str:
+        text = super().clean(value)
+        if re.search(r"[\r\n]", text):
             self.wrong("must be one line, but has a line end: was it read from a file that ends with one?")
-        return value
+        return text
 
 
 class ConfigToken(ConfigSecret):
     """A secret that is sent in an HTTP header."""
 
-    def clean(self, value: Any) -> Any:
-        super().clean(value)
-        if re.search(r"[ \t]", value):
+    def clean(self, value: Any) -> str:
+        text = super().clean(value)
+        if re.search(r"[ \t]", text):
             self.wrong("has a space or a tab in it, which no token has: a token without 'Bearer' is expected")
-        if re.search(r"[^!-~]", value):
+        if re.search(r"[^!-~]", text):
             self.wrong("has a character that a token cannot have: visible ASCII characters are expected")
-        return value
+        return text
 
 
 class ConfigConnectorName(ConfigText):
@@ -114,16 +144,19 @@ class ConfigConnectorName(ConfigText):
 
     expected = "a connector's name"
 
-    def clean(self, value: Any) -> Any:
-        super().clean(value)
-        if value != value.lower():
-            self.wrong(f"must be in lower case, as {value.lower()!r}, not {value!r}")
-        if not re.fullmatch(r"[^\s\x00-\x1f]{1,200}", value):
+    def clean(self, value: Any) -> str:
+        text = super().clean(value)
+        if text != text.lower():
+            self.wrong(f"must be in lower case, as {text.lower()!r}, not {text!r}")
+        if not re.fullmatch(r"[^\s\x00-\x1f]{1,200}", text):
             self.wrong("must have from 1 to 200 characters, and no spaces among them")
-        return value
+        return text
 
 
-class _ConfigNumber(ConfigField):
+N = TypeVar("N", int, float)
+
+
+class _ConfigNumber(ConfigField[N]):
     """What the two kinds of numbers share: their bounds."""
 
     def __init__(
@@ -140,7 +173,7 @@ class _ConfigNumber(ConfigField):
         self._maximum = maximum
         self._exclusive_minimum = exclusive_minimum
 
-    def _check(self, value: Any, number: float, kind: str) -> Any:
+    def _check(self, value: object, number: N, kind: str) -> N:
         if self._minimum is not None and number < self._minimum:
             self.refuse(value, f"{kind}, {self._minimum} or more")
         if self._maximum is not None and number > self._maximum:
@@ -150,12 +183,12 @@ class _ConfigNumber(ConfigField):
         return number
 
 
-class ConfigInt(_ConfigNumber):
+class ConfigInt(_ConfigNumber[int]):
     """A whole number."""
 
     field_type = "int"
 
-    def clean(self, value: Any) -> Any:
+    def clean(self, value: Any) -> int:
         number = value
         if isinstance(value, str):
             try:
@@ -169,12 +202,12 @@ class ConfigInt(_ConfigNumber):
         return self._check(value, number, "a whole number")
 
 
-class ConfigFloat(_ConfigNumber):
+class ConfigFloat(_ConfigNumber[float]):
     """A number."""
 
     field_type = "float"
 
-    def clean(self, value: Any) -> Any:
+    def clean(self, value: Any) -> float:
         number = value
         if isinstance(value, str):
             try:
@@ -190,13 +223,13 @@ class ConfigFloat(_ConfigNumber):
         return self._check(value, number, "a number")
 
 
-class ConfigBool(ConfigField):
+class ConfigBool(ConfigField[bool]):
     """Yes or no."""
 
     field_type = "bool"
     WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
-    def clean(self, value: Any) -> Any:
+    def clean(self, value: Any) -> bool:
         if isinstance(value, bool):
             return value
         if isinstance(value, str) and value.lower() in self.WORDS:
@@ -204,12 +237,12 @@ class ConfigBool(ConfigField):
         self.refuse(value, "true or false")
 
 
-class ConfigDict(ConfigField):
+class ConfigDict(ConfigField[dict[str, Any]]):
     """A mapping."""
 
     field_type = "dict"
 
-    def clean(self, value: Any) -> Any:
+    def clean(self, value: Any) -> dict[str, Any]:
         if not isinstance(value, Mapping):
             self.refuse(value, "a mapping")
         return dict(value)
@@ -221,18 +254,18 @@ class ConfigSecretDict(ConfigDict):
     secret = True
 
 
-class ConfigList(ConfigField):
+class ConfigList(ConfigField[list[Any]]):
     """A list."""
 
     field_type = "list"
 
-    def clean(self, value: Any) -> Any:
+    def clean(self, value: Any) -> list[Any]:
         if not isinstance(value, (list, tuple)):
             self.refuse(value, "a list")
         return list(value)
 
 
-class ConfigClassName(ConfigField):
+class ConfigClassName(ConfigField[type[Any]]):
     """
     A class, by its dotted name.
 
@@ -245,7 +278,7 @@ class ConfigClassName(ConfigField):
         super().__init__(doc, *args, **kwargs)
         self._short_names = dict(short_names or {})
 
-    def clean(self, value: Any) -> Any:
+    def clean(self, value: Any) -> type[Any]:
         if isinstance(value, type):
             return value
         if not isinstance(value, str) or not value:

@@ -25,7 +25,7 @@ class _Loader(yaml.SafeLoader):
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         """PyYAML's own, which raises what it likes where a value is none of its type."""
         try:
-            return super().construct_object(node, deep)  # type: ignore[no-untyped-call]
+            return super().construct_object(node, deep)
         except (ValueError, KeyError, AttributeError) as error:
             kind = str(node.tag).rpartition(":")[2]
             reason = f"this is no {kind} ({error})" if isinstance(error, ValueError) else f"this is no {kind}"
@@ -74,7 +74,8 @@ def load_yaml(path: str, environ: Optional[Mapping[str, str]] = None) -> dict[st
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise SettingsError(f"{path}: options are expected as 'name: value', not {_article(value)}")
+        found = "a list" if isinstance(value, list) else "a single value"
+        raise SettingsError(f"{path}: options are expected as 'name: value', not {found}")
     bad = [key for key in value if not isinstance(key, str)]
     if bad:
         raise SettingsError(f"{path}: the option {bad[0]!r} must be a text; put it in quotes")
@@ -121,8 +122,3 @@ def _parsed(text: str, path: Path, environ: Mapping[str, str], within: tuple[Pat
     finally:
         if loader is not None:
             loader.dispose()
-
-
-def _article(value: Any) -> str:
-    names = {list: "a list", str: "a text", int: "a number", float: "a number", bool: "a yes or no"}
-    return names.get(type(value), type(value).__name__)

@@ -15,7 +15,7 @@ TEMPORARY = "temporary"
 @dataclass(frozen=True)
 class DeadLetter:
     """
-    Why a parcel is parked.
+    Why a message is parked.
 
     :ivar verdict: the class of what happened.
     :ivar code: ``permanent`` or ``temporary``: whether a replay can work.

@@ -1,5 +1,5 @@
 """
-DeadLetter: what Turn will not take is kept in ``<connector>.turn_failures``.
+The dead letter queue ``<connector>.turn_failures``: what Turn does not take is parked there.
 
 A parked message is a failure message in legacy vumi's own form, so that
 legacy tools can read it, and it holds the original whole, so that it can be
@@ -74,27 +74,27 @@ class FailureQueue:
         self._publisher = publisher
         self._clock = clock
 
-    async def park(self, body: bytes, queue: str, parking: DeadLetter) -> None:
+    async def park(self, body: bytes, queue: str, dead_letter: DeadLetter) -> None:
         """
         Keep a message, and return once the broker has confirmed it.
 
         :param body: the message's bytes as they came.
         :param queue: ``inbound`` or ``event``: where it came from, and where
             a replay puts it back.
-        :param parking: why.
+        :param dead_letter: why.
         :raises vumi_turn.broker.interface.BrokerError: if the broker did not take it.
         """
         now = datetime.fromtimestamp(self._clock.seconds(), timezone.utc)
         failure = FailureMessage(
             message=original_of(body),
-            failure_code=parking.code,
-            reason=parking.reason,
+            failure_code=dead_letter.code,
+            reason=dead_letter.reason,
             timestamp=now,
             helper_metadata={
                 "turn": {
                     "queue": queue,
-                    "attempts": parking.attempts,
-                    "last_status": parking.last_status,
+                    "attempts": dead_letter.attempts,
+                    "last_status": dead_letter.last_status,
                     "failed_at": format_vumi_date(now),
                 }
             },

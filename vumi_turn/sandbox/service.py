@@ -13,8 +13,11 @@ from twisted.python import usage
 
 from ..configuration.fields import ConfigErrors
 from ..configuration.files import SettingsError, load_yaml
+from ..service.broker_options import broker_from_options
+from ..service.exits import end_with_failure
 from ..service.logs import LEVELS, LoggedService
-from ..service.vumi_worker import VumiOptions, broker_from_options, end_with_failure, warn_of_unknown_keys
+from ..service.options import VumiOptions
+from ..service.worker_class import warn_of_unknown_keys
 from .listening import Listening, address, host_and_port, reachable, tell
 from .phone_network.phones import USSD_CODE
 

@@ -16,6 +16,7 @@ from typing import Any, Mapping, NoReturn, Optional
 
 from ..http.errors import ApiUsageError, JsonDecodeError
 from ..vumi.messages import MalformedMessage, TransportEvent, TransportUserMessage
+from ..vumi.messages.encoding import kind_of
 from .errors import UnsupportedMessageType
 
 #: Below ``turn_api_url``: people's messages, and what became of ours.
@@ -135,7 +136,7 @@ def parse_outbound(body: bytes) -> OutboundRequest:
     """
     request = _decode_body(body)
     if not isinstance(request, dict):
-        raise ApiUsageError(f"the body must be an object, not {_kind_of(request)}")
+        raise ApiUsageError(f"the body must be an object, not {kind_of(request)}")
     to = _address(_required(request, "", "to", str), "to")
     if not to.strip():
         raise ApiUsageError("to must not be empty")
@@ -169,27 +170,15 @@ def _required(parent: Mapping[str, Any], path: str, key: str, kind: type) -> Any
         raise ApiUsageError(f"{path}{key} is missing")
     value = parent[key]
     if not isinstance(value, kind):
-        raise ApiUsageError(f"{path}{key} must be {_NAMES[kind]}, not {_kind_of(value)}")
+        raise ApiUsageError(f"{path}{key} must be {_NAMES[kind]}, not {kind_of(value)}")
     return value
 
 
 def _optional(parent: Mapping[str, Any], key: str, kind: type) -> Any:
     value = parent.get(key)
     if value is not None and not isinstance(value, kind):
-        raise ApiUsageError(f"{key} must be {_NAMES[kind]} or null, not {_kind_of(value)}")
+        raise ApiUsageError(f"{key} must be {_NAMES[kind]} or null, not {kind_of(value)}")
     return value
-
-
-def _kind_of(value: object) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "a boolean"
-    if isinstance(value, str):
-        return "a string"
-    if isinstance(value, (int, float)):
-        return "a number"
-    return "a list" if isinstance(value, list) else "an object"
 
 
 def _address(value: str, name: str) -> str:

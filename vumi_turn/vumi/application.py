@@ -17,9 +17,10 @@ from twisted.internet.defer import Deferred
 from ..configuration.fields import ConfigErrors
 from ..timing.timeouts import deferred_of
 from .config import ApplicationConfig
+from .connectors import ReceiveInboundConnector
 from .messages import TransportEvent, TransportUserMessage
 from .messages.base import DEFAULT_ENDPOINT_NAME
-from .worker import BaseWorker, DuplicateConnectorError, log
+from .worker import BaseWorker, ConfigT, DuplicateConnectorError, log
 
 __all__ = [
     "ApplicationConfig",
@@ -50,7 +51,7 @@ class InvalidEndpoint(Exception):
     """An application wanted to send by an endpoint that it may not use."""
 
 
-class ApplicationWorker(BaseWorker):
+class ApplicationWorker(BaseWorker[ConfigT]):
     """
     An application: takes people's messages and events from one connector, and
     sends messages by it.
@@ -64,14 +65,13 @@ class ApplicationWorker(BaseWorker):
         is done; else the application calls ``unpause_connectors``.
     """
 
-    CONFIG_CLASS = ApplicationConfig
     ALLOWED_ENDPOINTS: Optional[Collection[str]] = frozenset([DEFAULT_ENDPOINT_NAME])
     UNPAUSE_CONNECTORS = True
 
     @property
     def transport_name(self) -> str:
         """The connector's name, as legacy vumi calls it."""
-        return self.get_static_config().connector_name
+        return self.config.connector_name
 
     # -- what an application overrides ------------------------------------------
 
@@ -114,7 +114,7 @@ class ApplicationWorker(BaseWorker):
         **fields: Any,
     ) -> Deferred[TransportUserMessage]:
         """
-        TurnResponse a person's message.
+        Answer a person's message.
 
         :param original: what is answered.
         :param content: the answer.
@@ -200,12 +200,12 @@ class ApplicationWorker(BaseWorker):
         endpoint_name: Optional[str] = None,
         connector_name: Optional[str] = None,
     ) -> Deferred[TransportUserMessage]:
-        connector = self.connectors[connector_name or self.transport_name]
+        connector: ReceiveInboundConnector = self.connectors[connector_name or self.transport_name]
         return connector.publish_outbound(message, endpoint_name=endpoint_name)
 
     @property
     def _send_to(self) -> dict[str, Any]:
-        return self.get_static_config().send_to or {}
+        return self.config.send_to or {}
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self.reactor.seconds(), timezone.utc)

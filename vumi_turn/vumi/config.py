@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..configuration.fields import Config, ConfigConnectorName, ConfigDict, ConfigInt, ConfigList, ConfigText
+from ..configuration.fields import Config, ConfigConnectorName, ConfigDict, ConfigInt, ConfigList, ConfigText, optional
 
 
 class ApplicationConfig(Config):
@@ -23,5 +23,5 @@ class ApplicationConfig(Config):
         aliases=["worker_concurrency"],
     )
     send_to = ConfigDict("Fixed fields of the messages sent by each endpoint, as in legacy vumi.", default={})
-    worker_name = ConfigText("The worker's name in heartbeats; they are sent only where it is given.")
+    worker_name = optional(ConfigText("The worker's name in heartbeats; they are sent only where it is given."))
     middleware = ConfigList("Middlewares, as in legacy vumi: a list of 'name: dotted.Class'.", default=[])

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import socket
-from typing import Any, Callable, Optional, TypeVar, Union
+from typing import Any, Callable, Generic, Optional, Union
 
 from twisted.application.service import MultiService
 from twisted.internet.address import UNIXAddress
@@ -16,6 +16,7 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from typing_extensions import TypeVar
 
 from .._version import __version__
 from ..broker.interface import Broker, Delivery, Outcome
@@ -44,6 +45,9 @@ BROKER_STOP_TIMEOUT = 3.0
 
 C = TypeVar("C", bound=BaseConnector)
 
+#: A worker's configuration: what its ``CONFIG_CLASS`` makes.
+ConfigT = TypeVar("ConfigT", bound=ApplicationConfig, default=ApplicationConfig)
+
 
 class DuplicateConnectorError(Exception):
     """A worker was asked for a second connector of the same name."""
@@ -53,11 +57,14 @@ class TooSlow(Exception):
     """A part of the set-up or of stopping took too long."""
 
 
-class BaseWorker(MultiService):
+class BaseWorker(MultiService, Generic[ConfigT]):
     """
     A worker: connectors, middlewares and heartbeats, set up at the start and
     taken down at the end. Applications derive from
     :class:`~vumi_turn.vumi.application.ApplicationWorker`.
+
+    A worker with options of its own derives from ``BaseWorker[ItsConfig]`` and
+    says ``CONFIG_CLASS = ItsConfig``; a type checker then knows ``self.config``.
 
     :param config: the options, as they were read.
     :param broker: the worker starts and stops it.
@@ -66,6 +73,7 @@ class BaseWorker(MultiService):
     :param fatal: stops the process with exit status 1; called after a set-up
         that failed, which has been logged.
     :raises ConfigErrors: with everything that is wrong with ``config``.
+    :ivar config: the options, as ``CONFIG_CLASS`` reads them.
     :ivar connectors: by name.
     :ivar middlewares: in the order of the configuration.
     :ivar stopping: True from the moment that the worker is told to stop.
@@ -89,7 +97,7 @@ class BaseWorker(MultiService):
         self.connectors: dict[str, Any] = {}
         self.stopping = False
         self._system_id = system_id
-        self._static_config, self.middlewares = self._read(config)
+        self.config, self.middlewares = self._read(config)
         self._ready_middlewares: list[BaseMiddleware] = []
         self._ports: list[IListeningPort] = []
         self._rests = Timeouts(reactor)
@@ -97,12 +105,11 @@ class BaseWorker(MultiService):
         self._is_set_up = False
         self._heartbeat: Optional[Heartbeat] = None
 
-    def _read(self, config: dict[str, Any]) -> tuple[Any, list[BaseMiddleware]]:
+    def _read(self, config: dict[str, Any]) -> tuple[ConfigT, list[BaseMiddleware]]:
         errors: list[str] = []
-        static: Any = None
         middlewares: list[BaseMiddleware] = []
         try:
-            static = self.CONFIG_CLASS(config, static=True)
+            static: ConfigT = self.CONFIG_CLASS(config, static=True)
         except ConfigErrors as error:
             errors.extend(error.errors)
         if isinstance(config.get("middleware"), (list, tuple)):  # else it is an error already, or none
@@ -116,13 +123,13 @@ class BaseWorker(MultiService):
 
     # -- for those who write workers ------------------------------------------
 
-    def get_static_config(self) -> Any:
-        """The options, as ``CONFIG_CLASS`` gives them."""
-        return self._static_config
+    def get_static_config(self) -> ConfigT:
+        """The options; legacy vumi's name for :attr:`config`."""
+        return self.config
 
-    async def get_config(self, message: Any, ctxt: Any = None) -> Any:
+    async def get_config(self, message: Any, ctxt: Any = None) -> ConfigT:
         """The options for one message; a worker whose options differ by message overrides this."""
-        return self._static_config
+        return self.config
 
     def validate_config(self) -> Any:
         """Check what ``CONFIG_CLASS`` cannot; an exception here stops the start."""
@@ -222,7 +229,7 @@ class BaseWorker(MultiService):
         connector = connector_class(
             name,
             self.broker,
-            prefetch=self.get_static_config().amqp_prefetch_count,
+            prefetch=self.config.amqp_prefetch_count,
             middlewares=self.middlewares if middleware else (),
             clock=self.reactor,
             on_malformed=self.malformed,
@@ -276,7 +283,7 @@ class BaseWorker(MultiService):
             self._ready_middlewares.append(middleware)
 
     def _start_heartbeat(self) -> None:
-        name = self.get_static_config().worker_name
+        name = self.config.worker_name
         if not name:
             return
         self._heartbeat = Heartbeat(
@@ -318,7 +325,7 @@ class BaseWorker(MultiService):
         for connector in self.connectors.values():
             connector.stop_consuming()
         self._rests.end(lambda: TooSlow("the worker is stopping"))
-        timeout = getattr(self.get_static_config(), "shutdown_timeout", None)
+        timeout = getattr(self.config, "shutdown_timeout", None)
         deadline = self.reactor.seconds() + (SHUTDOWN_TIMEOUT if timeout is None else timeout) + STOP_MARGIN
         if self._is_set_up:
             await self._finish("finishing what is under way", self.teardown_worker, deadline)

@@ -76,7 +76,7 @@ class EventTests(MalformedCase):
             ("event_id", 5, "event_id must be text, not a number"),
             ("timestamp", None, "timestamp must be text, not null"),
             ("helper_metadata", [], "helper_metadata must be an object, not a list"),
-            ("transport_metadata", "", "transport_metadata must be an object, not text"),
+            ("transport_metadata", "", "transport_metadata must be an object, not a string"),
             ("message_type", "user_message", "message_type must be event, not 'user_message'"),
         ):
             self.assertEqual(self.refusal_of(key, value), sentence)

@@ -129,7 +129,7 @@ class MalformedUserMessageTests(MalformedCase):
             '{"content": "é"}'.encode("utf-16"): "the body is not UTF-8 (at byte 0)",
             b"[]": "the body must be an object, not a list",
             b"null": "the body must be an object, not null",
-            b'"text"': "the body must be an object, not text",
+            b'"text"': "the body must be an object, not a string",
             b"5": "the body must be an object, not a number",
             b"true": "the body must be an object, not a boolean",
             b"{}": "message_type is missing",
@@ -204,7 +204,7 @@ class MalformedUserMessageTests(MalformedCase):
     def test_metadata_of_the_wrong_type(self) -> None:
         """Metadata is an object, and an endpoint's name is text."""
         for key in ("transport_metadata", "helper_metadata", "routing_metadata"):
-            for value, kind in ((5, "a number"), ("", "text"), ([], "a list"), (False, "a boolean")):
+            for value, kind in ((5, "a number"), ("", "a string"), ([], "a list"), (False, "a boolean")):
                 self.assertEqual(self.refusal_of(key, value), f"{key} must be an object, not {kind}")
         self.assertEqual(
             self.refusal_of("routing_metadata", {"endpoint_name": 5}),

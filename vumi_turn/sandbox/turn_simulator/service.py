@@ -12,7 +12,8 @@ from twisted.internet.defer import Deferred
 from twisted.python import usage
 
 from ...service.logs import LEVELS, LoggedService
-from ...service.vumi_worker import VumiOptions, end_with_failure
+from ...service.exits import end_with_failure
+from ...service.options import VumiOptions
 from ..listening import Listening, address, host_and_port, reachable, tell
 from .api import simulator_app
 from .rate_limit import RateLimit

@@ -126,7 +126,7 @@ def is_deep(value: Union[dict[str, Any], list[Any]], limit: int = MAX_DEPTH) -> 
 
 
 def kind_of(value: object) -> str:
-    """What a JSON value is, for a sentence such as "must be text, not a list"."""
+    """What a JSON value is, for a sentence such as "must be a string, not a list"."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -134,7 +134,7 @@ def kind_of(value: object) -> str:
     if isinstance(value, (int, float)):
         return "a number"
     if isinstance(value, str):
-        return "text"
+        return "a string"
     if isinstance(value, dict):
         return "an object"
     if isinstance(value, list):

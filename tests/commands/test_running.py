@@ -9,13 +9,13 @@ import sys
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
-from vumi_turn.commands.ending import exit_with
+from vumi_turn.commands.running import exit_with
 
 #: A command that says so many lines.
 LINES = """
 from twisted.internet.defer import Deferred
 from twisted.internet.task import react
-from vumi_turn.commands.ending import exit_with
+from vumi_turn.commands.running import exit_with
 
 async def status():
     for _ in range({lines}):

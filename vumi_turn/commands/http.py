@@ -1,6 +1,6 @@
 """
-One POST to Turn from the command line: its answer is kept, and what went wrong
-is a sentence.
+HTTP requests from the command line: the answer is kept, and what went wrong is
+a sentence.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ..http.agent import BytesProducer, LeanAgent, PreparedURL
 from ..turn.client import NETWORK_TROUBLE, answer_for_failure
 from ..turn.rate_limit import http_date, value_of
 
-#: Seconds for one POST: to connect, to send, to read the answer with its body.
+#: Seconds for one request: to connect, to send, to read the answer with its body.
 TIMEOUT = 30.0
 
 #: How many bytes an answer may have.
@@ -102,9 +102,9 @@ def _sentences(said: Any, name: str = "") -> list[str]:
     return []
 
 
-class Post:
+class HttpClient:
     """
-    Sends POSTs.
+    Sends single requests, and reads whole answers.
 
     :param reactor: connects, and tells the time.
     :param agent: sends the requests; one of :class:`LeanAgent` where it is not given.
@@ -116,13 +116,19 @@ class Post:
         self._agent = agent
         self._timeout = timeout
 
-    async def __call__(self, url: str, token: str, payload: Any) -> Reply:
+    async def post(self, url: str, token: str, payload: Any) -> Reply:
         """
         POST JSON.
 
+        :param token: the Bearer token.
+        :param payload: what becomes the body.
         :raises NoAnswer: there was none in time, or not a whole one.
         """
-        exchange: Deferred[Reply] = ensureDeferred(self._exchange(url, token, payload))
+        headers = {"Authorization": [f"Bearer {token}"], "Content-Type": ["application/json"]}
+        return await self._in_time("POST", url, headers, json.dumps(payload).encode("ascii"))
+
+    async def _in_time(self, method: str, url: str, headers: dict[str, list[str]], body: bytes) -> Reply:
+        exchange: Deferred[Reply] = ensureDeferred(self._exchange(method, url, headers, body))
         late = NoAnswer(f"Turn has not answered within {self._timeout:g} s", sent=True)
 
         def time_out(result: Any, timeout: Optional[float]) -> Any:
@@ -130,33 +136,29 @@ class Post:
 
         return await exchange.addTimeout(self._timeout, self._reactor, time_out)
 
-    async def _exchange(self, url: str, token: str, payload: Any) -> Reply:
+    async def _exchange(self, method: str, url: str, headers: dict[str, list[str]], body: bytes) -> Reply:
         prepared = PreparedURL.of(url)
         agent = self._agent or LeanAgent(self._reactor, prepared, pool_size=1)
         started = self._reactor.seconds()
         try:
-            response = await HTTPClient(agent, data_to_body_producer=BytesProducer).post(
+            response = await HTTPClient(agent, data_to_body_producer=BytesProducer).request(
+                method,
                 prepared,
-                data=json.dumps(payload).encode("ascii"),
-                headers={
-                    "Authorization": [f"Bearer {token}"],
-                    "Content-Type": ["application/json"],
-                    "Accept": ["application/json"],
-                    "User-Agent": ["vumi_turn"],
-                },
+                data=body,
+                headers={**headers, "Accept": ["application/json"], "User-Agent": ["vumi_turn"]},
                 allow_redirects=False,
                 unbuffered=True,
                 reactor=self._reactor,
             )
             middle = (started + self._reactor.seconds()) / 2
-            body = await _collected(response)
+            content = await _collected(response)
         except NETWORK_TROUBLE as error:
             answer = answer_for_failure(error)
             why = "the host name was not found" if answer.error == "dns" else answer.detail
             raise NoAnswer(why, sent=answer.error == "lost") from None
         return Reply(
             response.code,
-            body,
+            content,
             _retry_after(response.headers),
             _skew(http_date(value_of(response.headers, b"Date")), middle),
         )
