@@ -8,9 +8,9 @@ import time
 from typing import Any, Callable, Optional, Sequence
 
 from benchmarks.rig import HERE, SECRET, TOKEN, Nginx, Queues, cpu_seconds, inbound_message
+from tests.integration.process import environment
 from tests.integration.rabbitmq import RabbitMQ
 from tests.integration.waiting import wait_for
-from tests.integration.process import environment
 from tests.integration.worker import Worker
 
 CONNECTOR = "bench"

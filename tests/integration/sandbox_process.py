@@ -6,14 +6,13 @@ import http.client
 import json
 import shutil
 import signal
-import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any, Mapping, Optional
 
+from tests.integration.process import PATIENCE, start_process, twistd
 from tests.integration.requirements import free_port
 from tests.integration.waiting import SOON, wait_for
-from tests.integration.process import PATIENCE, environment, twistd
 
 
 class Api:
@@ -76,11 +75,10 @@ class TwistdProcess:
         self._folder = Path(tempfile.mkdtemp(prefix="vumi_turn_sandbox_"))
         self._log = self._folder / "log"
         with open(self._log, "wb") as log:
-            self._process = subprocess.Popen(
+            self._process = start_process(
                 [*twistd(), "-n", "--pidfile=", *command],
-                cwd=self._folder,
-                env=environment(variables),
-                stdin=subprocess.DEVNULL,
+                folder=self._folder,
+                variables=variables,
                 stdout=log,
                 stderr=log,
             )

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.integration.process import environment
 from tests.integration.rabbitmq import RabbitMQ
 from tests.integration.requirements import find_program
-from tests.integration.process import environment
 
 #: Seconds that the small run may take on a busy machine; a quiet one needs 35.
 LONGEST = 180.0

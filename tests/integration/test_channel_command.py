@@ -8,7 +8,6 @@ import pty
 import signal
 import ssl
 import subprocess
-import sys
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -22,23 +21,15 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.http.authority import Authority
 from tests.integration.bridge_case import SECRET, TOKEN, BridgeCase
+from tests.integration.process import end_process, environment, installed, run_process, start_process
 from tests.integration.rabbitmq import PASSWORD, USERNAME, VHOST
 from tests.integration.requirements import free_port
 from tests.integration.turn_server import NUMBER, TurnResponse, TurnServer
 from tests.integration.vumi_words import inbound
 from tests.integration.waiting import wait_for
-from tests.integration.process import environment
 
 MADE = {"number": {"uuid": NUMBER}, "webhook": {"uuid": NUMBER, "hmac_secret": "marker-new-secret"}}
 TIMEOUT = 60
-
-
-def command() -> list[str]:
-    """The command, also where its script is not installed beside this interpreter."""
-    script = Path(sys.executable).with_name("vumi_turn_channel")
-    if script.exists():
-        return [str(script)]
-    return [sys.executable, "-c", "from vumi_turn.commands.channel import main; main()"]
 
 
 class CommandCase(SynchronousTestCase):
@@ -50,15 +41,8 @@ class CommandCase(SynchronousTestCase):
 
     def run_command(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run it; neither traceback nor secret comes out."""
-        done = subprocess.run(
-            [*command(), *arguments],
-            cwd=self.folder,
-            env=environment(variables),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT,
-        )
+        command = [*installed("vumi_turn_channel"), *arguments]
+        done = run_process(command, folder=self.folder, variables=variables, timeout=TIMEOUT)
         said = done.stdout + done.stderr
         self.assertNotIn("Traceback", said)
         self.assertNotIn("marker", said)
@@ -133,15 +117,12 @@ class CreateCommandTests(CommandCase):
     def test_interrupted(self) -> None:
         """Who stops it while Turn has not answered is told to look there, and no file is left."""
         self.turn.script(TurnResponse(hang=True))
-        process = subprocess.Popen(
-            [*command(), *self.flags()],
-            env=environment({"TURN_TOKEN": TOKEN}),
-            stdin=subprocess.DEVNULL,
+        process = start_process(
+            [*installed("vumi_turn_channel"), *self.flags()],
+            variables={"TURN_TOKEN": TOKEN},
             stderr=subprocess.PIPE,
-            text=True,
         )
-        self.addCleanup(process.wait)
-        self.addCleanup(process.kill)
+        self.addCleanup(end_process, process)
         wait_for(lambda: self.turn.of("numbers"), "the request", 60)
         process.send_signal(signal.SIGINT)
         said = process.communicate(timeout=TIMEOUT)[1]
@@ -155,7 +136,8 @@ class CreateCommandTests(CommandCase):
         self.made()
         pid, terminal = pty.fork()
         if pid == 0:
-            os.execvpe(command()[0], [*command(), *self.flags()], environment({"TURN_TOKEN": ""}))
+            command = [*installed("vumi_turn_channel"), *self.flags()]
+            os.execvpe(command[0], command, environment({"TURN_TOKEN": ""}))
         self.addCleanup(os.close, terminal)
         self.assertIn("Token of a number", self.read_until(terminal, "Turn: "))
         os.write(terminal, TOKEN.encode() + b"\n")

@@ -12,8 +12,8 @@ from typing import Any, Optional
 import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.integration.requirements import free_port
 from tests.integration.process import run_twistd
+from tests.integration.requirements import free_port
 from tests.integration.worker import WORKER_CLASS
 
 Done = subprocess.CompletedProcess  # what a command left

@@ -15,8 +15,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.fakes import user_message
 from tests.integration.amqp_peer import AmqpPeer
-from tests.integration.rabbitmq import PASSWORD, USERNAME, VHOST, shared_rabbitmq
 from tests.integration.process import PATIENCE, environment, run_twistd, twistd
+from tests.integration.rabbitmq import PASSWORD, USERNAME, VHOST, shared_rabbitmq
 from vumi_turn.vumi.application import ApplicationWorker
 
 ECHO = "vumi_turn.vumi.examples.EchoWorker"

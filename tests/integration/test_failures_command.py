@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Iterator
 
 from tests.integration.bridge_case import BridgeCase
+from tests.integration.process import installed, run_process, start_process
 from tests.integration.rabbitmq import PASSWORD, USERNAME, VHOST
 from tests.integration.turn_server import TurnResponse
 from tests.integration.vumi_words import inbound
 from tests.integration.waiting import wait_for
-from tests.integration.process import installed, run_process, start_process
 
 
 class FailuresCommandTests(BridgeCase):

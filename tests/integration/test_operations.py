@@ -13,7 +13,6 @@ import shlex
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any, Callable, Optional
@@ -22,12 +21,12 @@ import yaml
 
 from tests.integration.bridge_case import BridgeCase
 from tests.integration.http_peer import HttpPeer
+from tests.integration.process import PATIENCE, end_process, run_process, script, start_process, twistd
 from tests.integration.rabbitmq import PASSWORD, USERNAME, VHOST
 from tests.integration.requirements import find_program, free_port, missing
 from tests.integration.turn_server import TurnResponse
 from tests.integration.vumi_words import inbound
 from tests.integration.waiting import wait_for
-from tests.integration.process import PATIENCE, environment, twistd
 from vumi_turn.channel.config import TurnChannelsApiConfig
 
 ETC = Path(__file__).parent.parent.parent / "etc"
@@ -88,12 +87,6 @@ class OperationsCase(BridgeCase):
         except OSError:
             return False
 
-    def end(self, process: subprocess.Popen[Any]) -> None:
-        """Leave no process behind."""
-        if process.poll() is None:
-            process.kill()
-        process.wait()
-
     def carries_and_stops(self, stop: Callable[[], Any]) -> None:
         """A worker that carries a message, and finishes another one while it is stopped."""
         wait_for(self.healthy, "the worker's health", PATIENCE)
@@ -112,47 +105,27 @@ class SupervisorTests(OperationsCase):
     def setUp(self) -> None:
         super().setUp()
         for name in ("supervisord", "supervisorctl"):
-            if not self.script(name).exists():
+            if not script(name):
                 missing("supervisord", "pip install supervisor, or '.[test]'")
         conf = self.folder / "supervisord.conf"
         text = conf.read_text()
         self.assertIn(PROGRAM, text)
         conf.write_text(text.replace(PROGRAM, str(self.twistd)))
-        self.supervisord = subprocess.Popen(
-            [sys.executable, str(self.script("supervisord")), "-c", str(conf)],
-            cwd=self.folder,
-            env=environment(self.secrets),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+        self.supervisord = start_process(
+            [*script("supervisord"), "-c", str(conf)],
+            folder=self.folder,
+            variables=self.secrets,
         )
         self.addCleanup(self.stop_supervisord)
 
-    def script(self, name: str) -> Path:
-        """A command of this interpreter's environment."""
-        return Path(sys.executable).with_name(name)
-
     def stop_supervisord(self) -> None:
         """SIGTERM: it ends its workers, too."""
-        self.supervisord.send_signal(signal.SIGTERM)
-        try:
-            self.supervisord.wait(40)
-        finally:
-            self.end(self.supervisord)
+        end_process(self.supervisord, signal.SIGTERM)
 
     def ctl(self, *arguments: str) -> str:
         """What ``supervisorctl`` says."""
-        done = subprocess.run(
-            [
-                *(sys.executable, str(self.script("supervisorctl"))),
-                *("-c", str(self.folder / "supervisord.conf"), *arguments),
-            ],
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-        return done.stdout
+        command = [*script("supervisorctl"), "-c", str(self.folder / "supervisord.conf"), *arguments]
+        return run_process(command, folder=self.folder).stdout
 
     def log(self) -> str:
         """supervisord's own."""
@@ -206,13 +179,10 @@ class SystemdTests(OperationsCase):
         program = find_program(
             "VUMI_TURN_SYSTEMD_ANALYZE", ["systemd-analyze"], "systemd-analyze", "apt-get install systemd"
         )
-        return subprocess.run(
+        return run_process(
             [program, *arguments, str(self.unit())],
-            env={**os.environ, "SYSTEMD_LOG_LEVEL": "warning", "SYSTEMD_PAGER": ""},
-            stdout=subprocess.PIPE,
+            environ={**os.environ, "SYSTEMD_LOG_LEVEL": "warning", "SYSTEMD_PAGER": ""},
             stderr=subprocess.STDOUT,
-            text=True,
-            timeout=60,
         )
 
     def test_verify(self) -> None:
@@ -229,15 +199,12 @@ class SystemdTests(OperationsCase):
         """The unit's command runs a worker, which finishes what is under way when it gets the unit's signal."""
         lines = self.lines()
         self.assertEqual(lines["Environment"], "PYTHONUNBUFFERED=1")
-        process = subprocess.Popen(
+        process = start_process(
             shlex.split(lines["ExecStart"]),
-            cwd="/",
-            env=environment(self.secrets),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            folder="/",
+            variables=self.secrets,
         )
-        self.addCleanup(self.end, process)
+        self.addCleanup(end_process, process)
 
         def stop() -> None:
             process.send_signal(getattr(signal, lines["KillSignal"]))
@@ -282,15 +249,13 @@ class EntrypointTests(OperationsCase):
             "VUMI_OPT_EMPTY_MESSAGE_BODY": '  it\'s: "empty"\n',
             **self.secrets,
         }
-        process = subprocess.Popen(
+        process = start_process(
             [str(self.folder / "docker-entrypoint.sh"), "--log-format", "json"],
-            cwd=self.folder,
-            env=environment(variables),
-            stdin=subprocess.DEVNULL,
+            folder=self.folder,
+            variables=variables,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
         )
-        self.addCleanup(self.end, process)
+        self.addCleanup(end_process, process)
         wait_for(self.healthy, "the worker's health", PATIENCE)
         command = Path(f"/proc/{process.pid}/cmdline").read_bytes()
         self.assertIn(b"vumi_worker", command)
@@ -317,20 +282,17 @@ class LogTests(OperationsCase):
         config = {**self.rig.worker.config, **failing, "http_bind": f"127.0.0.1:{self.port}", "no_option": 1}
         path.write_text(yaml.safe_dump(config))
         flags = ["--hostname", "127.0.0.1", "--port", str(self.node.port), "--vhost", VHOST, "--log-format", "json"]
-        process = subprocess.Popen(
+        process = start_process(
             [
                 *twistd(),
                 *("-n", "--pidfile=", "vumi_worker", "--worker-class", "vumi_turn.TurnChannelsApi"),
                 *("--config", str(path), *flags),
             ],
-            cwd=self.folder,
-            env=environment(),
-            stdin=subprocess.DEVNULL,
+            folder=self.folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            text=True,
         )
-        self.addCleanup(self.end, process)
+        self.addCleanup(end_process, process)
         wait_for(self.healthy, "the worker's health", PATIENCE)
         self.say(inbound(content="two\nlines"))
         error_id = self.parked()["reason"].rsplit(" ", 1)[1].rstrip(".")

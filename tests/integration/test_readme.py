@@ -18,12 +18,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.fakes import user_message
 from tests.integration.amqp_peer import AmqpPeer
 from tests.integration.http_peer import HttpPeer, outbound
+from tests.integration.process import PATIENCE, end_process, environment, run_process, start_process
 from tests.integration.rabbitmq import PASSWORD, USERNAME, shared_rabbitmq
 from tests.integration.requirements import free_port
 from tests.integration.sandbox_process import Api, Sandbox
 from tests.integration.turn_server import NUMBER, TurnResponse, TurnServer
 from tests.integration.waiting import wait_for
-from tests.integration.process import PATIENCE, environment
 from tests.readme import block_with, command_with, commands, table_rows
 
 CONNECTOR = "ussd_transport"
@@ -80,36 +80,23 @@ class ReadmeCase(SynchronousTestCase):
     def log(self) -> str:
         return (self.folder / "log").read_text(errors="replace")
 
-    def start(self, command: str) -> subprocess.Popen[bytes]:
+    def start(self, command: str) -> subprocess.Popen[Any]:
         """Start a command that goes on until it is stopped."""
         with open(self.folder / "log", "ab") as log:
-            process = subprocess.Popen(
+            process = start_process(
                 ["sh", "-c", re.sub(r"(^|\S+=\S* )(?=twistd)", r"\1exec ", command, count=1)],
-                cwd=self.folder,
-                env=self.environ,
-                stdin=subprocess.DEVNULL,
+                folder=self.folder,
+                environ=self.environ,
                 stdout=log,
                 stderr=log,
             )
-        self.addCleanup(self.end, process)
+        self.addCleanup(end_process, process, signal.SIGTERM)
         return process
-
-    def end(self, process: subprocess.Popen[bytes]) -> None:
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-            process.wait(PATIENCE)
 
     def run_command(self, command: str, answer: str = "") -> str:
         """Run a command that ends by itself, and well; what it printed."""
-        done = subprocess.run(
-            ["sh", "-c", command],
-            cwd=self.folder,
-            env=self.environ,
-            input=answer,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=PATIENCE,
-            text=True,
+        done = run_process(
+            ["sh", "-c", command], folder=self.folder, environ=self.environ, answer=answer, stderr=subprocess.STDOUT
         )
         self.assertEqual(done.returncode, 0, done.stdout)
         return done.stdout

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -17,13 +16,13 @@ from tests.integration.amqp_peer import AmqpPeer
 from tests.integration.http_peer import HttpPeer, outbound
 from tests.integration.legacy_case import TELNET, Telnet
 from tests.integration.legacy_vumi import LegacyWorker, legacy_python
+from tests.integration.process import PATIENCE, run_process, run_twistd
 from tests.integration.rabbitmq import PASSWORD, USERNAME, VHOST, shared_rabbitmq
 from tests.integration.requirements import free_port
 from tests.integration.sandbox_process import Sandbox
 from tests.integration.turn_server import TurnServer
 from tests.integration.vumi_words import event, inbound
 from tests.integration.waiting import SOON, wait_for
-from tests.integration.process import PATIENCE, run_twistd
 
 SCRIPT = Path(__file__).parent.parent.parent / "etc" / "ussd_journey.py"
 NUMBER = "+26612345678"
@@ -90,9 +89,7 @@ class ApiTests(SandboxCase):
         """The script in ``etc`` goes through a journey, and then through it again."""
         sandbox = self.start()
         for _ in range(2):
-            done = subprocess.run(
-                [sys.executable, str(SCRIPT), sandbox.url], capture_output=True, text=True, timeout=PATIENCE
-            )
+            done = run_process([sys.executable, str(SCRIPT), sandbox.url])
             self.assertEqual((done.returncode, done.stderr), (0, ""), done.stdout)
             self.assertIn("> 3\nYour visit is booked for Friday. Goodbye.", done.stdout)
             self.assertIn("Turn has 3 answers, each of them sent.", done.stdout)
@@ -103,9 +100,7 @@ class ApiTests(SandboxCase):
         sandbox = self.start()
         sandbox.api.put("/api/journey", {"on": False})
         text = SCRIPT.read_text().replace("monotonic() + 10", "monotonic() + 0.5")
-        done = subprocess.run(
-            [sys.executable, "-c", text, sandbox.url], capture_output=True, text=True, timeout=PATIENCE
-        )
+        done = run_process([sys.executable, "-c", text, sandbox.url])
         self.assertEqual(done.returncode, 1)
         self.assertIn("waited in vain for a screen with 'Book a visit'", done.stderr)
 

@@ -12,11 +12,11 @@ from typing import Any
 
 from tests.integration.bridge_case import SECRET, TOKEN, BridgeCase
 from tests.integration.http_peer import HttpPeer, outbound, sign
+from tests.integration.process import run_twistd
 from tests.integration.sentry_server import SentryServer
 from tests.integration.turn_server import TurnResponse
 from tests.integration.vumi_words import SERVICE, event, inbound, new_id, new_person
 from tests.integration.waiting import wait_for
-from tests.integration.process import run_twistd
 from tests.integration.worker import WORKER_CLASS
 
 CONTENT = "marker-content"

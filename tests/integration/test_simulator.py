@@ -8,12 +8,12 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.integration.amqp_peer import AmqpPeer
+from tests.integration.process import run_twistd
 from tests.integration.rabbitmq import shared_rabbitmq
 from tests.integration.requirements import free_port
 from tests.integration.sandbox_process import TwistdProcess
 from tests.integration.vumi_words import event, inbound, new_person
 from tests.integration.waiting import SOON, wait_for
-from tests.integration.process import run_twistd
 from tests.integration.worker import Worker
 
 TOKEN, SECRET = "marker-token", "marker-secret"

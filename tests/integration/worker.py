@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import http.client
-import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any, Mapping, Optional, Sequence

@@ -8,7 +8,7 @@ its fields there, and its field types cannot be imported.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Mapping, NoReturn, Optional, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Mapping, NoReturn, Optional, Sequence
 
 if TYPE_CHECKING:
 
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     class ConfmodelConfig:
         """The options, read once."""
 
+        _fields: ClassVar[dict[str, Any]]
         _config_data: Mapping[str, Any]
         static: bool
 

@@ -8,8 +8,8 @@ from typing import Sequence
 
 from tests.integration.chaos.ledger import BROKER, WORKER, Death, Ledger
 from tests.integration.chaos.plan import FREEZE_AND_KILL, FREEZE_BROKER, KILL_BOTH, KILL_BROKER, STOP_WORKER, Blow
-from tests.integration.rabbitmq import RabbitMQ
 from tests.integration.process import PATIENCE
+from tests.integration.rabbitmq import RabbitMQ
 from tests.integration.worker import Worker
 
 

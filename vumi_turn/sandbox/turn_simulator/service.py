@@ -11,8 +11,8 @@ from twisted.application.service import IService
 from twisted.internet.defer import Deferred
 from twisted.python import usage
 
-from ...service.logs import LEVELS, LoggedService
 from ...service.exits import end_with_failure
+from ...service.logs import LEVELS, LoggedService
 from ...service.options import VumiOptions
 from ..listening import Listening, address, host_and_port, reachable, tell
 from .api import simulator_app
