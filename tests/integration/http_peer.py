@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import http.client
 import json
+import re
 import socket
 import time
 from dataclasses import dataclass
@@ -105,8 +106,13 @@ class HttpPeer:
             connection.sendall(head.encode() + body)
 
     def metric(self, name: str) -> float:
-        """A number from ``/metrics``, 0 if it is not there; ``name`` with its labels, if it has any."""
+        """
+        A number from ``/metrics``, 0 if it is not there.
+
+        :param name: with its labels, if it has any beside ``connector``.
+        """
         for line in self.get("/metrics").body.decode().splitlines():
+            line = re.sub(r'connector="[^"]*",?', "", line).replace("{}", "", 1)
             if line.startswith(f"{name} "):
                 return float(line.rsplit(" ", 1)[1])
         return 0.0

@@ -12,8 +12,8 @@ from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from vumi_turn.http.server import BoundedSite
-from vumi_turn.monitoring.health import Health, add_management_routes, management_resource, watch_worker
-from vumi_turn.monitoring.metrics import Metrics
+from vumi_turn.monitoring.health import Health, add_management_routes, management_resource, watch_channel
+from vumi_turn.monitoring.metrics import MetricsRegistry
 
 
 @dataclass
@@ -25,7 +25,7 @@ class StubBroker:
 
 
 @dataclass
-class StubCourier:
+class StubScheduler:
     """What is looked at of a scheduler."""
 
     held: int = 0
@@ -61,17 +61,18 @@ class StubWorker:
     def __init__(self) -> None:
         self.clock: Any = Clock()
         self.broker = StubBroker()
-        self.scheduler = StubCourier()
+        self.scheduler = StubScheduler()
         self.cache = StubCache()
         self.turn = StubTurn()
-        self.metrics = Metrics()
+        self.metrics = MetricsRegistry()
+        self.channel_metrics = self.metrics.channel("c")
         parts: dict[str, Any] = {"broker": self.broker, "scheduler": self.scheduler, "cache": self.cache}
         self.health = Health(**parts)
-        watch_worker(self.metrics, self.clock, turn=self.turn, **parts)  # type: ignore[arg-type]
+        watch_channel(self.channel_metrics, self.clock, turn=self.turn, **parts)  # type: ignore[arg-type]
 
     def ask(self, request: bytes, resource: Any = None) -> tuple[int, dict[str, str], bytes]:
         """What the management address answers: status, headers, body."""
-        resource = resource or management_resource(self.health, self.metrics)
+        resource = resource or management_resource(self.health, self.metrics, self.clock)
         site = BoundedSite(resource, self.clock, 65536)
         channel = site.buildProtocol(None)
         transport = StringTransport()
@@ -175,7 +176,7 @@ class WatchTests(SynchronousTestCase):
     def value(self, name: str, **labels: str) -> Optional[float]:
         for family in text_string_to_metric_families(self.worker.metrics.render().decode("utf-8")):
             for sample in family.samples:
-                if (sample.name, sample.labels) == (f"vumi_turn_{name}", labels):
+                if (sample.name, sample.labels) == (f"vumi_turn_{name}", {"connector": "c", **labels}):
                     number: float = sample.value
                     return number
         return None
@@ -189,7 +190,7 @@ class WatchTests(SynchronousTestCase):
         self.assertEqual([self.value("amqp_state", state=state) for state in states], [0, 0, 1, 0])
         self.assertEqual(self.value("amqp_reconnects_total"), 2)
 
-    def test_courier(self) -> None:
+    def test_scheduler(self) -> None:
         """How much waits, is held and is under way."""
         scheduler = self.worker.scheduler
         scheduler.waiting, scheduler.held, scheduler.posting = 9, 4, {"message": 3, "status": 2}
@@ -247,11 +248,34 @@ class RouteTests(SynchronousTestCase):
 
     def test_metrics(self) -> None:
         """``GET /metrics`` answers Prometheus' text and says so."""
-        self.worker.metrics.consumed("message")
+        self.worker.channel_metrics.consumed("message")
         status, headers, body = self.worker.ask(b"GET /metrics")
         self.assertEqual((status, headers["content-type"]), (200, "text/plain; version=0.0.4; charset=utf-8"))
-        self.assertIn(b'\nvumi_turn_consumed_total{kind="message"} 1.0\n', body)
-        self.assertIn(b"\nvumi_turn_amqp_connected 1.0\n", body)
+        self.assertIn(b'\nvumi_turn_consumed_total{connector="c",kind="message"} 1.0\n', body)
+        self.assertIn(b'\nvumi_turn_amqp_connected{connector="c"} 1.0\n', body)
+
+    def test_many_channels(self) -> None:
+        """A long text is rendered in parts, and the reactor does other things in between."""
+        for number in range(60):
+            self.worker.metrics.channel(f"another-{number}")
+        site = BoundedSite(
+            management_resource(self.worker.health, self.worker.metrics, self.worker.clock), self.worker.clock, 65536
+        )
+        channel = site.buildProtocol(None)
+        transport = StringTransport()
+        channel.makeConnection(transport)
+        channel.dataReceived(b"GET /metrics HTTP/1.1\r\nHost: here\r\n\r\n")
+        pauses = 0
+        while not transport.value():
+            (pause,) = self.worker.clock.getDelayedCalls()
+            pause.cancel()
+            pause.func(*pause.args, **pause.kw)
+            pauses += 1
+        self.assertGreater(pauses, 3)
+        body = transport.value().partition(b"\r\n\r\n")[2]
+        ours = [line for line in body.splitlines() if b"vumi_turn_" in line]
+        self.assertEqual(ours, [line for line in self.worker.metrics.render().splitlines() if b"vumi_turn_" in line])
+        channel.connectionLost(None)
 
     def test_query(self) -> None:
         """What is asked beside the path changes nothing."""
@@ -307,6 +331,6 @@ class RouteTests(SynchronousTestCase):
         from klein import Klein
 
         app = Klein()
-        add_management_routes(app, self.worker.health, self.worker.metrics)
+        add_management_routes(app, self.worker.health, self.worker.metrics, self.worker.clock)
         self.assertEqual(self.worker.ask(b"GET /health", app.resource())[0], 200)
         self.assertEqual(self.worker.ask(b"GET /metrics", app.resource())[0], 200)

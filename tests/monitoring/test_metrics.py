@@ -9,11 +9,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from vumi_turn import __version__
 from vumi_turn.delivery import Result
-from vumi_turn.monitoring.metrics import Metrics
+from vumi_turn.monitoring.metrics import MetricsRegistry
 from vumi_turn.turn.verdicts import Verdict
 
 
-def samples(metrics: Metrics) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+def samples(metrics: MetricsRegistry) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
     """What Prometheus would read: values by name and labels."""
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value
@@ -26,11 +26,14 @@ class MetricsCase(SynchronousTestCase):
     """Fresh metrics."""
 
     def setUp(self) -> None:
-        self.metrics = Metrics()
+        self.registry = MetricsRegistry()
+        self.metrics = self.registry.channel("c")
 
-    def value(self, name: str, **labels: str) -> Optional[float]:
+    def value(self, name: str, connector: Optional[str] = "c", **labels: str) -> Optional[float]:
         """One sample; None if there is none."""
-        return samples(self.metrics).get((name, frozenset(labels.items())))
+        if connector is not None:
+            labels["connector"] = connector
+        return samples(self.registry).get((name, frozenset(labels.items())))
 
 
 class CountingTests(MetricsCase):
@@ -106,21 +109,41 @@ class CountingTests(MetricsCase):
 
     def test_from_the_start(self) -> None:
         """Every series that alerts look at is there from the start: a rate would not see its first step."""
-        found = samples(self.metrics)
+        found = samples(self.registry)
         for kind in ("message", "status"):
             for result in Result:
-                labels = frozenset({("kind", kind), ("result", result.value)})
+                labels = frozenset({("connector", "c"), ("kind", kind), ("result", result.value)})
                 self.assertEqual(found["vumi_turn_settled_total", labels], 0)
-            labels = frozenset({("kind", kind), ("verdict", Verdict.THROTTLED.value)})
+            labels = frozenset({("connector", "c"), ("kind", kind), ("verdict", Verdict.THROTTLED.value)})
             self.assertEqual(found["vumi_turn_tries_total", labels], 0)
         errors = ("BrokerUnavailable", "TimeoutError", "InternalError", "SignatureMismatchError")
         for answer in ("ok", "ClientGone", *errors):
-            self.assertEqual(found["vumi_turn_outbound_total", frozenset({("answer", answer)})], 0)
+            self.assertEqual(found["vumi_turn_outbound_total", frozenset({("connector", "c"), ("answer", answer)})], 0)
 
     def test_apart(self) -> None:
-        """Two workers in one process count for themselves."""
-        other = Metrics()
-        other.consumed("message")
+        """Two channels count for themselves, and two workers in one process too."""
+        self.registry.channel("d").consumed("message")
+        MetricsRegistry().channel("c").consumed("message")
+        self.assertEqual(self.value("vumi_turn_consumed_total", kind="message"), 0)
+        self.assertEqual(self.value("vumi_turn_consumed_total", connector="d", kind="message"), 1)
+
+    def test_one_name(self) -> None:
+        """A name is one channel's."""
+        with self.assertRaisesRegex(ValueError, "the channel c is measured already"):
+            self.registry.channel("c")
+
+    def test_removed(self) -> None:
+        """A channel that has gone leaves no series, and one of its name begins at zero."""
+        other = self.registry.channel("d")
+        for channel in (self.metrics, other):
+            channel.consumed("message")
+            channel.outbound("a new title")
+            channel.watch("held", "How many wait.", lambda: 3)
+        self.registry.remove("c")
+        self.assertNotIn(b'connector="c"', self.registry.render())
+        self.assertEqual(self.value("vumi_turn_consumed_total", connector="d", kind="message"), 1)
+        self.assertEqual(self.value("vumi_turn_held", connector="d"), 3)
+        self.registry.channel("c")
         self.assertEqual(self.value("vumi_turn_consumed_total", kind="message"), 0)
 
 
@@ -151,7 +174,7 @@ class WatchTests(MetricsCase):
         """A number that only grows is a counter, with a counter's name."""
         self.metrics.watch("amqp_reconnects", "Losses.", lambda: 7, total=True)
         self.assertEqual(self.value("vumi_turn_amqp_reconnects_total"), 7)
-        self.assertIn(b"# TYPE vumi_turn_amqp_reconnects_total counter", self.metrics.render())
+        self.assertIn(b"# TYPE vumi_turn_amqp_reconnects_total counter", self.registry.render())
 
     def test_nothing(self) -> None:
         """What is not known is left out, rather than shown as 0."""
@@ -166,9 +189,9 @@ class WatchTests(MetricsCase):
 
         self.metrics.watch("broken", "Not to be had.", broken)
         self.metrics.watch("held", "How many wait.", lambda: 3)
-        found = samples(self.metrics)
-        self.assertEqual(found["vumi_turn_held", frozenset()], 3)
-        self.assertNotIn(("vumi_turn_broken", frozenset()), found)
+        found = samples(self.registry)
+        self.assertEqual(found["vumi_turn_held", frozenset({("connector", "c")})], 3)
+        self.assertNotIn("vumi_turn_broken", {name for name, _ in found})
         self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
 
     def test_twice(self) -> None:
@@ -182,7 +205,7 @@ class TextTests(MetricsCase):
     """What Prometheus reads."""
 
     def families(self) -> list[Any]:
-        return list(text_string_to_metric_families(self.metrics.render().decode("utf-8")))
+        return list(text_string_to_metric_families(self.registry.render().decode("utf-8")))
 
     def test_names(self) -> None:
         """Names have our prefix, counters end in _total and times in _seconds."""
@@ -203,11 +226,11 @@ class TextTests(MetricsCase):
 
     def test_plain(self) -> None:
         """The moments at which series were made, which nobody asks for, are left out."""
-        self.assertNotIn(b"_created", self.metrics.render())
+        self.assertNotIn(b"_created", self.registry.render())
 
     def test_version(self) -> None:
         """The version is a label of a constant."""
-        self.assertEqual(self.value("vumi_turn_build_info", version=__version__), 1)
+        self.assertEqual(self.value("vumi_turn_build_info", connector=None, version=__version__), 1)
 
     def test_process(self) -> None:
         """The process and its garbage collector are shown."""
@@ -227,4 +250,4 @@ class TextTests(MetricsCase):
             for sample in family.samples
             for name in sample.labels
         }
-        self.assertEqual(names, {"kind", "result", "verdict", "answer", "le", "version"})
+        self.assertEqual(names, {"connector", "kind", "result", "verdict", "answer", "le", "version"})

@@ -24,7 +24,7 @@ from ..conversation.sessions import Sessions
 from ..delivery import DeliveryScheduler, Result
 from ..failures.dead_letter import PERMANENT, TEMPORARY, DeadLetter
 from ..failures.queue import FAILURES, FailureQueue
-from ..monitoring.metrics import NOTHING_TO_SEND, Metrics
+from ..monitoring.metrics import NOTHING_TO_SEND, ChannelMetrics
 from ..turn.payloads import OutboundRequest, message_payload
 from ..turn.verdicts import MESSAGE, Verdict
 from ..turn.webhook import Webhook
@@ -74,7 +74,7 @@ class Channel:
         connector: ReceiveInboundConnector,
         turn: TurnApi,
         cache: MessageCache,
-        metrics: Metrics,
+        metrics: ChannelMetrics,
         clock: Any,
         rng: random.Random,
     ) -> None:

@@ -10,8 +10,8 @@ from twisted.python.failure import Failure
 from ..broker.interface import Delivery, Outcome
 from ..caches import MessageCache
 from ..http.server import BoundedSite
-from ..monitoring.health import Health, management_resource, watch_worker
-from ..monitoring.metrics import Metrics
+from ..monitoring.health import Health, management_resource, watch_channel
+from ..monitoring.metrics import MetricsRegistry
 from ..turn.client import TurnClient
 from ..vumi.application import ApplicationWorker
 from ..vumi.messages import MalformedMessage, TransportEvent, TransportUserMessage
@@ -38,7 +38,8 @@ class TurnChannelsApi(ApplicationWorker[TurnChannelsApiConfig]):
         503 until the broker is there.
         """
         config = self.config
-        self.metrics = Metrics()
+        self.metrics = MetricsRegistry()
+        channel_metrics = self.metrics.channel(config.connector_name)
         self.cache: MessageCache = config.message_cache_class(config.message_cache_config, self.reactor)
         self.turn = self.make_turn_client()
         self.channel = Channel(
@@ -47,13 +48,13 @@ class TurnChannelsApi(ApplicationWorker[TurnChannelsApiConfig]):
             connector=self.connectors[config.connector_name],
             turn=self.turn,
             cache=self.cache,
-            metrics=self.metrics,
+            metrics=channel_metrics,
             clock=self.reactor,
             rng=random.Random(),
         )
         self.health = Health(self.broker, self.channel.scheduler, self.cache)
-        watch_worker(
-            self.metrics,
+        watch_channel(
+            channel_metrics,
             self.reactor,
             broker=self.broker,
             scheduler=self.channel.scheduler,
@@ -70,7 +71,7 @@ class TurnChannelsApi(ApplicationWorker[TurnChannelsApiConfig]):
 
     async def _listen(self) -> None:
         """Listen on ``http_bind``, and for whoever watches us there or on ``management_bind``."""
-        management = management_resource(self.health, self.metrics)
+        management = management_resource(self.health, self.metrics, self.reactor)
         beside = {}
         if self.config.management_bind is None:
             beside = {b"/health": management, b"/metrics": management}

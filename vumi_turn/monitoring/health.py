@@ -10,6 +10,8 @@ from typing import Any
 
 from klein import Klein
 from klein.resource import KleinResource
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 from twisted.web.server import Request
 
 from ..broker.interface import Broker
@@ -18,7 +20,7 @@ from ..delivery import DeliveryScheduler
 from ..http.responses import respond
 from ..turn.client import TurnClient
 from ..turn.webhook import answer_routing_errors
-from .metrics import CONTENT_TYPE, KINDS, Metrics
+from .metrics import CONTENT_TYPE, KINDS, ChannelMetrics, MetricsRegistry
 
 #: From best to worst.
 OK, DEGRADED, DOWN = "ok", "degraded", "down"
@@ -28,6 +30,9 @@ BROKER_STATES = ("connecting", CONNECTED, "blocked", "closed")
 HEALTH_OF_BROKER = {CONNECTED: OK, "blocked": DEGRADED}
 
 METHODS = ("GET", "HEAD")
+
+#: Bytes of ``/metrics`` that are rendered before the reactor may do something else.
+RENDERED_AT_ONCE = 65536
 
 
 class Health:
@@ -87,8 +92,8 @@ class Health:
         return {"health": OK if healthy else DEGRADED, "state": OK if healthy else "away"}
 
 
-def watch_worker(
-    metrics: Metrics,
+def watch_channel(
+    metrics: ChannelMetrics,
     clock: Any,
     *,
     broker: Broker,
@@ -97,7 +102,7 @@ def watch_worker(
     turn: TurnClient,
 ) -> None:
     """
-    Let ``/metrics`` show what the worker's parts know about themselves.
+    Let ``/metrics`` show what a channel's parts know about themselves.
 
     :param clock: what the scheduler tells the time by.
     """
@@ -135,8 +140,12 @@ def watch_worker(
     watch("cache_healthy", "0 while the message cache is away.", lambda: cache.healthy)
 
 
-def add_management_routes(app: Klein, health: Health, metrics: Metrics) -> None:
-    """Give a klein app ``GET /health`` and ``GET /metrics``."""
+def add_management_routes(app: Klein, health: Health, metrics: MetricsRegistry, clock: IReactorTime) -> None:
+    """
+    Give a klein app ``GET /health`` and ``GET /metrics``.
+
+    :param clock: what a long text is rendered between the turns of.
+    """
 
     @app.route("/health", methods=list(METHODS))
     def show_health(request: Request) -> bytes:
@@ -145,17 +154,25 @@ def add_management_routes(app: Klein, health: Health, metrics: Metrics) -> None:
         return respond(request, status, json.dumps(report).encode("ascii"))
 
     @app.route("/metrics", methods=list(METHODS))
-    def show_metrics(request: Request) -> bytes:
-        return respond(request, 200, metrics.render(), CONTENT_TYPE)
+    async def show_metrics(request: Request) -> bytes:
+        parts = []
+        size = 0
+        for part in metrics.render_in_parts():
+            parts.append(part)
+            size += len(part)
+            if size > RENDERED_AT_ONCE:  # with many channels the whole would hold up messages
+                await deferLater(clock, 0)
+                size = 0
+        return respond(request, 200, b"".join(parts), CONTENT_TYPE)
 
 
-def management_resource(health: Health, metrics: Metrics) -> KleinResource:
+def management_resource(health: Health, metrics: MetricsRegistry, clock: IReactorTime) -> KleinResource:
     """
     ``/health`` and ``/metrics`` as a resource, for an address of its own or
     to be put beside another.
     """
     app = Klein()
     app.url_map.merge_slashes = False
-    add_management_routes(app, health, metrics)
+    add_management_routes(app, health, metrics, clock)
     answer_routing_errors(app)
     return app.resource()

@@ -7,6 +7,7 @@ id or anything that was said.
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any, Callable, Iterable, Iterator, Mapping, Optional, Union
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -28,6 +29,9 @@ log = Logger()
 PREFIX = "vumi_turn_"
 KINDS = (MESSAGE, STATUS)
 
+#: The label that names a channel.
+CONNECTOR = "connector"
+
 #: What became of a message that Turn need not hear of: the end of a session.
 NOTHING_TO_SEND = "nothing"
 
@@ -45,68 +49,107 @@ CONFIRM_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 Reading = Union[float, Mapping[str, float]]
 
 
-class Metrics:
+class MetricsRegistry:
     """
-    The numbers of one worker, in a registry of their own.
-
-    It is the scheduler's observer too (:class:`vumi_turn.delivery.Observer`).
+    The numbers of one process: its own, and those of its channels, each with
+    the label ``connector``.
     """
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry(auto_describe=False)
-        counter, histogram = self._counter, self._histogram
-        self._consumed = _bound(counter("consumed", "Messages and events taken from the queues.", "kind"), "inc", KINDS)
-        self._settled = _Pairs(
-            counter("settled", "Messages and events by what became of them.", "kind", "result"),
-            [*(result.value for result in Result), NOTHING_TO_SEND],
-        )
-        self._tries = _Pairs(
-            counter("tries", "POSTs to Turn by the class of their answer.", "kind", "verdict"),
-            [verdict.value for verdict in Verdict if verdict not in _NEVER_TRIED],
-        )
-        self._answer_seconds = _bound(
-            histogram("answer_seconds", "How long POSTs to Turn took.", ANSWER_BUCKETS, "kind"),
-            "observe",
-            KINDS,
-        )
-        self._queue_seconds = _bound(
-            histogram(
-                "queue_to_turn_seconds",
-                "From a delivery by the broker until Turn had accepted it.",
-                QUEUE_BUCKETS,
-                "kind",
-            ),
-            "observe",
-            KINDS,
-        )
-        self._outbound = _bound(
-            counter("outbound", "POSTs from Turn by their answer: ok, or the error's title.", "answer"),
-            "inc",
-            ["ok", "ClientGone", *sorted({error.title for error in ApiError.__subclasses__()})],
-        )
-        self.confirmed: Callable[[float], None] = histogram(
-            "confirm_seconds", "How long the broker took to confirm messages from Turn.", CONFIRM_BUCKETS
-        ).observe
-        self.status_without_recipient: Callable[[], None] = counter(
-            "statuses_without_recipient", "Statuses whose recipient the cache no longer knew."
-        ).inc
+        self.families = _Families(self.registry)
         self._watched = _Watched()
         self.registry.register(self._watched)
+        self._channels: dict[str, ChannelMetrics] = {}
         self.watch("build_info", "The version of vumi_turn.", lambda: {__version__: 1.0}, label="version")
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
 
+    def channel(self, connector: str) -> ChannelMetrics:
+        """
+        A channel's numbers, from zero.
+
+        :param connector: the channel's name, the value of their label.
+        :raises ValueError: there is a channel of that name.
+        """
+        if connector in self._channels:
+            raise ValueError(f"the channel {connector} is measured already")
+        channel = self._channels[connector] = ChannelMetrics(connector, self.families, self._watched)
+        return channel
+
+    def remove(self, connector: str) -> None:
+        """A channel has gone, and its numbers with it."""
+        self._channels.pop(connector).remove()
+        self._watched.remove(connector)
+
+    def watch(
+        self,
+        name: str,
+        documentation: str,
+        read: Callable[[], Optional[Reading]],
+        *,
+        label: Optional[str] = None,
+        total: bool = False,
+    ) -> None:
+        """Show a number of the process that somebody else keeps; parameters as for :meth:`ChannelMetrics.watch`."""
+        self._watched.add(None, _Source(PREFIX + name, documentation, read, label, total))
+
+    def render(self) -> bytes:
+        """All numbers, in Prometheus' text format."""
+        return b"".join(self.render_in_parts())
+
+    def render_in_parts(self) -> Iterator[bytes]:
+        """
+        All numbers, a family at a time: with many channels the whole takes
+        long, and the reactor may do something else in between.
+        """
+        for metric in self.registry.collect():
+            # The moments at which series were made: the text format has no use for them.
+            metric.samples = [sample for sample in metric.samples if not sample.name.endswith("_created")]
+            yield generate_latest(_One(metric))
+
+
+class ChannelMetrics:
+    """
+    The numbers of one channel.
+
+    It is the scheduler's observer too (:class:`vumi_turn.delivery.Observer`).
+
+    :param connector: the value of their label.
+    :param families: what all channels count with.
+    :param watched: the numbers that others keep.
+    """
+
+    def __init__(self, connector: str, families: _Families, watched: _Watched) -> None:
+        self.connector = connector
+        self._watched = watched
+        self._consumed = _Bound(families.consumed, "inc", connector, [(kind,) for kind in KINDS])
+        results = [*(result.value for result in Result), NOTHING_TO_SEND]
+        self._settled = _Bound(families.settled, "inc", connector, product(KINDS, results))
+        verdicts = [verdict.value for verdict in Verdict if verdict not in _NEVER_TRIED]
+        self._tries = _Bound(families.tries, "inc", connector, product(KINDS, verdicts))
+        self._answer_seconds = _Bound(families.answer_seconds, "observe", connector, [(kind,) for kind in KINDS])
+        self._queue_seconds = _Bound(families.queue_seconds, "observe", connector, [(kind,) for kind in KINDS])
+        titles = ["ok", "ClientGone", *sorted({error.title for error in ApiError.__subclasses__()})]
+        self._outbound = _Bound(families.outbound, "inc", connector, [(title,) for title in titles])
+        self._confirm_seconds = _Bound(families.confirm_seconds, "observe", connector, [()])
+        self._without_recipient = _Bound(families.without_recipient, "inc", connector, [()])
+        #: How many seconds the broker took to confirm a message from Turn.
+        self.confirmed: Callable[[float], None] = self._confirm_seconds[()]
+        #: A status was sent whose recipient nobody knew.
+        self.status_without_recipient: Callable[[], None] = self._without_recipient[()]
+
     # -- what happens --------------------------------------------------------
 
     def consumed(self, kind: str) -> None:
         """A message or event was taken from its queue."""
-        self._consumed[kind]()
+        self._consumed[(kind,)]()
 
     def tried(self, kind: str, verdict_name: str, seconds: float) -> None:
         """A POST to Turn ended."""
         self._tries[kind, verdict_name]()
-        self._answer_seconds[kind](seconds)
+        self._answer_seconds[(kind,)](seconds)
 
     def settled(self, kind: str, result_name: str) -> None:
         """It is known what becomes of a message or event."""
@@ -114,11 +157,17 @@ class Metrics:
 
     def queue_to_turn(self, kind: str, seconds: float) -> None:
         """Turn has accepted what was delivered to us so many seconds ago."""
-        self._queue_seconds[kind](seconds)
+        self._queue_seconds[(kind,)](seconds)
 
     def outbound(self, answer: str) -> None:
         """A POST from Turn was answered: ``ok``, an error's title, or ``ClientGone`` where nobody waited for it."""
-        self._outbound[answer]()
+        self._outbound[(answer,)]()
+
+    def remove(self) -> None:
+        """The channel has gone: its series go too."""
+        for bound in vars(self).values():
+            if isinstance(bound, _Bound):
+                bound.remove()
 
     # -- what is -------------------------------------------------------------
 
@@ -137,63 +186,71 @@ class Metrics:
         :param name: without our prefix, and without ``_total``.
         :param read: called at each scrape: the number, or for a metric with a
             ``label`` the numbers by its values; None while there is none.
-            Where it raises the metric is left out, and the log says so.
-        :param label: the one label.
+            Where it raises the channel's sample is left out, and the log says so.
+        :param label: a label beside ``connector``.
         :param total: the number only ever grows.
         """
-        self._watched.add(_Source(PREFIX + name, documentation, read, label, total))
+        self._watched.add(self.connector, _Source(PREFIX + name, documentation, read, label, total))
 
-    def render(self) -> bytes:
-        """All numbers, in Prometheus' text format."""
-        return generate_latest(_Plain(self.registry))
 
-    def _counter(self, name: str, documentation: str, *labels: str) -> Counter:
-        return Counter(PREFIX + name, documentation, labels, registry=self.registry)
+class _Families:
+    """What channels count with: each family once, with a label for the connector."""
 
-    def _histogram(self, name: str, documentation: str, buckets: Iterable[float], *labels: str) -> Histogram:
-        return Histogram(PREFIX + name, documentation, labels, buckets=tuple(buckets), registry=self.registry)
+    def __init__(self, registry: CollectorRegistry) -> None:
+        def counter(name: str, documentation: str, *labels: str) -> Counter:
+            return Counter(PREFIX + name, documentation, (CONNECTOR, *labels), registry=registry)
+
+        def histogram(name: str, documentation: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+            return Histogram(PREFIX + name, documentation, (CONNECTOR, *labels), buckets=buckets, registry=registry)
+
+        self.consumed = counter("consumed", "Messages and events taken from the queues.", "kind")
+        self.settled = counter("settled", "Messages and events by what became of them.", "kind", "result")
+        self.tries = counter("tries", "POSTs to Turn by the class of their answer.", "kind", "verdict")
+        self.answer_seconds = histogram("answer_seconds", "How long POSTs to Turn took.", ANSWER_BUCKETS, "kind")
+        self.queue_seconds = histogram(
+            "queue_to_turn_seconds",
+            "From a delivery by the broker until Turn had accepted it.",
+            QUEUE_BUCKETS,
+            "kind",
+        )
+        self.outbound = counter("outbound", "POSTs from Turn by their answer: ok, or the error's title.", "answer")
+        self.confirm_seconds = histogram(
+            "confirm_seconds", "How long the broker took to confirm messages from Turn.", CONFIRM_BUCKETS
+        )
+        self.without_recipient = counter(
+            "statuses_without_recipient", "Statuses whose recipient the cache no longer knew."
+        )
 
 
 #: What a message may be parked for, but never gets from Turn.
 _NEVER_TRIED = (Verdict.MALFORMED, Verdict.ERROR, Verdict.STALE)
 
 
-class _Bound(dict[str, Callable[..., None]]):
-    """A metric's method by its label: looking labels up anew costs more than counting."""
+class _Bound(dict[tuple[str, ...], Callable[..., None]]):
+    """
+    A metric's method by its labels beside the connector: looking labels up
+    anew costs more than counting. Series are there from the start, at 0: a
+    rate needs to see the first step.
+    """
 
-    def __init__(self, metric: Any, method: str) -> None:
+    def __init__(self, metric: Any, method: str, connector: str, values: Iterable[tuple[str, ...]]) -> None:
         super().__init__()
         self._metric = metric
         self._method = method
+        self._connector = connector
+        for each in values:
+            self[each]
 
-    def __missing__(self, value: str) -> Callable[..., None]:
-        child: Callable[..., None] = getattr(self._metric.labels(value), self._method)
-        self[value] = child
+    def __missing__(self, labels: tuple[str, ...]) -> Callable[..., None]:
+        child: Callable[..., None] = getattr(self._metric.labels(self._connector, *labels), self._method)
+        self[labels] = child
         return child
 
-
-def _bound(metric: Any, method: str, values: Iterable[str]) -> _Bound:
-    """Series are there from the start, at 0: a rate needs to see the first step."""
-    bound = _Bound(metric, method)
-    for value in values:
-        bound[value]
-    return bound
-
-
-class _Pairs(dict[tuple[str, str], Callable[..., None]]):
-    """The same for counters of two labels, of which the first is the kind."""
-
-    def __init__(self, metric: Any, values: Iterable[str]) -> None:
-        super().__init__()
-        self._metric = metric
-        for value in values:
-            for kind in KINDS:
-                self[kind, value]
-
-    def __missing__(self, pair: tuple[str, str]) -> Callable[..., None]:
-        child: Callable[..., None] = self._metric.labels(*pair).inc
-        self[pair] = child
-        return child
+    def remove(self) -> None:
+        """Forget these series."""
+        for labels in self:
+            self._metric.remove(self._connector, *labels)
+        self.clear()
 
 
 class _Source:
@@ -213,50 +270,60 @@ class _Source:
         self._label = label
         self._family: Any = CounterMetricFamily if total else GaugeMetricFamily
 
-    def metric(self) -> Optional[Metric]:
-        """What there is to show now."""
+    def family(self, of_channel: bool) -> Any:
+        """An empty family for this number."""
+        labels = [CONNECTOR] if of_channel else []
+        return self._family(self.name, self._documentation, labels=[*labels, *([self._label] if self._label else [])])
+
+    def add_to(self, family: Any, connector: Optional[str]) -> None:
+        """Put what there is to show now into a family."""
         reading = self._read()
         if reading is None:
-            return None
+            return
+        labels = [] if connector is None else [connector]
         if self._label is None:
-            whole: Metric = self._family(self.name, self._documentation, value=reading)
-            return whole
-        family = self._family(self.name, self._documentation, labels=[self._label])
+            family.add_metric(labels, reading)
+            return
         for value, number in reading.items():  # type: ignore[union-attr]
-            family.add_metric([value], number)
-        labelled: Metric = family
-        return labelled
+            family.add_metric([*labels, value], number)
 
 
-class _Plain(Collector):
-    """A registry without the moments at which its series were made; the text format has no use for them."""
+class _One(Collector):
+    """A registry of one metric."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self._registry = registry
+    def __init__(self, metric: Metric) -> None:
+        self._metric = metric
 
     def collect(self) -> Iterator[Metric]:
-        for metric in self._registry.collect():
-            metric.samples = [sample for sample in metric.samples if not sample.name.endswith("_created")]
-            yield metric
+        yield self._metric
 
 
 class _Watched(Collector):
-    """All watched metrics."""
+    """All watched metrics, by name and by channel; None is the process."""
 
     def __init__(self) -> None:
-        self._sources: dict[str, _Source] = {}
+        self._sources: dict[str, dict[Optional[str], _Source]] = {}
 
-    def add(self, source: _Source) -> None:
-        if source.name in self._sources:
+    def add(self, connector: Optional[str], source: _Source) -> None:
+        sources = self._sources.setdefault(source.name, {})
+        if connector in sources or (sources and (None in sources) != (connector is None)):
             raise ValueError(f"{source.name} is watched already")
-        self._sources[source.name] = source
+        sources[connector] = source
+
+    def remove(self, connector: str) -> None:
+        """Forget a channel's."""
+        for name, sources in list(self._sources.items()):
+            sources.pop(connector, None)
+            if not sources:
+                del self._sources[name]
 
     def collect(self) -> Iterator[Metric]:
-        for source in self._sources.values():
-            try:
-                metric = source.metric()
-            except Exception:  # a boundary: one number that cannot be had must not hide the others
-                log.failure("The metric {name} cannot be read", name=source.name)
-                continue
-            if metric is not None:
-                yield metric
+        for name, sources in list(self._sources.items()):
+            family = next(iter(sources.values())).family(None not in sources)
+            for connector, source in list(sources.items()):
+                try:
+                    source.add_to(family, connector)
+                except Exception:  # a boundary: one number that cannot be had must not hide the others
+                    log.failure("The metric {name} cannot be read", name=name, connector=connector)
+            if family.samples:
+                yield family
