@@ -25,7 +25,9 @@ class Scrape:
         self.families = {family.name: family for family in text_string_to_metric_families(text)}
 
     def value(self, sample: str, **labels: str) -> Any:
-        """One sample's number, None if it is not there."""
+        """One sample's number, None if it is not there; ``labels`` are those beside ``connector``."""
+        if sample != "build_info":
+            labels["connector"] = MetricsTests.connector
         for family in self.families.values():
             for one in family.samples:
                 if one.name == f"vumi_turn_{sample}" and one.labels == labels:
