@@ -6,7 +6,16 @@ from typing import Any, Optional
 
 from twisted.internet.defer import Deferred, ensureDeferred, succeed
 
-from vumi_turn.broker.interface import Broker, Consumer, Delivery, Handler, Outcome, Publisher
+from vumi_turn.broker.interface import (
+    Broker,
+    BrokerState,
+    Consumer,
+    Delivery,
+    Handler,
+    Outcome,
+    Publisher,
+    StateObserver,
+)
 from vumi_turn.vumi.messages import TransportEvent, TransportUserMessage
 
 
@@ -52,7 +61,7 @@ class FakeBroker(Broker):
     """
 
     def __init__(self) -> None:
-        self.state = "connected"
+        self.state = BrokerState.CONNECTED
         self.confirms = True
         self.consumers: dict[str, FakeConsumer] = {}
         self.publishers: dict[str, FakePublisher] = {}
@@ -61,6 +70,9 @@ class FakeBroker(Broker):
 
     def start(self) -> None:
         self.calls.append("start")
+
+    def on_state(self, observer: StateObserver) -> None:
+        """No state is told."""
 
     def consume(self, queue: str, handler: Handler, prefetch: int) -> FakeConsumer:
         self.consumers[queue] = FakeConsumer(handler, prefetch)
@@ -74,7 +86,7 @@ class FakeBroker(Broker):
 
     def stop(self, timeout: Optional[float] = None) -> Deferred[None]:
         self.calls.append(f"stop {timeout}")
-        self.state = "closed"
+        self.state = BrokerState.CLOSED
         return self.stop_result
 
     def deliver(self, queue: str, body: bytes, **attributes: Any) -> tuple[Delivery, Deferred[Outcome]]:

@@ -9,8 +9,9 @@ import weakref
 from typing import Any, Awaitable, Callable, Coroutine, Mapping, Optional
 
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
-from vumi_turn.broker.interface import Broker, BrokerError, BrokerUnavailable, Delivery, Outcome
+from vumi_turn.broker.interface import Broker, BrokerError, BrokerState, BrokerUnavailable, Delivery, Outcome
 
 
 def scenario(method: Callable[[Any], Coroutine[Any, Any, None]]) -> Callable[[Any], Any]:
@@ -23,7 +24,7 @@ def scenario(method: Callable[[Any], Coroutine[Any, Any, None]]) -> Callable[[An
     return test
 
 
-class Hand:
+class ManualHandler:
     """A handler that decides when the test does."""
 
     def __init__(self) -> None:
@@ -60,6 +61,7 @@ class BrokerContract:
     assertFalse: Any
     assertIs: Any
     assertIsInstance: Any
+    assertIsNotNone: Any
     flushLoggedErrors: Any
 
     def play(self, test: Coroutine[Any, Any, None]) -> Any:
@@ -100,9 +102,9 @@ class BrokerContract:
 
     # What the scenarios have in common
 
-    def consuming(self, prefetch: int = 10) -> Hand:
+    def consuming(self, prefetch: int = 10) -> ManualHandler:
         """A consumer of ``queue`` that is taking deliveries."""
-        hand = Hand()
+        hand = ManualHandler()
         self.consumer = self.broker.consume(self.queue, hand, prefetch)
         self.consumer.unpause()
         return hand
@@ -115,7 +117,11 @@ class BrokerContract:
     async def refusal(self, published: Deferred[None]) -> Exception:
         """Why a publish did not work."""
         reasons: list[Exception] = []
-        published.addErrback(lambda failure: reasons.append(failure.value))
+
+        def refused(failure: Failure) -> None:
+            reasons.append(failure.value)  # type: ignore[arg-type]
+
+        published.addErrback(refused)
         await self.until(lambda: reasons)
         return reasons[0]
 
@@ -133,9 +139,9 @@ class BrokerContract:
     @scenario
     async def test_starts_paused(self) -> None:
         """A new consumer takes nothing before it is unpaused."""
-        hand = Hand()
+        hand = ManualHandler()
         consumer = self.broker.consume(self.queue, hand, 10)
-        await self.until(lambda: self.broker.state == "connected")
+        await self.until(lambda: self.broker.state == BrokerState.CONNECTED)
         await self.push(b"early")
         await self.a_while()
         self.assertTrue(consumer.paused)
@@ -390,7 +396,7 @@ class BrokerContract:
         await publisher.publish(b"before")
         reconnects = self.broker.reconnects
         await self.lose_connection()
-        await self.until(lambda: self.broker.state == "connected")
+        await self.until(lambda: self.broker.state == BrokerState.CONNECTED)
         await publisher.publish(b"after")
         self.assertEqual(await self.contents(), [b"before", b"after"])
         self.assertTrue(self.broker.reconnects > reconnects)
@@ -415,7 +421,7 @@ class BrokerContract:
         self.consumer.pause()
         await self.a_while()
         await self.lose_connection()
-        await self.until(lambda: self.broker.state == "connected")
+        await self.until(lambda: self.broker.state == BrokerState.CONNECTED)
         await self.push(b"kept")
         await self.a_while()
         self.assertEqual(hand.bodies, [])
@@ -434,12 +440,12 @@ class BrokerContract:
         await self.block()
         # RabbitMQ tells a connection that it is blocked when that one publishes.
         publisher.publish(b"the first").addErrback(lambda failure: failure.trap(BrokerError))
-        await self.until(lambda: self.broker.state == "blocked")
+        await self.until(lambda: self.broker.state == BrokerState.BLOCKED)
         self.assertIsInstance(await self.refusal(publisher.publish(b"refused")), BrokerUnavailable)
         hand.settle(b"1")
         await self.until(lambda: len(hand.taken) == 2)
         await self.unblock()
-        await self.until(lambda: self.broker.state == "connected")
+        await self.until(lambda: self.broker.state == BrokerState.CONNECTED)
         await publisher.publish(b"after")
 
     @scenario
@@ -452,7 +458,7 @@ class BrokerContract:
         await self.until(lambda: len(hand.taken) == 2)
         hand.settle(b"1")
         await self.broker.stop(5)
-        self.assertEqual(self.broker.state, "closed")
+        self.assertEqual(self.broker.state, BrokerState.CLOSED)
         self.assertTrue(hand.taken[1].lost)
         self.assertIsInstance(await self.refusal(publisher.publish(b"late")), BrokerUnavailable)
         self.assertEqual(await self.contents(), [b"2"])

@@ -8,8 +8,16 @@ from twisted.internet.defer import ensureDeferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.broker.contract import BrokerContract, Hand
-from vumi_turn.broker.interface import MAX_UNCONFIRMED, BrokerUnavailable, ConnectionLost, Delivery, Nacked, Outcome
+from tests.broker.contract import BrokerContract, ManualHandler
+from vumi_turn.broker.interface import (
+    MAX_UNCONFIRMED,
+    BrokerState,
+    BrokerUnavailable,
+    ConnectionLost,
+    Delivery,
+    Nacked,
+    Outcome,
+)
 from vumi_turn.broker.memory import MemoryBroker
 
 
@@ -35,7 +43,7 @@ class MemoryCase(SynchronousTestCase):
 class ContractTests(BrokerContract, MemoryCase):
     """The contract, by a clock."""
 
-    broker: MemoryBroker  # type: ignore[assignment]
+    broker: MemoryBroker
 
     def play(self, test: Coroutine[Any, Any, None]) -> None:
         played = ensureDeferred(test)
@@ -80,7 +88,7 @@ class ConfirmTests(MemoryCase):
 
     def test_not_before_the_next_turn(self) -> None:
         """A publish is confirmed, and delivered, with the clock's next turn."""
-        hand = Hand()
+        hand = ManualHandler()
         self.broker.consume(self.queue, hand, 1).unpause()
         done = self.broker.publisher(self.queue).publish(b"1")
         self.assertNoResult(done)
@@ -121,7 +129,7 @@ class ConfirmTests(MemoryCase):
     def test_not_started(self) -> None:
         """Before the start there is no connection."""
         broker = MemoryBroker(self.clock)
-        self.assertEqual(broker.state, "connecting")
+        self.assertEqual(broker.state, BrokerState.CONNECTING)
         self.failureResultOf(broker.publisher(self.queue).publish(b"1"), BrokerUnavailable)
 
     def test_unconfirmed_are_bounded(self) -> None:
@@ -173,9 +181,9 @@ class StateTests(MemoryCase):
         broker = MemoryBroker(self.clock)
         broker.go_away()
         broker.start()
-        self.assertEqual(broker.state, "connecting")
+        self.assertEqual(broker.state, BrokerState.CONNECTING)
         broker.come_back()
-        self.assertEqual(broker.state, "connected")
+        self.assertEqual(broker.state, BrokerState.CONNECTED)
         self.assertEqual(broker.reconnects, 0)
         broker.stop()
 
@@ -183,16 +191,16 @@ class StateTests(MemoryCase):
         """A broker that is short of memory still is on the next connection."""
         self.broker.block()
         self.broker.go_away()
-        self.assertEqual(self.broker.state, "connecting")
+        self.assertEqual(self.broker.state, BrokerState.CONNECTING)
         self.broker.come_back()
-        self.assertEqual(self.broker.state, "blocked")
+        self.assertEqual(self.broker.state, BrokerState.BLOCKED)
 
     def test_closed_for_good(self) -> None:
         """What happens to the world does not open a closed broker."""
         self.broker.stop()
         self.broker.go_away()
         self.broker.come_back()
-        self.assertEqual(self.broker.state, "closed")
+        self.assertEqual(self.broker.state, BrokerState.CLOSED)
 
 
 class QueueTests(MemoryCase):
@@ -200,7 +208,7 @@ class QueueTests(MemoryCase):
 
     def test_contents_show_what_is_unsettled(self) -> None:
         """A message is in its queue, in its place, until it is acknowledged."""
-        hand = Hand()
+        hand = ManualHandler()
         self.broker.consume(self.queue, hand, 2).unpause()
         for body in (b"1", b"2", b"3"):
             self.broker.push(self.queue, body)
@@ -212,7 +220,7 @@ class QueueTests(MemoryCase):
 
     def test_kept_while_away(self) -> None:
         """What others push while we are not connected is delivered when we are."""
-        hand = Hand()
+        hand = ManualHandler()
         self.broker.consume(self.queue, hand, 1).unpause()
         self.broker.go_away()
         self.broker.push(self.queue, b"1")
@@ -224,7 +232,7 @@ class QueueTests(MemoryCase):
 
     def test_two_consumers_share(self) -> None:
         """Consumers of one queue share what is in it, each up to its prefetch."""
-        one, other = Hand(), Hand()
+        one, other = ManualHandler(), ManualHandler()
         for hand in (one, other):
             self.broker.consume(self.queue, hand, 1).unpause()
         for body in (b"1", b"2", b"3"):
@@ -249,7 +257,7 @@ class QueueTests(MemoryCase):
 
     def test_started_again(self) -> None:
         """A broker that is started again has its queues and none of its consumers."""
-        hand = Hand()
+        hand = ManualHandler()
         self.broker.consume(self.queue, hand, 1).unpause()
         self.broker.push(self.queue, b"1")
         self.turn()
@@ -257,7 +265,7 @@ class QueueTests(MemoryCase):
         self.broker.start()
         self.turn()
         self.assertEqual(hand.bodies, [b"1"])
-        other = Hand()
+        other = ManualHandler()
         self.broker.consume(self.queue, other, 1).unpause()
         self.turn()
         self.assertEqual(other.bodies, [b"1"])

@@ -24,7 +24,7 @@ from tests.integration.rabbitmq import RabbitMQ, parameters, shared_rabbitmq
 from vumi_turn.broker.amqp import AmqpBroker, ConnectionParameters
 from vumi_turn.broker.amqp.client import Client
 from vumi_turn.broker.amqp.frames import pack_ack
-from vumi_turn.broker.interface import BrokerError, BrokerUnavailable, ConnectionLost, Delivery, Outcome
+from vumi_turn.broker.interface import BrokerError, BrokerState, BrokerUnavailable, ConnectionLost, Delivery, Outcome
 
 reactor: Any = installed_reactor
 
@@ -77,7 +77,7 @@ class RecoveryCase(TestCase):
         return broker
 
     async def connected(self, broker: AmqpBroker, seconds: float = 30) -> None:
-        await until(reactor, lambda: broker.state == "connected", seconds, f"connected: {self.lines}")
+        await until(reactor, lambda: broker.state == BrokerState.CONNECTED, seconds, f"connected: {self.lines}")
 
     def handle(self, delivery: Delivery) -> Deferred[Outcome]:
         self.received.append(delivery)
@@ -133,14 +133,14 @@ class LinkTests(RecoveryCase):
         await self.assertFailure(pending, ConnectionLost)
         self.assertLess(reactor.seconds() - began, 4)
         await self.works(broker)
-        self.assertIn("gone silent", self.errors()[0])
+        self.assertIn("sent nothing for two heartbeat intervals", self.errors()[0])
 
     async def test_refused_for_a_while(self) -> None:
         """Nobody listens: one line, publishing fails at once, and it goes on when somebody does."""
         broker = self.make()
         await self.works(broker)
         await self.proxy.close()
-        await until(reactor, lambda: broker.state == "connecting")
+        await until(reactor, lambda: broker.state == BrokerState.CONNECTING)
         await self.assertFailure(self.publisher.publish(b"x"), BrokerUnavailable)
         await deferLater(reactor, 2)
         self.proxy.open()
@@ -238,7 +238,7 @@ class TlsTests(RecoveryCase):
         (line,) = self.errors()
         self.assertIn("TLS", line)
         self.assertIn(why, line)
-        self.assertEqual(broker.state, "connecting")
+        self.assertEqual(broker.state, BrokerState.CONNECTING)
 
     async def test_other_name(self) -> None:
         """A certificate for another name is not, and the log says that it is TLS."""
@@ -380,7 +380,7 @@ class ServerTests(RecoveryCase):
         broker = self.make()
         await until(reactor, lambda: len(self.errors()) == 2, what="one line each for consumer and publisher")
         await deferLater(reactor, 2)
-        self.assertEqual(broker.state, "connecting")
+        self.assertEqual(broker.state, BrokerState.CONNECTING)
         self.assertEqual(len(self.errors()), 2, self.lines)
         self.assertTrue(all("x-max-length" in line and self.queue in line for line in self.errors()))
         await self.admin.delete(self.queue)
@@ -430,7 +430,7 @@ class ServerTests(RecoveryCase):
         await gatherResults([self.publisher.publish(b"kept %d" % number) for number in range(100)])
         await deferToThread(self.node.block)
         pending = broker.publisher(other).publish(b"the one that finds out")
-        await until(reactor, lambda: broker.state == "blocked")
+        await until(reactor, lambda: broker.state == BrokerState.BLOCKED)
         await self.assertFailure(self.publisher.publish(b"x"), BrokerUnavailable)
         consumer.unpause()
         await until(reactor, lambda: len([b for b in self.bodies() if b.startswith(b"kept")]) == 100)
@@ -447,7 +447,7 @@ class ServerTests(RecoveryCase):
         await self.works(broker)
         await deferToThread(self.node.block)
         pending = self.publisher.publish(b"x")
-        await until(reactor, lambda: broker.state == "blocked")
+        await until(reactor, lambda: broker.state == BrokerState.BLOCKED)
         began = reactor.seconds()
         stopping = broker.stop(1)
         await self.assertFailure(pending, ConnectionLost)

@@ -15,6 +15,7 @@ from tests.integration.amqp_lab import Proxy, until
 from tests.integration.amqp_peer import AmqpPeer
 from tests.integration.rabbitmq import parameters, shared_rabbitmq
 from vumi_turn.broker.amqp import AmqpBroker, ConnectionParameters
+from vumi_turn.broker.interface import BrokerState
 
 reactor: Any = the_reactor
 
@@ -34,7 +35,7 @@ class ContractTests(BrokerContract, TestCase):
         where = parameters(self.node, port=self.proxy.listening_port)
         self.broker = AmqpBroker(ConnectionParameters(**where), reactor)
         self.broker.start()
-        await self.until(lambda: self.broker.state == "connected")
+        await self.until(lambda: self.broker.state == BrokerState.CONNECTED)
 
     async def tearDown(self) -> None:
         await self.broker.stop(5)

@@ -11,6 +11,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
+from vumi_turn.broker.interface import BrokerState
 from vumi_turn.http.server import BoundedSite
 from vumi_turn.monitoring.health import Health, add_management_routes, management_resource, watch_channel
 from vumi_turn.monitoring.metrics import MetricsRegistry
@@ -20,7 +21,7 @@ from vumi_turn.monitoring.metrics import MetricsRegistry
 class StubBroker:
     """What is looked at of a broker."""
 
-    state: str = "connected"
+    state: BrokerState = BrokerState.CONNECTED
     reconnects: int = 2
 
 
@@ -116,14 +117,14 @@ class HealthTests(SynchronousTestCase):
 
     def test_no_broker(self) -> None:
         """Without a broker the worker is down: 503."""
-        for state in ("connecting", "closed", "a state nobody thought of"):
+        for state in (BrokerState.CONNECTING, BrokerState.CLOSED):
             self.worker.broker.state = state
             self.assertEqual(self.report(), (503, "down"))
-            self.assertEqual(self.component("amqp"), {"health": "down", "state": state, "reconnects": 2})
+            self.assertEqual(self.component("amqp"), {"health": "down", "state": state.value, "reconnects": 2})
 
     def test_blocked(self) -> None:
         """While the broker blocks publishing what people say still flows: degraded."""
-        self.worker.broker.state = "blocked"
+        self.worker.broker.state = BrokerState.BLOCKED
         self.assertEqual(self.report(), (200, "degraded"))
         self.assertEqual(self.component("amqp")["health"], "degraded")
 
@@ -156,7 +157,7 @@ class HealthTests(SynchronousTestCase):
     def test_worst(self) -> None:
         """The worst of the components is the whole's."""
         self.worker.cache.healthy = False
-        self.worker.broker.state = "connecting"
+        self.worker.broker.state = BrokerState.CONNECTING
         self.assertEqual(self.report(), (503, "down"))
 
     def test_stopping(self) -> None:
@@ -184,7 +185,7 @@ class WatchTests(SynchronousTestCase):
     def test_broker(self) -> None:
         """The broker's state is 1 of its states, and losses are counted."""
         self.assertEqual(self.value("amqp_connected"), 1)
-        self.worker.broker.state = "blocked"
+        self.worker.broker.state = BrokerState.BLOCKED
         self.assertEqual(self.value("amqp_connected"), 0)
         states = ["connecting", "connected", "blocked", "closed"]
         self.assertEqual([self.value("amqp_state", state=state) for state in states], [0, 0, 1, 0])
@@ -242,7 +243,7 @@ class RouteTests(SynchronousTestCase):
 
     def test_down(self) -> None:
         """``GET /health`` answers 503 while the worker is down."""
-        self.worker.broker.state = "connecting"
+        self.worker.broker.state = BrokerState.CONNECTING
         status, _, body = self.worker.ask(b"GET /health")
         self.assertEqual((status, json.loads(body)["health"]), (503, "down"))
 

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.fakes import FakeBroker, event, user_message
 from vumi_turn import __version__
-from vumi_turn.broker.interface import Nacked, Outcome
+from vumi_turn.broker.interface import BrokerState, Nacked, Outcome
 from vumi_turn.broker.memory import MemoryBroker
 from vumi_turn.configuration.fields import ConfigErrors
 from vumi_turn.vumi.application import (
@@ -134,7 +134,7 @@ class WorkerCase(SynchronousTestCase):
 class StartTests(WorkerCase):
     def test_order(self) -> None:
         """The broker is started, the application set up on a paused connector, then messages are taken."""
-        self.broker.state = "connecting"
+        self.broker.state = BrokerState.CONNECTING
         worker = self.start(middleware=[{"a": OBSERVED}, {"b": OBSERVED}], amqp_prefetch_count=3)
         self.assertEqual(self.broker.calls, ["start"])
         self.assertEqual(worker.calls, [("setup", True)])
@@ -626,9 +626,9 @@ class PartsTests(WorkerCase):
             worker.report_health(),
             {"health": "ok", "components": {"amqp": {"health": "ok", "state": "connected"}}},
         )
-        self.broker.state = "blocked"
+        self.broker.state = BrokerState.BLOCKED
         self.assertEqual(worker.report_health()["health"], "down")
-        self.broker.state = "connected"
+        self.broker.state = BrokerState.CONNECTED
 
         class More(Recorder):
             def health_components(self) -> dict[str, dict[str, Any]]:

@@ -7,7 +7,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.fakes import FakeBroker
-from vumi_turn.broker.interface import ConnectionLost
+from vumi_turn.broker.interface import BrokerState, ConnectionLost
 from vumi_turn.vumi.heartbeat import Heartbeat
 
 
@@ -68,11 +68,11 @@ class HeartbeatTests(SynchronousTestCase):
     def test_skipped_without_broker(self) -> None:
         """While the broker is not connected there are no heartbeats; after that there are again."""
         self.start()
-        for state in ("connecting", "blocked", "closed"):
+        for state in (BrokerState.CONNECTING, BrokerState.BLOCKED, BrokerState.CLOSED):
             self.broker.state = state
             self.clock.advance(10)
         self.assertEqual(self.bodies, [])
-        self.broker.state = "connected"
+        self.broker.state = BrokerState.CONNECTED
         self.clock.advance(10)
         self.assertEqual(len(self.bodies), 1)
 

@@ -13,6 +13,9 @@ import enum
 from typing import Awaitable, Callable, Optional
 
 from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+log = Logger()
 
 #: The durable direct exchange that all vumi workers share.
 VUMI_EXCHANGE = "vumi"
@@ -41,6 +44,64 @@ class Returned(BrokerError):
     """No queue took the message, also after declaring the queue again."""
 
 
+class BrokerState(str, enum.Enum):
+    """
+    How a broker's connections are. Members are texts, so that JSON and metrics show them as they are.
+
+    ============  =======================================================
+    CONNECTING    consuming or publishing does not work; being set up
+    CONNECTED     consuming and publishing both work
+    BLOCKED       consuming works; the broker takes no messages for now
+    CLOSED        stopped
+    ============  =======================================================
+
+    A broker starts as CONNECTING, changes between the first three as the
+    connections do, and is CLOSED from :meth:`Broker.stop` on.
+    """
+
+    CONNECTING = "connecting"
+    CONNECTED = "connected"
+    BLOCKED = "blocked"
+    CLOSED = "closed"
+
+    def __str__(self) -> str:
+        return self.value
+
+    def __format__(self, spec: str) -> str:
+        return format(self.value, spec)
+
+
+#: Told of each new state of a broker.
+StateObserver = Callable[[BrokerState], None]
+
+
+class StateCell:
+    """
+    A broker's state, and who is told of it; for brokers only.
+
+    :ivar current: the state.
+    """
+
+    def __init__(self) -> None:
+        self.current = BrokerState.CONNECTING
+        self._observers: list[StateObserver] = []
+
+    def observe(self, observer: StateObserver) -> None:
+        """Call ``observer`` with each new state."""
+        self._observers.append(observer)
+
+    def change(self, state: BrokerState) -> None:
+        """Set the state. Observers' exceptions are logged; they never propagate into the broker."""
+        if state is self.current:
+            return
+        self.current = state
+        for observer in list(self._observers):
+            try:
+                observer(state)
+            except Exception:  # an observer must not keep the connections from being made
+                log.failure("An observer of the broker's state failed")
+
+
 class Outcome(enum.Enum):
     """What a handler wants to become of a delivery."""
 
@@ -60,6 +121,7 @@ class Delivery:
     :ivar received: when it arrived, in the clock's seconds.
     :ivar lost: True once its connection is gone: it can no longer be settled,
         and the broker will deliver it again.
+    :ivar tag: the broker's number for it.
     """
 
     __slots__ = (
@@ -70,7 +132,7 @@ class Delivery:
         "received",
         "lost",
         "tag",
-        "_watchers",
+        "_observers",
     )
 
     def __init__(
@@ -89,31 +151,37 @@ class Delivery:
         self.received = received
         self.tag = tag
         self.lost = False
-        self._watchers: list[Callable[[], None]] = []
+        self._observers: list[Callable[[], None]] = []
 
     def on_lost(self, callback: Callable[[], None]) -> None:
         """Call ``callback`` once when the delivery's connection is gone."""
         if self.lost:
             callback()
         else:
-            self._watchers.append(callback)
+            self._observers.append(callback)
 
     def lose(self) -> None:
-        """Mark as lost and tell those who watch; for brokers only."""
+        """
+        Mark as lost and tell the observers; for brokers only. An observer's
+        exception is logged, so that the other deliveries are told too.
+        """
         if self.lost:
             return
         self.lost = True
-        watchers, self._watchers = self._watchers, []
-        for watcher in watchers:
-            watcher()
+        observers, self._observers = self._observers, []
+        for observer in observers:
+            try:
+                observer()
+            except Exception:  # one delivery's observer must not keep the others from being told
+                log.failure("An observer of a lost delivery of {queue} failed", queue=self.queue)
 
     def settle(self) -> None:
         """
-        Nobody has to be told any more; for brokers only. Who watches is as a
-        rule held by what also holds the delivery: without this each message
-        would stay in memory until Python looks for such circles.
+        Forget the observers; for brokers only. An observer usually refers to
+        what refers to the delivery: without this each message would stay in
+        memory until the next run of the garbage collector.
         """
-        self._watchers = []
+        self._observers = []
 
 
 #: Takes a delivery and says, now or later, what becomes of it. It is called in
@@ -161,15 +229,22 @@ class Publisher(abc.ABC):
 
 class Broker(abc.ABC):
     """
-    A connection to a broker that mends itself.
+    A connection to a broker that is made again whenever it is lost.
 
-    :ivar state: ``connecting``, ``connected``, ``blocked`` or ``closed``.
-        ``connected`` means that consuming and publishing both work.
-    :ivar reconnects: how often a connection was lost since the start.
+    :ivar state: whether consuming and publishing work.
+    :ivar reconnects: how often a usable connection was lost since the start.
     """
 
-    state: str = "connecting"
+    state: BrokerState = BrokerState.CONNECTING
     reconnects: int = 0
+
+    @abc.abstractmethod
+    def on_state(self, observer: StateObserver) -> None:
+        """
+        Call ``observer`` with each new :attr:`state`, after it has changed.
+
+        :param observer: an exception that it raises is logged.
+        """
 
     @abc.abstractmethod
     def start(self) -> None:

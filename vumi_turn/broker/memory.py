@@ -1,8 +1,8 @@
 """
 A broker in this process: for the sandbox, and for tests that use no server.
 
-It keeps the promises of :mod:`vumi_turn.broker.interface` as RabbitMQ does. What it
-holds is gone with the process.
+It implements :mod:`vumi_turn.broker.interface` and behaves as RabbitMQ does there.
+What it holds is gone with the process.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from .interface import (
     MAX_UNCONFIRMED,
     Broker,
+    BrokerState,
     BrokerUnavailable,
     ConnectionLost,
     Consumer,
@@ -25,6 +26,8 @@ from .interface import (
     Handler,
     Nacked,
     Publisher,
+    StateCell,
+    StateObserver,
 )
 from .memory_consumer import MemoryConsumer, Message
 
@@ -49,7 +52,7 @@ class MemoryBroker(Broker):
         self._queues: dict[str, list[Message]] = {}  # heaps of what can be delivered
         self._consumers: list[MemoryConsumer] = []
         self._unconfirmed: deque[tuple[Deferred[None], Optional[Exception]]] = deque()
-        self._watchers: list[Callable[[str], None]] = []
+        self._state = StateCell()
         self._last_position = 0
         self._last_tag = 0
         self._nacks = 0
@@ -57,16 +60,18 @@ class MemoryBroker(Broker):
         self._reachable = True
         self._blocked = False
         self._next_turn: Optional[IDelayedCall] = None
-        self.state = "connecting"
         self.reconnects = 0
         #: The last messages of transient publishers: exchange, routing key, body.
         self.transient: deque[tuple[str, str, bytes]] = deque(maxlen=100)
 
     # The interface
 
-    def on_state(self, callback: Callable[[str], None]) -> None:
-        """Call ``callback`` with each new :attr:`state`."""
-        self._watchers.append(callback)
+    @property
+    def state(self) -> BrokerState:  # type: ignore[override]
+        return self._state.current
+
+    def on_state(self, observer: StateObserver) -> None:
+        self._state.observe(observer)
 
     def start(self) -> None:
         self._started, self._stopped = True, False
@@ -96,14 +101,14 @@ class MemoryBroker(Broker):
             self._next_turn = None
         return succeed(None)
 
-    # What the world does to a broker
+    # What tests and the sandbox do to the broker
 
     def queue_contents(self, name: str) -> list[bytes]:
         """The bodies that a queue holds, in its order, with those that are delivered and not settled yet."""
         messages = list(self._queues.get(name, ()))
         for consumer in self._consumers:
             if consumer.queue == name:
-                messages.extend(consumer.unsettled.values())
+                messages.extend(consumer.held.values())
         return [message.body for message in sorted(messages)]
 
     def push(self, queue: str, body: bytes, headers: Optional[Mapping[str, Any]] = None) -> None:
@@ -118,12 +123,12 @@ class MemoryBroker(Broker):
         self._queues.pop(name, None)
         for consumer in self._consumers:
             if consumer.queue == name:
-                consumer.unsettled.clear()
+                consumer.forget()
 
     def go_away(self) -> None:
         """Lose the connection, and get no other one before :meth:`come_back`."""
         self._reachable = False
-        if self.state in ("connected", "blocked"):
+        if self._is_open:
             self.reconnects += 1
         self._changed()
         self._lose_connection()
@@ -151,7 +156,7 @@ class MemoryBroker(Broker):
     # Publishing
 
     def _publish(self, routing_key: str, body: bytes) -> Deferred[None]:
-        if self.state != "connected":
+        if self.state is not BrokerState.CONNECTED:
             return fail(BrokerUnavailable(f"the broker is {self.state}"))
         if len(self._unconfirmed) >= MAX_UNCONFIRMED:
             return fail(BrokerUnavailable(f"{MAX_UNCONFIRMED} messages wait for the broker's confirmation"))
@@ -167,7 +172,7 @@ class MemoryBroker(Broker):
         return done
 
     def _publish_transient(self, exchange: str, routing_key: str, body: bytes) -> Deferred[None]:
-        if self.state != "connected":
+        if self.state is not BrokerState.CONNECTED:
             return fail(BrokerUnavailable(f"the broker is {self.state}"))
         self.transient.append((exchange, routing_key, body))
         return succeed(None)
@@ -179,20 +184,18 @@ class MemoryBroker(Broker):
 
     # The state
 
-    def _current(self) -> str:
-        if self._stopped:
-            return "closed"
-        if not self._started or not self._reachable:
-            return "connecting"
-        return "blocked" if self._blocked else "connected"
+    @property
+    def _is_open(self) -> bool:
+        """True while messages are delivered."""
+        return self.state in (BrokerState.CONNECTED, BrokerState.BLOCKED)
 
     def _changed(self) -> None:
-        state = self._current()
-        if state == self.state:
-            return
-        self.state = state
-        for watcher in list(self._watchers):
-            watcher(state)
+        if self._stopped:
+            self._state.change(BrokerState.CLOSED)
+        elif not self._started or not self._reachable:
+            self._state.change(BrokerState.CONNECTING)
+        else:
+            self._state.change(BrokerState.BLOCKED if self._blocked else BrokerState.CONNECTED)
 
     def _lose_connection(self) -> None:
         """All unsettled messages are back in their queues before anybody hears of it."""
@@ -206,7 +209,7 @@ class MemoryBroker(Broker):
     # Turns
 
     def _schedule(self, delay: float = 0.0) -> None:
-        if self.state not in ("connected", "blocked"):
+        if not self._is_open:
             return
         if self._next_turn is None:
             self._next_turn = self._clock.callLater(delay, self._turn)
@@ -229,7 +232,7 @@ class MemoryBroker(Broker):
                 done.errback(refusal)
 
     def _deliver_one(self) -> bool:
-        if self.state not in ("connected", "blocked"):
+        if not self._is_open:
             return False
         able = [each for each in self._consumers if each.able and self._queues.get(each.queue)]
         if not able:

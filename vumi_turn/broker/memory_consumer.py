@@ -1,20 +1,15 @@
-"""The consumers of the broker in memory, and the messages that they have in hand."""
+"""The consumers of the broker in memory, and the messages that they hold."""
 
 from __future__ import annotations
 
 from typing import Any, Callable, Mapping
 
-from twisted.internet.defer import Deferred, ensureDeferred
-from twisted.logger import Logger
-from twisted.python.failure import Failure
-
-from .interface import Consumer, Delivery, Handler, Outcome
-
-log = Logger()
+from .interface import Delivery, Handler, Outcome
+from .settling import SettlingConsumer
 
 
 class Message:
-    """A message and its place in its queue, which it gets back when it is requeued."""
+    """A message and its position in its queue, which it gets back when it is requeued."""
 
     __slots__ = ("position", "body", "headers", "redelivered")
 
@@ -28,13 +23,13 @@ class Message:
         return self.position < other.position
 
 
-class MemoryConsumer(Consumer):
+class MemoryConsumer(SettlingConsumer):
     """
     What :meth:`vumi_turn.broker.memory.MemoryBroker.consume` gives.
 
-    :param requeue: puts a message back where it was.
-    :param wake: says that the consumer may be able to take more.
-    :ivar unsettled: what the handler has not decided on yet.
+    :param requeue: puts a message back at its position in the queue.
+    :param wake: called when the consumer may be able to take another delivery.
+    :ivar held: the messages of the unsettled deliveries, by tag.
     """
 
     def __init__(
@@ -45,9 +40,8 @@ class MemoryConsumer(Consumer):
         requeue: Callable[[str, Message], None],
         wake: Callable[[], None],
     ) -> None:
-        self.queue = queue
-        self.unsettled: dict[Delivery, Message] = {}
-        self._handler = handler
+        super().__init__(queue, handler)
+        self.held: dict[int, Message] = {}
         self._prefetch = prefetch
         self._requeue = requeue
         self._wake = wake
@@ -71,37 +65,23 @@ class MemoryConsumer(Consumer):
 
     def deliver(self, delivery: Delivery, message: Message) -> None:
         """Give a message to the handler; for the broker only."""
-        self.unsettled[delivery] = message
-        try:
-            outcome: Deferred[Outcome] = ensureDeferred(self._handler(delivery))  # type: ignore[arg-type]
-        except Exception:  # a handler must not raise; if it does, that is one delivery's trouble
-            self._failed(Failure(), delivery)
-            return
-        outcome.addCallbacks(self._settle, self._failed, callbackArgs=(delivery,), errbackArgs=(delivery,)).addErrback(
-            _not_settled
-        )
+        self.held[delivery.tag] = message
+        self._handle(delivery)
 
     def detach(self) -> list[Delivery]:
-        """Give back what is unsettled, to tell who watches; for the broker only."""
-        unsettled, self.unsettled = self.unsettled, {}
-        for message in unsettled.values():
+        """Put all unsettled messages back; the caller marks the deliveries as lost. For the broker only."""
+        for message in self.held.values():
             self._requeue(self.queue, message)
-        return list(unsettled)
+        return self.forget()
 
-    def _settle(self, outcome: Outcome, delivery: Delivery) -> None:
-        message = self.unsettled.pop(delivery, None)
-        if message is None:
-            return  # lost, or its queue is deleted
-        delivery.settle()
+    def forget(self) -> list[Delivery]:
+        """Drop all unsettled messages, because their queue is deleted; for the broker only."""
+        self.held.clear()
+        return self._take_unsettled()
+
+    def _settled(self, delivery: Delivery, outcome: Outcome) -> None:
+        message = self.held.pop(delivery.tag)
         if outcome is Outcome.ACK:
             self._wake()
         else:
             self._requeue(self.queue, message)
-
-    def _failed(self, failure: Failure, delivery: Delivery) -> None:
-        log.failure("The handler of {queue} failed; its message is requeued", failure, queue=self.queue)
-        self._settle(Outcome.REQUEUE, delivery)
-
-
-def _not_settled(failure: Failure) -> None:
-    log.failure("A delivery could not be settled", failure)

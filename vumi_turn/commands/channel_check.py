@@ -113,9 +113,9 @@ class Check:
 
     async def _look_at_broker(self, config: Optional[TurnChannelsApiConfig]) -> None:
         parameters = parameters_from_options(self._options.vumi_options)
-        survey = BrokerInspector(parameters, self._reactor, self._amqp_endpoint)
+        inspector = BrokerInspector(parameters, self._reactor, self._amqp_endpoint)
         connector = None if config is None else config.connector_name
-        self._running = await look_at_broker(survey, parameters, connector, self._say)
+        self._running = await look_at_broker(inspector, parameters, connector, self._say)
 
     # -- Turn --------------------------------------------------------------------
 

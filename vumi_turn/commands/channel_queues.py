@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Awaitable, Callable, Optional
 
 from ..broker.amqp import ConnectionParameters
-from ..broker.amqp.errors import ChannelRefused, LinkLost
+from ..broker.amqp.errors import ChannelRefused, ConnectionGone
 from ..broker.amqp.inspector import DIFFERS, BrokerInspector, Found
 from ..broker.interface import VUMI_EXCHANGE
 from ..failures.queue import FAILURES
@@ -27,7 +27,7 @@ DIFFERENT = (
 
 
 async def look_at_broker(
-    survey: BrokerInspector, parameters: ConnectionParameters, connector: Optional[str], say: Say
+    inspector: BrokerInspector, parameters: ConnectionParameters, connector: Optional[str], say: Say
 ) -> Optional[bool]:
     """
     Log in, look around, and log out.
@@ -35,38 +35,38 @@ async def look_at_broker(
     :param connector: whose queues to look at; None where it is not known.
     :return: whether somebody takes people's messages from the connector, None where that is not known.
     """
-    trouble = await survey.connect()
+    failure = await inspector.connect()
     user, vhost = parameters.username, parameters.vhost
     steps = {
         "broker": f"RabbitMQ answers at {parameters.address}" + (", by TLS" if parameters.tls else ""),
         "credentials": f"user {user!r} may log in",
         "vhost": f"user {user!r} may use {vhost!r}",
     }
-    failed = None if trouble is None else trouble.kind if trouble.kind in steps else "broker"
+    failed = None if failure is None else failure.kind if failure.kind in steps else "broker"
     for title, text in steps.items():
-        if trouble is not None and title == failed:
-            say(FAILED, title, f"RabbitMQ at {parameters.address}: {trouble.sentence}")
+        if failure is not None and title == failed:
+            say(FAILED, title, f"RabbitMQ at {parameters.address}: {failure.sentence}")
             return None
         say(OK, title, text)
     try:
-        return await _look_around(survey, connector, say)
-    except LinkLost as error:
+        return await _look_around(inspector, connector, say)
+    except ConnectionGone as error:
         say(FAILED, "broker", f"the connection was lost: {error}")
         return None
     finally:
-        await survey.close()
+        await inspector.close()
 
 
-async def _look_around(survey: BrokerInspector, connector: Optional[str], say: Say) -> Optional[bool]:
+async def _look_around(inspector: BrokerInspector, connector: Optional[str], say: Say) -> Optional[bool]:
     title = f"exchange {VUMI_EXCHANGE}"
-    if await _found(title, survey.exchange(VUMI_EXCHANGE), say) is not None:
+    if await _found(title, inspector.exchange(VUMI_EXCHANGE), say) is not None:
         say(OK, title, "durable and direct, as it has to be")
     if connector is None:
         return None
     running = False
     for kind, judge in JUDGES.items():
         title = f"queue {connector}.{kind}"
-        found = await _found(title, survey.queue(f"{connector}.{kind}"), say)
+        found = await _found(title, inspector.queue(f"{connector}.{kind}"), say)
         if found is not None:
             level, text = judge(found)
             say(level, title, text)

@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.web.server import Request
 
-from ..broker.interface import Broker
+from ..broker.interface import Broker, BrokerState
 from ..caches import MessageCache
 from ..delivery import DeliveryScheduler
 from ..http.responses import respond
@@ -25,9 +25,7 @@ from .metrics import CONTENT_TYPE, KINDS, ChannelMetrics, MetricsRegistry
 #: From best to worst.
 OK, DEGRADED, DOWN = "ok", "degraded", "down"
 
-CONNECTED = "connected"
-BROKER_STATES = ("connecting", CONNECTED, "blocked", "closed")
-HEALTH_OF_BROKER = {CONNECTED: OK, "blocked": DEGRADED}
+HEALTH_OF_BROKER = {BrokerState.CONNECTED: OK, BrokerState.BLOCKED: DEGRADED}
 
 METHODS = ("GET", "HEAD")
 
@@ -71,7 +69,7 @@ class Health:
         state = self._broker.state
         return {
             "health": HEALTH_OF_BROKER.get(state, DOWN),
-            "state": state,
+            "state": state.value,
             "reconnects": self._broker.reconnects,
         }
 
@@ -107,11 +105,11 @@ def watch_channel(
     :param clock: what the scheduler tells the time by.
     """
     watch = metrics.watch
-    watch("amqp_connected", "1 while consuming and publishing work.", lambda: broker.state == CONNECTED)
+    watch("amqp_connected", "1 while consuming and publishing work.", lambda: broker.state is BrokerState.CONNECTED)
     watch(
         "amqp_state",
         "1 for the state that the broker's connection is in.",
-        lambda: {state: state == broker.state for state in BROKER_STATES},
+        lambda: {state.value: state is broker.state for state in BrokerState},
         label="state",
     )
     watch("amqp_reconnects", "Lost connections to the broker.", lambda: broker.reconnects, total=True)

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IListeningPort
 from twisted.python.failure import Failure
 
-from ..broker.interface import Broker, Consumer, Delivery, Handler, Outcome, Publisher
+from ..broker.interface import Broker, BrokerState, Consumer, Delivery, Handler, Outcome, Publisher, StateObserver
 from ..channel.worker import TurnChannelsApi
 from ..turn.client import TurnClient, TurnResponse
 from ..turn.payloads import MESSAGES_PATH, STATUSES_PATH
@@ -35,8 +35,11 @@ class ObservedBroker(Broker):
         self._who = who
 
     @property
-    def state(self) -> str:  # type: ignore[override]
+    def state(self) -> BrokerState:  # type: ignore[override]
         return self._broker.state
+
+    def on_state(self, observer: StateObserver) -> None:
+        self._broker.on_state(observer)
 
     @property
     def reconnects(self) -> int:  # type: ignore[override]

@@ -15,7 +15,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ..broker.interface import Broker
+from ..broker.interface import Broker, BrokerState
 
 log = Logger()
 
@@ -79,7 +79,7 @@ class Heartbeat:
             loop.stop()
 
     def _beat(self) -> None:
-        if self._broker.state != "connected":
+        if self._broker.state is not BrokerState.CONNECTED:
             return
         try:
             attributes = {**self._attributes, "timestamp": self._clock.seconds(), **self._more()}

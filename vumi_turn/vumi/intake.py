@@ -1,5 +1,5 @@
 """
-One consumed queue: from the broker's deliveries to the handlers' messages.
+One consumed queue: turns the broker's deliveries into messages and gives them to handlers.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ class NoHandler(Exception):
 
 
 class _Stopped(Exception):
-    """The worker is stopping: what waits for a middleware goes back to the queue."""
+    """The worker is stopping: messages that wait for a middleware are requeued."""
 
 
-class _Turn(NamedTuple):
-    """A message in its person's line, waiting for the middlewares."""
+class _Queued(NamedTuple):
+    """A message that waits behind earlier ones with the same key for the middlewares."""
 
     delivery: Delivery
     message: Any
@@ -62,7 +62,7 @@ class _Turn(NamedTuple):
 
 class Intake:
     """
-    One consumed queue: decodes, leads through middlewares, calls handlers.
+    One consumed queue: decodes deliveries, passes them through middlewares, and calls handlers.
 
     :param connector_name: the connector that it belongs to.
     :param kind: ``inbound``, ``event`` or ``outbound``.
@@ -102,8 +102,8 @@ class Intake:
         self._clock = clock
         self._on_malformed = on_malformed
         self._on_error = on_error
-        self._waits = Timeouts(clock)
-        self._lines: dict[Any, deque[_Turn]] = {}
+        self._timeouts = Timeouts(clock)
+        self._by_key: dict[Any, deque[_Queued]] = {}
         self._stopped = False
 
     async def take(self, delivery: Delivery) -> Outcome:
@@ -115,7 +115,7 @@ class Intake:
         try:
             handler = self._handler_for(message)
             if self._steps:
-                return await self._stand_in_line(delivery, message, handler)
+                return await self._enqueue(delivery, message, handler)
             outcome = handler(message)
             if isinstance(outcome, (CoroutineType, Deferred)):
                 outcome = await outcome
@@ -135,9 +135,9 @@ class Intake:
         return Outcome.ACK
 
     def stop(self) -> None:
-        """Requeue what waits for a middleware, now and from now on."""
+        """Requeue the messages that wait for a middleware, and all later ones."""
         self._stopped = True
-        self._waits.end(_Stopped)
+        self._timeouts.end(_Stopped)
 
     def _handler_for(self, message: Message) -> MessageHandler:
         handler = self.handlers.get(message.endpoint_name, self.default_handler)
@@ -147,52 +147,52 @@ class Intake:
             )
         return handler
 
-    def _stand_in_line(self, delivery: Delivery, message: Any, handler: MessageHandler) -> Deferred[Outcome]:
-        turn = _Turn(delivery, message, handler, Deferred())
+    def _enqueue(self, delivery: Delivery, message: Any, handler: MessageHandler) -> Deferred[Outcome]:
+        queued = _Queued(delivery, message, handler, Deferred())
         key = self._key_of(message)
-        line = self._lines.get(key)
-        if line is not None:
-            line.append(turn)
+        waiting = self._by_key.get(key)
+        if waiting is not None:
+            waiting.append(queued)
         else:
-            self._lines[key] = deque([turn])
-            ensureDeferred(self._walk(key)).addErrback(_broken)
-        return turn.done
+            self._by_key[key] = deque([queued])
+            ensureDeferred(self._drain(key)).addErrback(_broken)
+        return queued.done
 
-    async def _walk(self, key: Any) -> None:
-        """Serve a line until it is empty; a loop, because lines can be long."""
-        line = self._lines[key]
-        while line:
-            turn = line.popleft()
+    async def _drain(self, key: Any) -> None:
+        """Process one key's messages until none is left. A loop, because recursion would be too deep for many."""
+        waiting = self._by_key[key]
+        while waiting:
+            queued = waiting.popleft()
             try:
-                await self._serve(turn)
+                await self._process(queued)
             except _Stopped:
-                turn.done.callback(Outcome.REQUEUE)
+                queued.done.callback(Outcome.REQUEUE)
             except Exception:  # handed to the delivery, which has its own boundary
-                turn.done.errback(Failure())
-        del self._lines[key]
+                queued.done.errback(Failure())
+        del self._by_key[key]
 
-    async def _serve(self, turn: _Turn) -> None:
-        """Middlewares, then the handler; returns when the handler was called."""
-        self._check_is_ours(turn)
-        message = await apply(self._steps, turn.message, self._connector_name, self._waits, self._clock)
-        self._check_is_ours(turn)
-        if message.delivery is not turn.delivery:
-            message = message.replace(delivery=turn.delivery)
-        outcome = turn.handler(message)
+    async def _process(self, queued: _Queued) -> None:
+        """Pass the middlewares, then call the handler; return when it was called."""
+        self._check_not_stopped(queued)
+        message = await apply(self._steps, queued.message, self._connector_name, self._timeouts, self._clock)
+        self._check_not_stopped(queued)
+        if message.delivery is not queued.delivery:
+            message = message.replace(delivery=queued.delivery)
+        outcome = queued.handler(message)
         if isinstance(outcome, CoroutineType):
             outcome = ensureDeferred(outcome)
         if isinstance(outcome, Deferred):
-            outcome.addCallback(_outcome_of).chainDeferred(turn.done)
+            outcome.addCallback(_outcome_of).chainDeferred(queued.done)
         else:
-            turn.done.callback(_outcome_of(outcome))
+            queued.done.callback(_outcome_of(outcome))
 
-    def _check_is_ours(self, turn: _Turn) -> None:
-        if self._stopped or turn.delivery.lost:
+    def _check_not_stopped(self, queued: _Queued) -> None:
+        if self._stopped or queued.delivery.lost:
             raise _Stopped()
 
 
 def _broken(failure: Failure) -> None:
-    log.failure("A line of messages broke; this is a bug", failure)
+    log.failure("Processing the messages of one key failed; this is a bug", failure)
 
 
 def _outcome_of(result: Any) -> Outcome:

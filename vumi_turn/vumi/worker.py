@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 from typing_extensions import TypeVar
 
 from .._version import __version__
-from ..broker.interface import Broker, Delivery, Outcome
+from ..broker.interface import Broker, BrokerState, Delivery, Outcome
 from ..configuration.fields import ConfigErrors
 from ..timing.timeouts import Timeouts, deferred_of
 from .config import ApplicationConfig
@@ -202,8 +202,8 @@ class BaseWorker(MultiService, Generic[ConfigT]):
         How each part is, by name: at least ``health``, one of ``ok``,
         ``degraded`` and ``down``. A worker with more parts adds them.
         """
-        well = self.broker.state == "connected" and not self.stopping
-        return {"amqp": {"health": "ok" if well else "down", "state": self.broker.state}}
+        well = self.broker.state is BrokerState.CONNECTED and not self.stopping
+        return {"amqp": {"health": "ok" if well else "down", "state": self.broker.state.value}}
 
     def report_health(self) -> dict[str, Any]:
         """The worst of the parts as ``health``, and all of them as ``components``."""

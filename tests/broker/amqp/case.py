@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.broker.amqp.peer import FakeRabbit
 from vumi_turn.broker.amqp import AmqpBroker, ConnectionParameters
-from vumi_turn.broker.interface import Delivery, Outcome
+from vumi_turn.broker.interface import BrokerState, Delivery, Outcome
 
 
 class BrokerCase(SynchronousTestCase):
@@ -50,7 +50,7 @@ class BrokerCase(SynchronousTestCase):
     def up(self) -> None:
         self.broker.start()
         self.rabbit.advance()
-        self.assertEqual(self.broker.state, "connected")
+        self.assertEqual(self.broker.state, BrokerState.CONNECTED)
 
     def handler(self, delivery: Delivery) -> Deferred[Outcome]:
         self.deliveries.append(delivery)

@@ -7,7 +7,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from tests.broker.amqp.case import BrokerCase
-from vumi_turn.broker.interface import Delivery, Outcome
+from vumi_turn.broker.interface import BrokerState, Delivery, Outcome
 
 
 class ConsumingTests(BrokerCase):
@@ -167,7 +167,7 @@ class ConsumingTests(BrokerCase):
         self.rabbit.consuming.cut()
         self.assertEqual([delivery.lost for delivery in self.deliveries], [True, True])
         self.rabbit.advance()
-        self.assertEqual(self.broker.state, "connected")
+        self.assertEqual(self.broker.state, BrokerState.CONNECTED)
         self.broker.stop()
         # The delivery's, and the states connecting, connected and closed.
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 4)
@@ -225,7 +225,7 @@ class ConsumingTests(BrokerCase):
         self.rabbit.consuming.cut()
         self.rabbit.advance()
         self.assertNotIn("basic.consume", self.calls("consuming"))
-        self.assertEqual(self.broker.state, "connected")
+        self.assertEqual(self.broker.state, BrokerState.CONNECTED)
 
     def test_cancelled_by_the_server(self) -> None:
         """When the queue is deleted under us, it is declared and consumed again, on the same channel."""
@@ -235,9 +235,9 @@ class ConsumingTests(BrokerCase):
         first = peer.called("basic.consume")[0]
         peer.deliver(b"1", 1)
         peer.method(first.channel, "basic.cancel", consumer_tag=first.fields["consumer_tag"], nowait=True)
-        self.assertEqual(self.broker.state, "connecting")
+        self.assertEqual(self.broker.state, BrokerState.CONNECTING)
         self.rabbit.advance()
-        self.assertEqual(self.broker.state, "connected")
+        self.assertEqual(self.broker.state, BrokerState.CONNECTED)
         second = peer.called("basic.consume")[1]
         self.assertEqual(second.channel, first.channel)
         self.assertNotEqual(second.fields["consumer_tag"], first.fields["consumer_tag"])
@@ -275,7 +275,7 @@ class ConsumingTests(BrokerCase):
         self.assertEqual(
             [c.fields["queue"] for c in peer.called("basic.consume")], ["c.inbound", "c.event", "c.inbound"]
         )
-        self.assertEqual(self.broker.state, "connected")
+        self.assertEqual(self.broker.state, BrokerState.CONNECTED)
         self.assertEqual(len(self.logged()), 1)
         self.assertIn("c.inbound", self.logged()[0])
 
@@ -285,7 +285,7 @@ class ConsumingTests(BrokerCase):
         self.broker.consume("c.inbound", self.handler, 1).unpause()
         self.broker.start()
         self.rabbit.advance()
-        self.assertEqual(self.broker.state, "connecting")
+        self.assertEqual(self.broker.state, BrokerState.CONNECTING)
         for _ in range(60):
             self.rabbit.advance(1)
         peer = self.rabbit.consuming
@@ -296,7 +296,7 @@ class ConsumingTests(BrokerCase):
         self.assertIn("inequivalent arg 'x-max'", line)
         self.rabbit.refusals.clear()
         self.rabbit.advance(5)
-        self.assertEqual(self.broker.state, "connected")
+        self.assertEqual(self.broker.state, BrokerState.CONNECTED)
         self.assertEqual(len(peer.client.channels), 2, "channel 0 and one more")
 
     def test_added_while_connecting(self) -> None:
@@ -309,7 +309,7 @@ class ConsumingTests(BrokerCase):
         self.rabbit.silent.clear()
         self.rabbit.consuming.method(1, "basic.qos-ok")
         self.rabbit.advance()
-        self.assertEqual(self.broker.state, "connected")
+        self.assertEqual(self.broker.state, BrokerState.CONNECTED)
         self.assertEqual(self.rabbit.consuming.called("basic.consume")[0].fields["queue"], "c.event")
 
     def test_nothing_after_stop(self) -> None:

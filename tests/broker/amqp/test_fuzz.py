@@ -18,7 +18,7 @@ from vumi_turn.broker.amqp.codec import decode_frame
 from vumi_turn.broker.amqp.frames import FrameError, FrameReader, delivery_count, message_id, properties_of
 from vumi_turn.broker.amqp.spec import load_spec
 from vumi_turn.broker.amqp.tables import decode_table, encode_table
-from vumi_turn.broker.interface import Outcome
+from vumi_turn.broker.interface import BrokerState, Outcome
 
 FRAME_MAX = 4096
 
@@ -186,7 +186,7 @@ class ConnectionTests(BrokerCase):
             peer.cut()
             self.rabbit.advance(10)
             self.rabbit.advance(10)
-            self.assertEqual(self.broker.state, "connected", self.lines)
+            self.assertEqual(self.broker.state, BrokerState.CONNECTED, self.lines)
             self.broker.stop()
             self.rabbit.advance()
             self.rabbit.advance(10)
@@ -204,7 +204,7 @@ class ConnectionTests(BrokerCase):
         self.assertTrue(peer.lost)
         self.rabbit.advance(10)
         self.assertIn("content came without the method", self.logged()[0])
-        self.assertEqual(self.broker.state, "connected")
+        self.assertEqual(self.broker.state, BrokerState.CONNECTED)
 
     def fresh(self) -> None:
         """Another broker, with a consumer and a publisher."""

@@ -12,20 +12,20 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.broker.amqp.encoding import Thing, Things
 from tests.broker.amqp.peer import FakeRabbit
 from vumi_turn.broker.amqp import ConnectionParameters
-from vumi_turn.broker.amqp.errors import ChannelRefused, LinkLost
+from vumi_turn.broker.amqp.errors import ChannelRefused, ConnectionGone
 from vumi_turn.broker.amqp.inspector import BrokerInspector, Found
-from vumi_turn.broker.amqp.robust_connection import Trouble
+from vumi_turn.broker.amqp.robust_connection import ConnectionFailure
 
 
-class SurveyTests(SynchronousTestCase):
+class BrokerInspectorTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.things = Things()
         self.rabbit = FakeRabbit(self.clock, self.things.peer())
-        self.survey = BrokerInspector(ConnectionParameters(heartbeat=0), self.clock, self.rabbit)
+        self.inspector = BrokerInspector(ConnectionParameters(heartbeat=0), self.clock, self.rabbit)
 
     def tearDown(self) -> None:
-        self.result(self.survey.close())
+        self.result(self.inspector.close())
         self.rabbit.advance(10)
         self.assertEqual(self.rabbit.open_peers, [])
         self.assertEqual(self.clock.getDelayedCalls(), [])
@@ -38,25 +38,25 @@ class SurveyTests(SynchronousTestCase):
     def result(self, coroutine: Any) -> Any:
         return self.successResultOf(self.start(coroutine))
 
-    def connect(self) -> Optional[Trouble]:
-        trouble: Optional[Trouble] = self.result(self.survey.connect())
-        return trouble
+    def connect(self) -> Optional[ConnectionFailure]:
+        failure: Optional[ConnectionFailure] = self.result(self.inspector.connect())
+        return failure
 
     def test_connects(self) -> None:
         """It logs in, says who it is, and says goodbye."""
         self.assertIsNone(self.connect())
         [peer] = self.rabbit.peers
         self.assertEqual(self.rabbit.name_of(peer), "vumi_turn checking")
-        self.result(self.survey.close())
+        self.result(self.inspector.close())
         self.assertEqual(peer.names()[-1], "connection.close")
         self.assertTrue(peer.lost)
 
     def test_unreachable(self) -> None:
         """A broker that cannot be connected to is away."""
         self.rabbit.failure = ConnectionRefusedError()
-        trouble = self.connect()
-        assert trouble is not None
-        self.assertEqual(trouble.kind, "away")
+        failure = self.connect()
+        assert failure is not None
+        self.assertEqual(failure.kind, "away")
 
     def test_refused(self) -> None:
         """Credentials and vhost that RabbitMQ refuses are told from each other."""
@@ -66,14 +66,14 @@ class SurveyTests(SynchronousTestCase):
             ("connection.open", 404, "vhost"),
         ):
             self.rabbit.refusals = {method: (code, "no")}
-            trouble = self.connect()
-            assert trouble is not None
-            self.assertEqual(trouble.kind, kind)
+            failure = self.connect()
+            assert failure is not None
+            self.assertEqual(failure.kind, kind)
 
     def test_silent(self) -> None:
         """A broker that accepts and says nothing is given up in bounded time."""
         self.rabbit.silent.add("connection.start-ok")
-        done = self.start(self.survey.connect())
+        done = self.start(self.inspector.connect())
         self.assertNoResult(done)
         self.rabbit.advance(15)
         self.assertEqual(self.successResultOf(done).kind, "away")
@@ -81,23 +81,25 @@ class SurveyTests(SynchronousTestCase):
     def test_missing(self) -> None:
         """What is missing is said to be, and stays missing."""
         self.connect()
-        self.assertEqual(self.result(self.survey.exchange("vumi")), Found(exists=False))
-        self.assertEqual(self.result(self.survey.queue("c.inbound")), Found(exists=False))
+        self.assertEqual(self.result(self.inspector.exchange("vumi")), Found(exists=False))
+        self.assertEqual(self.result(self.inspector.queue("c.inbound")), Found(exists=False))
         self.assertEqual(self.things.made, [])
 
     def test_there(self) -> None:
         """What is there as it has to be is found, with the queue's messages and consumers."""
         self.things.by_name = {"vumi": Thing(), "c.inbound": Thing(messages=7, consumers=2)}
         self.connect()
-        self.assertEqual(self.result(self.survey.exchange("vumi")), Found(exists=True))
-        self.assertEqual(self.result(self.survey.queue("c.inbound")), Found(True, 7, 2))
+        self.assertEqual(self.result(self.inspector.exchange("vumi")), Found(exists=True))
+        self.assertEqual(self.result(self.inspector.queue("c.inbound")), Found(True, 7, 2))
 
     def test_different(self) -> None:
         """What is there with other properties comes with RabbitMQ's words."""
         self.things.by_name = {"vumi": Thing(refusal=406), "c.event": Thing(3, 0, refusal=406)}
         self.connect()
-        self.assertEqual(self.result(self.survey.exchange("vumi")), Found(True, refusal=(406, "about vumi")))
-        self.assertEqual(self.result(self.survey.queue("c.event")), Found(True, 3, 0, refusal=(406, "about c.event")))
+        self.assertEqual(self.result(self.inspector.exchange("vumi")), Found(True, refusal=(406, "about vumi")))
+        self.assertEqual(
+            self.result(self.inspector.queue("c.event")), Found(True, 3, 0, refusal=(406, "about c.event"))
+        )
 
     def test_no_look_allowed(self) -> None:
         """Where even a look is refused, that is an error with RabbitMQ's code."""
@@ -106,7 +108,7 @@ class SurveyTests(SynchronousTestCase):
         self.rabbit.new_peer = FakeRabbit(self.clock).new_peer
         self.rabbit.refusals["queue.declare"] = (403, "no")
         self.connect()
-        error = self.failureResultOf(self.start(self.survey.queue("c.event")), ChannelRefused)
+        error = self.failureResultOf(self.start(self.inspector.queue("c.event")), ChannelRefused)
         self.assertEqual(error.value.code, 403)
 
     def test_lost(self) -> None:
@@ -114,6 +116,6 @@ class SurveyTests(SynchronousTestCase):
         self.rabbit.new_peer = FakeRabbit(self.clock).new_peer
         self.rabbit.silent.add("queue.declare")
         self.connect()
-        done = self.start(self.survey.queue("c.event"))
+        done = self.start(self.inspector.queue("c.event"))
         self.rabbit.peers[0].cut()
-        self.failureResultOf(done, LinkLost)
+        self.failureResultOf(done, ConnectionGone)

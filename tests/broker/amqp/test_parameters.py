@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.http.resolving import ResolvingReactor
 from vumi_turn.broker.amqp import AmqpBroker, ConnectionParameters
 from vumi_turn.broker.amqp.heartbeat_monitor import HeartbeatMonitor
-from vumi_turn.broker.amqp.transport import is_tls_trouble, make_endpoint
+from vumi_turn.broker.amqp.transport import is_tls_failure, make_endpoint
 from vumi_turn.http.tls import CertificateRefused
 from vumi_turn.timing.backoff import Backoff
 
@@ -127,9 +127,9 @@ class ParameterTests(SynchronousTestCase):
         """TLS failures are told from others by their class."""
         from OpenSSL.SSL import Error
 
-        self.assertTrue(is_tls_trouble(Error([("SSL routines", "", "certificate verify failed")])))
-        self.assertTrue(is_tls_trouble(CertificateRefused("the certificate has expired")))
-        self.assertFalse(is_tls_trouble(OSError("certificate")))
+        self.assertTrue(is_tls_failure(Error([("SSL routines", "", "certificate verify failed")])))
+        self.assertTrue(is_tls_failure(CertificateRefused("the certificate has expired")))
+        self.assertFalse(is_tls_failure(OSError("certificate")))
 
 
 class BackoffTests(SynchronousTestCase):

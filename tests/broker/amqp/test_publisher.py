@@ -7,7 +7,7 @@ from twisted.internet.error import ConnectionRefusedError
 from twisted.logger import LogLevel
 
 from tests.broker.amqp.case import BrokerCase
-from vumi_turn.broker.interface import MAX_UNCONFIRMED, BrokerUnavailable, ConnectionLost, Nacked, Returned
+from vumi_turn.broker.interface import MAX_UNCONFIRMED, BrokerState, BrokerUnavailable, ConnectionLost, Nacked, Returned
 
 
 class PublishingTests(BrokerCase):
@@ -183,7 +183,7 @@ class PublishingTests(BrokerCase):
         peer.confirm(1)
         self.rabbit.advance()
         self.failureResultOf(done, Returned)
-        self.assertEqual(self.broker.state, "connected")
+        self.assertEqual(self.broker.state, BrokerState.CONNECTED)
 
     def test_lost_while_declaring_again(self) -> None:
         """A connection that goes while the queue is declared again fails the publish."""
@@ -234,12 +234,12 @@ class PublishingTests(BrokerCase):
         pending = self.publish()
         peer = self.rabbit.publishing
         peer.method(0, "connection.blocked", reason="low on memory")
-        self.assertEqual(self.broker.state, "blocked")
+        self.assertEqual(self.broker.state, BrokerState.BLOCKED)
         self.failureResultOf(self.publish(), BrokerUnavailable)
         self.assertNoResult(pending)
         self.assertEqual(len(peer.published), 1)
         peer.method(0, "connection.unblocked")
-        self.assertEqual(self.broker.state, "connected")
+        self.assertEqual(self.broker.state, BrokerState.CONNECTED)
         peer.confirm(1)
         self.successResultOf(pending)
         self.assertEqual(self.logged(LogLevel.warn), ["RabbitMQ blocks publishing: low on memory"])
@@ -250,7 +250,7 @@ class PublishingTests(BrokerCase):
         self.rabbit.publishing.method(0, "connection.blocked", reason="disk")
         self.rabbit.publishing.cut()
         self.rabbit.advance()
-        self.assertEqual(self.broker.state, "connected")
+        self.assertEqual(self.broker.state, BrokerState.CONNECTED)
 
     def test_bounded(self) -> None:
         """1,000 unconfirmed messages, and not one more."""
@@ -271,7 +271,7 @@ class PublishingTests(BrokerCase):
         self.failureResultOf(given_up, CancelledError)
         self.rabbit.publishing.confirm(2, multiple=True)
         self.successResultOf(other)
-        self.assertEqual(self.broker.state, "connected")
+        self.assertEqual(self.broker.state, BrokerState.CONNECTED)
 
     def test_exchange_is_gone(self) -> None:
         """A channel closed for a missing exchange fails what is pending; all is declared anew."""
@@ -281,7 +281,7 @@ class PublishingTests(BrokerCase):
         peer.method(peer.publish_channel, "channel.close", reply_code=404, reply_text="NOT_FOUND - no exchange")
         self.rabbit.advance()
         self.failureResultOf(done, ConnectionLost)
-        self.assertEqual(self.broker.state, "connected")
+        self.assertEqual(self.broker.state, BrokerState.CONNECTED)
         self.assertIn("NOT_FOUND", self.logged()[0])
         self.assertEqual(len(self.rabbit.publishing.called("exchange.declare")), 1)
 
@@ -293,7 +293,7 @@ class PublishingTests(BrokerCase):
         before = peer.names().count("queue.bind")
         self.rabbit.publishing.cut()
         self.rabbit.advance()
-        self.assertEqual(self.broker.state, "connected")
+        self.assertEqual(self.broker.state, BrokerState.CONNECTED)
         self.assertEqual(peer.names().count("queue.bind"), before + 1)
         self.assertEqual(peer.called("queue.bind")[-1].fields["queue"], "c.inbound")
         self.assertEqual(len(peer.called("basic.consume")), 1)
@@ -361,7 +361,7 @@ class TransientPublishingTests(BrokerCase):
         for _ in range(3):
             self.failureResultOf(self.publisher.publish(b"{}"), BrokerUnavailable)
             self.rabbit.advance(10)
-        self.assertEqual(self.broker.state, "connected")
+        self.assertEqual(self.broker.state, BrokerState.CONNECTED)
         self.assertEqual(len(self.logged()), 1, self.logged())
         self.rabbit.refusals.clear()
         self.failureResultOf(self.publisher.publish(b"{}"), BrokerUnavailable)
@@ -376,7 +376,7 @@ class TransientPublishingTests(BrokerCase):
         peer.pump()
         peer.method(peer.published[0].channel, "channel.close", reply_code=403, reply_text="ACCESS_REFUSED")
         self.rabbit.advance()
-        self.assertEqual(self.broker.state, "connected")
+        self.assertEqual(self.broker.state, BrokerState.CONNECTED)
         self.assertFalse(peer.lost)
 
     def test_added_later(self) -> None:

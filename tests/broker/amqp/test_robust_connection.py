@@ -7,6 +7,7 @@ from twisted.logger import LogLevel
 
 from tests.broker.amqp.case import BrokerCase
 from vumi_turn.broker.amqp import ConnectionParameters
+from vumi_turn.broker.interface import BrokerState
 
 
 class ConnectingTests(BrokerCase):
@@ -65,7 +66,7 @@ class ConnectingTests(BrokerCase):
         self.rabbit.hanging = True
         self.rabbit.publishing.cut()
         self.rabbit.advance(1)
-        self.assertEqual(self.broker.state, "connecting")
+        self.assertEqual(self.broker.state, BrokerState.CONNECTING)
 
     def test_not_up_yet(self) -> None:
         """A broker that is not there yet is one line, is tried again ever more slowly, and is found."""
@@ -83,7 +84,7 @@ class ConnectingTests(BrokerCase):
         self.assertIn("127.0.0.1:5672", self.logged()[0])
         self.rabbit.failure = None
         self.rabbit.advance(5)
-        self.assertEqual(self.broker.state, "connected")
+        self.assertEqual(self.broker.state, BrokerState.CONNECTED)
         self.assertEqual(self.broker.reconnects, 0)
 
     def wrong(self, where: str, code: int, text: str) -> str:
@@ -91,12 +92,12 @@ class ConnectingTests(BrokerCase):
         self.broker.start()
         for _ in range(5):
             self.rabbit.advance(5)
-        self.assertEqual(self.broker.state, "connecting")
+        self.assertEqual(self.broker.state, BrokerState.CONNECTING)
         (line,) = self.logged()
         self.assertNotIn("the-secret", line)
         self.rabbit.refusals.clear()
         self.rabbit.advance(5)
-        self.assertEqual(self.broker.state, "connected")
+        self.assertEqual(self.broker.state, BrokerState.CONNECTED)
         return line
 
     def test_wrong_password(self) -> None:
@@ -141,7 +142,7 @@ class ConnectingTests(BrokerCase):
         peer.send(b"\x01\0\0\0\0\0\x04\0\x0a\0\x63\xce")
         self.rabbit.advance()
         self.assertTrue(peer.lost)
-        self.assertEqual(self.broker.state, "connected")
+        self.assertEqual(self.broker.state, BrokerState.CONNECTED)
 
     def test_more_than_a_password(self) -> None:
         """A server that wants more than user name and password is given up, and the log says so."""
@@ -176,9 +177,9 @@ class ConnectingTests(BrokerCase):
             self.assertFalse(any(peer.lost for peer in peers))
             self.rabbit.advance(5)
         self.assertTrue(all(peer.transport.aborted for peer in peers))
-        self.assertEqual(broker.state, "connected")
+        self.assertEqual(broker.state, BrokerState.CONNECTED)
         self.assertEqual(len(self.rabbit.open_peers), 2)
-        self.assertIn("gone silent", self.logged()[0])
+        self.assertIn("sent nothing for two heartbeat intervals", self.logged()[0])
         broker.stop()
         self.rabbit.advance()
 
@@ -217,7 +218,7 @@ class ConnectingTests(BrokerCase):
     def test_stop_before_start(self) -> None:
         """A broker that was never started can be stopped."""
         self.successResultOf(self.broker.stop())
-        self.assertEqual(self.broker.state, "closed")
+        self.assertEqual(self.broker.state, BrokerState.CLOSED)
 
     def test_stop_in_the_handshake(self) -> None:
         """Stopping in the middle of the handshake leaves nothing behind."""
@@ -237,9 +238,9 @@ class ReconnectingTests(BrokerCase):
         """A lost connection is made anew without waiting, and counted."""
         self.up()
         self.rabbit.consuming.cut()
-        self.assertEqual(self.broker.state, "connecting")
+        self.assertEqual(self.broker.state, BrokerState.CONNECTING)
         self.rabbit.advance()
-        self.assertEqual(self.broker.state, "connected")
+        self.assertEqual(self.broker.state, BrokerState.CONNECTED)
         self.assertEqual(self.broker.reconnects, 1)
 
     def test_one_line_each(self) -> None:
@@ -267,7 +268,7 @@ class ReconnectingTests(BrokerCase):
         self.assertEqual(len(self.logged()), 2)
         self.rabbit.refusals.clear()
         self.rabbit.advance(5)
-        self.assertEqual(self.broker.state, "connected")
+        self.assertEqual(self.broker.state, BrokerState.CONNECTED)
 
     def test_wait_starts_anew(self) -> None:
         """After a time of waiting, the next loss is answered at once again."""
@@ -279,7 +280,7 @@ class ReconnectingTests(BrokerCase):
         self.rabbit.advance(5)
         self.rabbit.consuming.cut()
         self.rabbit.advance()
-        self.assertEqual(self.broker.state, "connected")
+        self.assertEqual(self.broker.state, BrokerState.CONNECTED)
 
     def test_server_closes(self) -> None:
         """A shutdown by the operator is acknowledged, named in the log, and recovered from."""
@@ -289,7 +290,7 @@ class ReconnectingTests(BrokerCase):
         self.rabbit.advance()
         self.assertEqual(peer.names()[-1], "connection.close-ok")
         self.assertIn("CONNECTION_FORCED", self.logged()[0])
-        self.assertEqual(self.broker.state, "connected")
+        self.assertEqual(self.broker.state, BrokerState.CONNECTED)
 
     def test_consumers_are_rebuilt(self) -> None:
         """Each consumer is there once on the new connection, with queue, binding and prefetch."""
@@ -327,7 +328,7 @@ class ReconnectingTests(BrokerCase):
             for peer in self.rabbit.open_peers:
                 peer.cut()
             self.rabbit.advance()
-            self.assertEqual(self.broker.state, "connected")
+            self.assertEqual(self.broker.state, BrokerState.CONNECTED)
             self.rabbit.peers = self.rabbit.open_peers
             self.assertEqual(len(self.rabbit.peers), 2)
             self.assertEqual(len(self.rabbit.consuming.called("basic.consume")), 1)

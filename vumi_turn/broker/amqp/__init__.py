@@ -3,8 +3,8 @@ RabbitMQ by txamqp: the broker that vumi workers share.
 
 This package is the only user of txamqp. From the bottom up: ``tables`` and
 ``codec`` (values), ``frames`` (the fast path), ``client`` (one connection),
-``link`` (a connection that mends itself), ``consumer`` and ``publisher`` (what
-a connection is for), ``broker`` (the two of them as one).
+``robust_connection`` (a connection that is made again when it is lost), ``consumer`` and ``publisher`` (what
+a connection is for), ``broker`` (both connections).
 """
 
 from __future__ import annotations

@@ -8,15 +8,15 @@ from typing import Any, Callable, Optional
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 
-from ..interface import Broker, Consumer, Handler, Publisher
+from ..interface import Broker, BrokerState, Consumer, Handler, Publisher, StateCell, StateObserver
 from .client import Client
 from .consumer import AmqpConsumer
 from .parameters import ConnectionParameters
-from .publisher import Publishing
-from .robust_connection import RobustConnection, Trouble
+from .publisher import ConfirmingPublisher
+from .robust_connection import ConnectionFailure, RobustConnection
 from .transport import make_endpoint
 
-#: Seconds for a clean goodbye, where nobody says how long it may take.
+#: Seconds for closing the connections cleanly, unless stop() is given another number.
 STOP_TIMEOUT = 5.0
 
 log = Logger()
@@ -28,9 +28,10 @@ class AmqpBroker(Broker):
     an alarm stops reading the one that publishes, and must still read the
     acknowledgements on the other.
 
+    :param parameters: where RabbitMQ is, and who we are there.
     :param clock_reactor: the reactor.
     :param endpoint: where to connect to (an ``IStreamClientEndpoint``), if not where the parameters say.
-    :param new_id: makes ids that nobody else makes.
+    :param new_id: makes ids that are unique.
     :raises ValueError: the CA file cannot be used.
     """
 
@@ -46,51 +47,53 @@ class AmqpBroker(Broker):
         self._clock = clock_reactor
         self._new_id = new_id
         self._consumers: list[AmqpConsumer] = []
-        self._publishing = Publishing(new_id)
-        self._watchers: list[Callable[[str], None]] = []
+        self._publishing = ConfirmingPublisher(new_id)
+        self._state = StateCell()
         self._stopped = False
         self._was_up = False
         self._logged: set[str] = set()
-        way = endpoint or make_endpoint(parameters, clock_reactor)
+        target = endpoint or make_endpoint(parameters, clock_reactor)
         common: dict[str, Any] = {"up": self._changed, "down": self._down}
-        self._consuming_link = RobustConnection(
+        self._consuming_connection = RobustConnection(
             "consuming",
             parameters,
-            way,
+            target,
             clock_reactor,
             set_up=self._set_up_consuming,
             torn_down=self._consuming_gone,
             **common,
         )
-        self._publishing_link = RobustConnection(
+        self._publishing_connection = RobustConnection(
             "publishing",
             parameters,
-            way,
+            target,
             clock_reactor,
             set_up=self._set_up_publishing,
             torn_down=self._publishing.detach,
             **common,
         )
-        self.state = "connecting"
+
+    @property
+    def state(self) -> BrokerState:  # type: ignore[override]
+        return self._state.current
 
     @property
     def reconnects(self) -> int:  # type: ignore[override]
         """How often a usable connection was lost."""
-        return self._consuming_link.losses + self._publishing_link.losses
+        return self._consuming_connection.losses + self._publishing_connection.losses
 
-    def on_state(self, callback: Callable[[str], None]) -> None:
-        """Call ``callback`` with each new :attr:`state`."""
-        self._watchers.append(callback)
+    def on_state(self, observer: StateObserver) -> None:
+        self._state.observe(observer)
 
     def start(self) -> None:
-        self._consuming_link.start()
-        self._publishing_link.start()
+        self._consuming_connection.start()
+        self._publishing_connection.start()
 
     def consume(self, queue: str, handler: Handler, prefetch: int) -> Consumer:
         consumer = AmqpConsumer(queue, handler, prefetch, self._clock, self._changed, self._new_id)
         self._consumers.append(consumer)
-        client = self._consuming_link.client
-        if self._consuming_link.ready and client is not None:
+        client = self._consuming_connection.client
+        if self._consuming_connection.ready and client is not None:
             consumer.join(client)
         return consumer
 
@@ -105,7 +108,7 @@ class AmqpBroker(Broker):
         for consumer in self._consumers:
             consumer.stop()
         bound = STOP_TIMEOUT if timeout is None else timeout
-        done = gatherResults([self._consuming_link.stop(bound), self._publishing_link.stop(bound)])
+        done = gatherResults([self._consuming_connection.stop(bound), self._publishing_connection.stop(bound)])
         self._publishing.detach()
         self._changed()
         return done.addCallback(lambda _: None)
@@ -123,9 +126,9 @@ class AmqpBroker(Broker):
     async def _set_up_publishing(self, client: Client) -> None:
         client.on_blocked = self._blocked
         await self._publishing.attach(client)
-        if self._publishing_link.losses:
-            # It may have been lost because somebody has deleted the exchange. With
-            # that went the bindings of what we consume from, of which nobody is told.
+        if self._publishing_connection.losses:
+            # It may have been lost because the exchange was deleted, and with it the
+            # bindings of the queues that we consume from. RabbitMQ tells nobody of that.
             for consumer in self._consumers:
                 consumer.declare_again()
 
@@ -136,43 +139,35 @@ class AmqpBroker(Broker):
             log.info("RabbitMQ takes messages again")
         self._changed()
 
-    # The state, and what the log says of it
+    # The state and its log lines
 
-    def _current(self) -> str:
+    def _current(self) -> BrokerState:
         if self._stopped:
-            return "closed"
-        links = self._consuming_link, self._publishing_link
-        if not all(link.ready for link in links) or not all(consumer.ready for consumer in self._consumers):
-            return "connecting"
-        client = self._publishing_link.client
-        return "blocked" if client is not None and client.blocked else "connected"
+            return BrokerState.CLOSED
+        connections = self._consuming_connection, self._publishing_connection
+        if not all(each.ready for each in connections) or not all(consumer.ready for consumer in self._consumers):
+            return BrokerState.CONNECTING
+        client = self._publishing_connection.client
+        return BrokerState.BLOCKED if client is not None and client.blocked else BrokerState.CONNECTED
 
     def _changed(self) -> None:
-        links_up = self._consuming_link.ready and self._publishing_link.ready
-        if links_up and not self._was_up and not self._stopped:
+        both_ready = self._consuming_connection.ready and self._publishing_connection.ready
+        if both_ready and not self._was_up and not self._stopped:
             log.info("Connected to RabbitMQ at {address}", address=self._parameters.address)
             self._was_up = True
             self._logged.clear()
-        state = self._current()
-        if state == self.state:
-            return
-        self.state = state
-        for watcher in list(self._watchers):
-            try:
-                watcher(state)
-            except Exception:  # who watches must not keep the connections from being made
-                log.failure("What watches the broker's state failed")
+        self._state.change(self._current())
 
-    def _down(self, trouble: Trouble) -> None:
-        """One line when the connection goes, and one more only where the reason is of another kind."""
+    def _down(self, failure: ConnectionFailure) -> None:
+        """Log one line when the connection is lost, and another one only for a failure of another kind."""
         was_up, self._was_up = self._was_up, False
         self._changed()
-        if self._stopped or trouble.kind in self._logged:
+        if self._stopped or failure.kind in self._logged:
             return
-        self._logged.add(trouble.kind)
+        self._logged.add(failure.kind)
         log.error(
             "{what} RabbitMQ at {address}: {reason}; trying until it works",
             what="Lost the connection to" if was_up else "Cannot use",
             address=self._parameters.address,
-            reason=trouble.sentence,
+            reason=failure.sentence,
         )

@@ -1,4 +1,4 @@
-"""How long RabbitMQ may take for an answer."""
+"""A timeout for one call to RabbitMQ."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ if TYPE_CHECKING:
 
 class CallTimeout:
     """
-    A time limit on one answer, which gives the connection up: txamqp cannot
-    forget a call, and would take a late answer for that to the next one.
+    A timeout of one call, which aborts the connection: txamqp cannot forget a
+    call, and would take a late answer for that of the next call.
 
-    While RabbitMQ blocks us it cannot answer, and the limit does not run.
+    While RabbitMQ blocks the connection it does not answer, and no timeout expires.
+
+    :param client: the connection.
 
     :param seconds: how long the answer may take.
     :param what: what is to be answered, for the log.
@@ -23,15 +25,15 @@ class CallTimeout:
         self._client = client
         self._seconds = seconds
         self._what = what
-        self._call = client.clock.callLater(seconds, self._over)
+        self._timer = client.clock.callLater(seconds, self._expired)
 
     def stop(self) -> None:
-        """The answer is there."""
-        if self._call.active():
-            self._call.cancel()
+        """Cancel the timeout: the answer has arrived."""
+        if self._timer.active():
+            self._timer.cancel()
 
-    def _over(self) -> None:
+    def _expired(self) -> None:
         if self._client.blocked:
-            self._call = self._client.clock.callLater(self._seconds, self._over)
+            self._timer = self._client.clock.callLater(self._seconds, self._expired)
         else:
             self._client.give_up(f"RabbitMQ did not answer {self._what} within {self._seconds:g} s")

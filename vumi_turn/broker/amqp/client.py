@@ -1,9 +1,9 @@
 """
 One connection to RabbitMQ: txamqp's client with the fast path in front of it,
-and with what txamqp lacks: capabilities, time limits, heartbeats that cost
-nothing, and an end that everybody hears of.
+and with what txamqp lacks: capabilities, timeouts, cheap heartbeats, and a
+notification of everybody who waits when the connection ends.
 
-A connection is used once. Where anything is wrong with it, it is given up, and
+A connection is used once. When anything is wrong with it, it is aborted, and
 :mod:`vumi_turn.broker.amqp.robust_connection` makes another one.
 """
 
@@ -23,7 +23,7 @@ from txamqp.queue import Closed as QueueClosed
 from .call_timeout import CallTimeout
 from .codec import decode_frame, encode_frame
 from .delegate import Delegate
-from .errors import ChannelRefused, LinkLost
+from .errors import ChannelRefused, ConnectionGone
 from .frames import HEARTBEAT_FRAME, FrameError, FrameReader, Receiver
 from .heartbeat_monitor import HeartbeatMonitor
 from .parameters import ConnectionParameters
@@ -31,7 +31,7 @@ from .spec import load_spec
 
 #: Seconds that RabbitMQ has for each answer.
 ANSWER_TIMEOUT = 10.0
-#: Seconds that an ending connection has for its last bytes.
+#: Seconds that a closing connection has for its last bytes.
 CLOSING_TIMEOUT = 2.0
 #: RabbitMQ's default, used where it says "no limit".
 DEFAULT_FRAME_MAX = 131072
@@ -68,7 +68,7 @@ class Client(AMQClient):
         self._gone: list[Deferred[None]] = []
         self._why: Optional[str] = None
         self.lost_reason: Optional[Failure] = None
-        self._pulse: Optional[HeartbeatMonitor] = None
+        self._heartbeats: Optional[HeartbeatMonitor] = None
         self._closing: Any = None
 
     def tune(self, channel_max: int, frame_max: int, heartbeat: int) -> tuple[int, int, int]:
@@ -82,10 +82,10 @@ class Client(AMQClient):
         ours = math.ceil(self.parameters.heartbeat)
         interval = min(ours, heartbeat or ours, 65535)
         if interval > 0:
-            self._pulse = HeartbeatMonitor(self.clock, interval, self._beat, self._silent)
+            self._heartbeats = HeartbeatMonitor(self.clock, interval, self._send_heartbeat, self._timed_out)
         return self._channel_max, self.frame_max, interval
 
-    # Bytes and frames
+    # Reading and writing
 
     def send_init_string(self) -> None:
         """Ask for AMQP 0-9-1; txamqp would ask for 0-9."""
@@ -98,14 +98,14 @@ class Client(AMQClient):
         super().connectionMade()
 
     def dataReceived(self, data: bytes) -> None:
-        if self._pulse is not None:
-            self._pulse.heard()
+        if self._heartbeats is not None:
+            self._heartbeats.heard()
         try:
             self._reader.feed(data)
         except ValueError as error:
             self.give_up(f"RabbitMQ sent what is not AMQP: {error}")
-        except Exception:  # whatever it is, this connection's state is not to be trusted any more
-            log.failure("Reading from RabbitMQ failed; the connection is made anew")
+        except Exception:  # whatever it was, the state of this connection is unknown now
+            log.failure("Reading from RabbitMQ failed; reconnecting")
             self.give_up("reading from RabbitMQ failed")
 
     def _slow_frame(self, data: bytes) -> None:
@@ -115,8 +115,8 @@ class Client(AMQClient):
         self.process_frame(frame).addErrback(self._broken)
 
     def _broken(self, failure: Failure) -> None:
-        log.failure("A method of RabbitMQ's could not be handled; the connection is made anew", failure)
-        self.give_up("a method of RabbitMQ's could not be handled")
+        log.failure("A method that RabbitMQ sent could not be handled; reconnecting", failure)
+        self.give_up("a method that RabbitMQ sent could not be handled")
 
     def _pack_frame(self, frame: Frame) -> bytes:
         return encode_frame(frame)
@@ -129,7 +129,7 @@ class Client(AMQClient):
         try:
             data = encode_frame(frame)
         except Exception:
-            log.failure("A frame for RabbitMQ could not be packed; the connection is made anew")
+            log.failure("A frame for RabbitMQ could not be packed; reconnecting")
             self.give_up("a frame could not be packed")
             return
         self.transport.write(data)
@@ -139,11 +139,11 @@ class Client(AMQClient):
         """Write frames that are packed already."""
         self.transport.write(data)
 
-    def _beat(self) -> None:
+    def _send_heartbeat(self) -> None:
         self.transport.write(HEARTBEAT_FRAME)
 
-    def _silent(self) -> None:
-        self.give_up("RabbitMQ has gone silent (no heartbeat)")
+    def _timed_out(self) -> None:
+        self.give_up("RabbitMQ has sent nothing for two heartbeat intervals")
 
     # Calls
 
@@ -151,15 +151,15 @@ class Client(AMQClient):
         """
         Log in and enter the vhost.
 
-        :raises LinkLost: it did not work; :attr:`refusal` may say why.
+        :raises ConnectionGone: it did not work; :attr:`refusal` may say why.
         """
-        limit = CallTimeout(self, self._answer_timeout, "the handshake")
+        timeout = CallTimeout(self, self._answer_timeout, "the handshake")
         try:
             await self.started.wait()
         except Closed:
-            raise LinkLost(self.why()) from None
+            raise ConnectionGone(self.why()) from None
         finally:
-            limit.stop()
+            timeout.stop()
         await self.call(await self.channel(0), "connection_open", virtual_host=self.vhost)
         self.opened = True
 
@@ -167,7 +167,7 @@ class Client(AMQClient):
         """
         Open a channel of a free number.
 
-        :raises LinkLost: the connection is gone.
+        :raises ConnectionGone: the connection is gone.
         """
         number = next(n for n in range(1, self._channel_max + 1) if n not in self.channels)
         channel = await self.channel(number)
@@ -187,20 +187,20 @@ class Client(AMQClient):
         Call a method and await its answer, for a bounded time.
 
         :raises ChannelRefused: RabbitMQ closed the channel instead.
-        :raises LinkLost: the connection is gone, or there was no answer in time.
+        :raises ConnectionGone: the connection is gone, or there was no answer in time.
         """
         if self.closed:
-            raise LinkLost(self.why())
-        limit = CallTimeout(self, self._answer_timeout, method)
+            raise ConnectionGone(self.why())
+        timeout = CallTimeout(self, self._answer_timeout, method)
         try:
             return await getattr(channel, method)(**fields)
         except ChannelClosed as error:
             message = error.args[0]
             raise ChannelRefused(message.reply_code, message.reply_text) from None
         except (Closed, QueueClosed):
-            raise LinkLost(self.why()) from None
+            raise ConnectionGone(self.why()) from None
         finally:
-            limit.stop()
+            timeout.stop()
 
     def attach(self, channel: AMQChannel, receiver: Receiver) -> None:
         """Give what arrives on a channel to ``receiver``."""
@@ -229,7 +229,7 @@ class Client(AMQClient):
         self._reader.forget(number)
         self.channels.pop(number, None)
 
-    # The end
+    # How a connection ends
 
     def gone(self) -> Deferred[None]:
         """Fires when the connection is gone, at once if it is."""
@@ -251,7 +251,7 @@ class Client(AMQClient):
         return "it is being closed"
 
     def give_up(self, why: str) -> None:
-        """End a connection that is of no more use, without a word to RabbitMQ."""
+        """Abort a connection that cannot be used any longer, without closing it by AMQP."""
         if self._why is None:
             self._why = why
         self.abort()
@@ -264,15 +264,15 @@ class Client(AMQClient):
 
     def shut_down(self, timeout: float) -> Deferred[None]:
         """
-        Say goodbye to RabbitMQ, but not for longer than ``timeout`` seconds.
+        Close by AMQP's connection.close, but wait no longer than ``timeout`` seconds for the answer.
 
         :return: fires when the connection is gone.
         """
         self._why = "we closed it"
         if self.opened and not self.closed and self.lost_reason is None:
             self.bound_closing(timeout)
-            goodbye = self.channels[0].connection_close(reply_code=200, reply_text="goodbye")
-            goodbye.addCallbacks(lambda _: self.transport.loseConnection(), lambda _: None)
+            closing = self.channels[0].connection_close(reply_code=200, reply_text="goodbye")
+            closing.addCallbacks(lambda _: self.transport.loseConnection(), lambda _: None)
         else:
             self.abort()
         return self.gone()
@@ -292,8 +292,8 @@ class Client(AMQClient):
     def connectionLost(self, reason: Failure) -> None:
         self.lost_reason = reason
         self._reader.stop()
-        if self._pulse is not None:
-            self._pulse.stop()
+        if self._heartbeats is not None:
+            self._heartbeats.stop()
         if self._closing is not None and self._closing.active():
             self._closing.cancel()
         super().connectionLost(reason)

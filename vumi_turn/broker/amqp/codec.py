@@ -25,7 +25,7 @@ class WireCodec(Codec):
     def read(self, n: int) -> bytes:
         """Exactly ``n`` bytes, or EOF. Bits left over from an octet end here."""
         self.incoming_bits: list[bool] = []
-        data = self.stream.read(n)
+        data: bytes = self.stream.read(n)
         if len(data) < n:
             raise EOF(f"{n} bytes were expected, {len(data)} are left")
         self.nread += n
@@ -52,12 +52,13 @@ def encode_frame(frame: Frame) -> bytes:
     :raises ValueError, struct.error: a value does not fit into its type.
     """
     payload = _encode_payload(frame.payload)
-    codec = WireCodec(BytesIO())
+    stream = BytesIO()
+    codec = WireCodec(stream)
     codec.encode_octet(_TYPES[frame.payload.type])
     codec.encode_short(frame.channel)
     codec.encode_longbytes(payload)
     codec.encode_octet(FRAME_END)
-    return codec.stream.getvalue()
+    return stream.getvalue()
 
 
 def decode_frame(spec: Any, data: bytes) -> Frame:
@@ -82,8 +83,9 @@ def decode_frame(spec: Any, data: bytes) -> Frame:
 
 def _encode_payload(payload: Any) -> bytes:
     if isinstance(payload, Body):
-        return payload.content
-    codec = WireCodec(BytesIO())
+        return bytes(payload.content)
+    stream = BytesIO()
+    codec = WireCodec(stream)
     if isinstance(payload, Method):
         codec.encode_short(payload.method.klass.id)
         codec.encode_short(payload.method.id)
@@ -92,7 +94,7 @@ def _encode_payload(payload: Any) -> bytes:
         codec.flush()
     elif isinstance(payload, Header):
         _encode_header(codec, payload)
-    return codec.stream.getvalue()
+    return stream.getvalue()
 
 
 def _encode_header(codec: WireCodec, header: Header) -> None:

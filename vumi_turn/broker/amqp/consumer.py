@@ -1,34 +1,37 @@
-"""A queue's consumer: one channel on the consuming connection, opened again whenever it is lost."""
+"""A queue's consumer: one AMQP channel on the consuming connection, opened again whenever it is lost."""
 
 from __future__ import annotations
 
 from typing import Any, Callable, Optional
 
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.defer import ensureDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from txamqp.protocol import AMQChannel
 
 from ...timing.backoff import Backoff
-from ..interface import Consumer, Delivery, Handler, Outcome
+from ..interface import Delivery, Handler, Outcome
+from ..settling import SettlingConsumer
 from .client import Client
 from .declare import declare_queue
-from .errors import ChannelRefused, LinkLost
+from .errors import ChannelRefused, ConnectionGone
 from .frames import Receiver, delivery_count, pack_ack, pack_requeue
 
-#: A channel that consumed for this many seconds starts its waits from the beginning.
+#: Seconds of consuming after which the backoff starts from the beginning.
 _STEADY = 5.0
 
 log = Logger()
 
 
-class AmqpConsumer(Consumer, Receiver):
+class AmqpConsumer(SettlingConsumer, Receiver):
     """
     What :meth:`AmqpBroker.consume` gives.
 
-    The wish (paused or not) and the state of the channel are kept apart:
-    :meth:`_bring` makes calls, one after another, until the state is as wished.
+    The desired state (paused or not) and the channel's actual state are kept
+    apart: :meth:`_reconcile` makes calls, one after another, until the two agree.
 
+    :param prefetch: how many deliveries may be unsettled at a time.
+    :param clock: the reactor's clock.
     :param changed: called when :attr:`ready` may have changed.
     :param new_tag: makes consumer tags.
     """
@@ -42,8 +45,7 @@ class AmqpConsumer(Consumer, Receiver):
         changed: Callable[[], None],
         new_tag: Callable[[], str],
     ) -> None:
-        self.queue = queue
-        self._handler = handler
+        super().__init__(queue, handler)
         self._prefetch = prefetch
         self._clock = clock
         self._changed = changed
@@ -54,8 +56,7 @@ class AmqpConsumer(Consumer, Receiver):
         self._number = 0
         self._declared = False
         self._tag: Optional[str] = None
-        self._bringing = False
-        self._unsettled: dict[int, Delivery] = {}
+        self._reconciling = False
         self._backoff = Backoff()
         self._retry: Any = None
         self._since = 0.0
@@ -69,11 +70,11 @@ class AmqpConsumer(Consumer, Receiver):
 
     def pause(self) -> None:
         self._paused = True
-        self._kick()
+        self._start_reconciling()
 
     def unpause(self) -> None:
         self._paused = False
-        self._kick()
+        self._start_reconciling()
 
     @property
     def ready(self) -> bool:
@@ -89,24 +90,24 @@ class AmqpConsumer(Consumer, Receiver):
         Returns when consuming, or when RabbitMQ has refused the queue and the
         next attempt is due later.
 
-        :raises LinkLost: the connection is gone.
+        :raises ConnectionGone: the connection is gone.
         """
         self._client = client
         self._backoff.reset()
-        await self._bring()
+        await self._reconcile()
         if client.closed:
-            raise LinkLost(client.why())
+            raise ConnectionGone(client.why())
 
     def join(self, client: Client) -> None:
         """Use a connection that is in use already."""
         self._client = client
-        self._kick()
+        self._start_reconciling()
 
     def declare_again(self) -> None:
-        """Make exchange, queue and binding anew, should they be gone; consuming goes on meanwhile."""
+        """Declare exchange, queue and binding again, should they be gone; consuming goes on meanwhile."""
         if self._declared:
             self._declared = False
-            self._kick()
+            self._start_reconciling()
 
     def detach(self) -> None:
         """The connection is gone, and with it every delivery."""
@@ -125,69 +126,51 @@ class AmqpConsumer(Consumer, Receiver):
         if self._paused:
             self._write(pack_requeue(self._number, tag))
             return
-        delivery = Delivery(self.queue, body, redelivered, delivery_count(properties), self._clock.seconds(), tag)
-        self._unsettled[tag] = delivery
-        try:
-            outcome: Deferred[Outcome] = ensureDeferred(self._handler(delivery))  # type: ignore[arg-type]
-        except Exception:  # a handler must not raise; if it does, that is one delivery's trouble
-            self._failed(Failure(), delivery)
-            return
-        outcome.addCallbacks(self._settle, self._failed, callbackArgs=(delivery,), errbackArgs=(delivery,)).addErrback(
-            _not_settled
-        )
+        self._handle(Delivery(self.queue, body, redelivered, delivery_count(properties), self._clock.seconds(), tag))
 
     def cancelled(self, consumer_tag: str) -> None:
         if consumer_tag != self._tag:
             return
-        log.warn("RabbitMQ ended the consumer of {queue}; consuming again", queue=self.queue)
+        log.warn("RabbitMQ cancelled the consumer of {queue}; consuming again", queue=self.queue)
         self._tag = None
         self._declared = False
-        self._again()
+        self._schedule_retry()
 
     def closed(self, error: Exception) -> None:
         if self._channel is not None:  # else a call of ours has failed with the same error
             self._refused(error)
 
-    # Settling
-
-    def _settle(self, outcome: Outcome, delivery: Delivery) -> None:
-        if delivery.lost or self._unsettled.pop(delivery.tag, None) is None:
-            return
-        delivery.settle()
+    def _settled(self, delivery: Delivery, outcome: Outcome) -> None:
         pack = pack_ack if outcome is Outcome.ACK else pack_requeue
         self._write(pack(self._number, delivery.tag))
-
-    def _failed(self, failure: Failure, delivery: Delivery) -> None:
-        log.failure("The handler of {queue} failed; its message is requeued", failure, queue=self.queue)
-        self._settle(Outcome.REQUEUE, delivery)
 
     def _write(self, frame: bytes) -> None:
         if self._client is not None:
             self._client.write(frame)
 
-    # Bringing the channel to where it should be
+    # From the channel's actual state to the desired one
 
-    def _kick(self) -> None:
+    def _start_reconciling(self) -> None:
         if self._client is not None and self._retry is None:
-            ensureDeferred(self._bring()).addErrback(_not_brought, self.queue)
+            ensureDeferred(self._reconcile()).addErrback(_not_reconciled, self.queue)
 
-    async def _bring(self) -> None:
-        if self._bringing:
-            return  # the calls under way look at the wish again when they are done
-        self._bringing = True
+    async def _reconcile(self) -> None:
+        if self._reconciling:
+            return  # the loop that runs looks at the desired state again after each call
+        self._reconciling = True
         try:
             while self._client is not None and await self._step(self._client):
                 pass
-        except LinkLost:
+        except ConnectionGone:
             pass
         except ChannelRefused as error:
             self._refused(error)
         finally:
-            self._bringing = False
+            self._reconciling = False
             self._changed()
 
     async def _step(self, client: Client) -> bool:
-        """One call towards the wish; returns False when there is nothing left to do."""
+        """Make one call towards the desired state; return False when there is nothing left to do."""
         if self._retry is not None:
             return False
         if self._channel is None:
@@ -222,10 +205,10 @@ class AmqpConsumer(Consumer, Receiver):
                 queue=self.queue,
                 reason=str(error),
             )
-        self._again()
+        self._schedule_retry()
 
-    def _again(self) -> None:
-        """Try again after a while, longer each time."""
+    def _schedule_retry(self) -> None:
+        """Try again after the backoff's next delay."""
         if self._client is None or self._retry is not None:
             return
         if self._since and self._clock.seconds() - self._since >= _STEADY:
@@ -236,7 +219,7 @@ class AmqpConsumer(Consumer, Receiver):
 
     def _retry_now(self) -> None:
         self._retry = None
-        self._kick()
+        self._start_reconciling()
 
     def _cancel_retry(self) -> None:
         retry, self._retry = self._retry, None
@@ -252,18 +235,10 @@ class AmqpConsumer(Consumer, Receiver):
         self._channel = None
         self._declared = False
         self._tag = None
-        unsettled, self._unsettled = self._unsettled, {}
-        for delivery in unsettled.values():
-            try:
-                delivery.lose()
-            except Exception:  # who watches one delivery must not keep the others from being told
-                log.failure("What watches a delivery of {queue} failed", queue=self.queue)
+        for delivery in self._take_unsettled():
+            delivery.lose()
         self._changed()
 
 
-def _not_settled(failure: Failure) -> None:
-    log.failure("A delivery could not be settled", failure)
-
-
-def _not_brought(failure: Failure, queue: str) -> None:
+def _not_reconciled(failure: Failure, queue: str) -> None:
     log.failure("The consumer of {queue} could not be set up", failure, queue=queue)

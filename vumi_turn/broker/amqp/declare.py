@@ -13,7 +13,7 @@ async def declare_exchange(client: Client, channel: AMQChannel, exchange: str) -
     Declare a durable direct exchange.
 
     :raises ChannelRefused: RabbitMQ does not let us, or has another one of that name.
-    :raises LinkLost: the connection is gone.
+    :raises ConnectionGone: the connection is gone.
     """
     await client.call(channel, "exchange_declare", exchange=exchange, type="direct", durable=True)
 
@@ -24,7 +24,7 @@ async def declare_queue(client: Client, channel: AMQChannel, queue: str) -> None
     workers declare it so too, and get 406 where it differs), and bind the two.
 
     :raises ChannelRefused: RabbitMQ does not let us, or has another one of that name.
-    :raises LinkLost: the connection is gone.
+    :raises ConnectionGone: the connection is gone.
     """
     await declare_exchange(client, channel, VUMI_EXCHANGE)
     await client.call(channel, "queue_declare", queue=queue, durable=True)

@@ -1,4 +1,4 @@
-"""What we do when RabbitMQ calls a method that no call of ours waits for."""
+"""Handlers of the methods that RabbitMQ sends on its own, not as an answer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .identity import client_properties, plain_response
 
 
 class Delegate(TwistedDelegate):
-    """One connection's answers; ``client`` is set by that connection."""
+    """The handlers of one connection, which sets ``client``. txamqp finds them by their names."""
 
     def connection_start(self, ch: AMQChannel, msg: Any) -> None:
         client = self.client

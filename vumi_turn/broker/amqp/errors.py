@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class LinkLost(Exception):
+class ConnectionGone(Exception):
     """The connection is gone, or was given up; its text says why."""
 
 

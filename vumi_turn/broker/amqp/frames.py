@@ -47,11 +47,11 @@ HEARTBEAT_FRAME = _FRAME.pack(HEARTBEAT, 0, 0) + bytes((FRAME_END,))
 
 
 class FrameError(ValueError):
-    """What the broker sent is not AMQP, so nothing after it can be read."""
+    """What the broker sent is not AMQP, so the stream cannot be parsed any further."""
 
 
 class Receiver:
-    """Gets what arrives on one channel; each does what it has a use for."""
+    """Gets what arrives on one channel; subclasses override what concerns them."""
 
     def delivered(self, tag: int, redelivered: bool, properties: bytes, body: bytes) -> None:
         """A message; ``properties`` (see :func:`properties_of`) are empty where it has no headers."""
@@ -87,7 +87,9 @@ class _Content:
 
 class FrameReader:
     """
-    Cuts what arrives into frames.
+    Splits the byte stream into frames, and handles those of messages and confirms.
+
+    :param other: gets every other frame, as bytes.
 
     :ivar receivers: who gets the messages and confirms of each channel.
     :ivar frame_max: the largest frame allowed, in bytes.
@@ -102,12 +104,12 @@ class FrameReader:
         self._stopped = False
 
     def stop(self) -> None:
-        """Look at nothing more, not even at what has arrived."""
+        """Ignore all further data, and what has arrived and is not parsed yet."""
         self._stopped = True
         self._rest = b""
 
     def forget(self, channel: int) -> None:
-        """The channel is closed: what is half read of it will not be completed."""
+        """The channel is closed: drop its receiver and its incomplete message."""
         self.receivers.pop(channel, None)
         self._contents.pop(channel, None)
 

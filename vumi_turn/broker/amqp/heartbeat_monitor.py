@@ -7,35 +7,36 @@ from typing import Any, Callable
 
 class HeartbeatMonitor:
     """
-    Sends a sign of life twice in each interval, and notices when the other side
-    has sent nothing for two intervals.
+    Sends a heartbeat twice in each interval, and reports when nothing has
+    arrived for two intervals (AMQP 0-9-1 specification, section 4.2.7).
 
+    :param clock: the reactor's clock.
     :param interval: seconds, as agreed with the broker.
-    :param beat: sends a heartbeat.
-    :param dead: called once when the other side has gone silent.
+    :param send: sends a heartbeat.
+    :param timed_out: called once when nothing has arrived for two intervals.
     """
 
-    def __init__(self, clock: Any, interval: float, beat: Callable[[], None], dead: Callable[[], None]) -> None:
+    def __init__(self, clock: Any, interval: float, send: Callable[[], None], timed_out: Callable[[], None]) -> None:
         self._clock = clock
         self._interval = interval
-        self._beat = beat
-        self._dead = dead
-        self._silent = 0
+        self._send = send
+        self._timed_out = timed_out
+        self._ticks_without_data = 0
         self._call = clock.callLater(interval / 2, self._tick)
 
     def heard(self) -> None:
-        """Something has arrived."""
-        self._silent = 0
+        """Note that data has arrived."""
+        self._ticks_without_data = 0
 
     def stop(self) -> None:
-        """Send and watch no more."""
+        """Stop sending and checking."""
         if self._call.active():
             self._call.cancel()
 
     def _tick(self) -> None:
-        self._silent += 1
-        if self._silent > 4:
-            self._dead()
+        self._ticks_without_data += 1
+        if self._ticks_without_data > 4:
+            self._timed_out()
             return
-        self._beat()
+        self._send()
         self._call = self._clock.callLater(self._interval / 2, self._tick)

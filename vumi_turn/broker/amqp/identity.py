@@ -1,4 +1,4 @@
-"""What RabbitMQ is told of us when we log in."""
+"""The properties and credentials that a client sends to RabbitMQ when it logs in."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import vumi_turn
 
 from .parameters import ConnectionParameters
 
-#: Without these RabbitMQ keeps silent about a cancelled consumer, an alarm or a
-#: wrong password.
+#: Only clients that announce these are told of a cancelled consumer, an alarm
+#: or wrong credentials.
 CAPABILITIES = {
     "publisher_confirms": True,
     "consumer_cancel_notify": True,
@@ -22,9 +22,9 @@ CAPABILITIES = {
 
 def client_properties(role: str) -> dict[str, Any]:
     """
-    Who we are and what we understand.
+    The client properties of ``connection.start-ok``.
 
-    :param role: what the connection is for, shown in RabbitMQ's own views.
+    :param role: what the connection is for; RabbitMQ's management UI shows it.
     """
     return {
         "product": "vumi_turn",

@@ -1,6 +1,6 @@
 """
-A look at RabbitMQ that changes nothing there, for those who want to know
-whether a worker could work with it.
+Finds out what RabbitMQ has, without changing anything there: for commands that
+tell whether a worker could use it.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from typing import Any, Optional
 
 from .client import Client
 from .declare import declare_exchange
-from .errors import ChannelRefused, LinkLost
+from .errors import ChannelRefused, ConnectionGone
 from .parameters import ConnectionParameters
-from .robust_connection import ClientFactory, Trouble, trouble_of, unreachable
+from .robust_connection import ClientFactory, ConnectionFailure, failure_of, unreachable
 from .transport import make_endpoint
 
 #: RabbitMQ's reply code for what is not there.
@@ -20,7 +20,7 @@ NOT_FOUND = 404
 #: RabbitMQ's reply code for what is there with other properties.
 DIFFERS = 406
 
-#: Seconds for the goodbye.
+#: Seconds that RabbitMQ has to answer ``connection.close``.
 CLOSE_TIMEOUT = 2.0
 
 
@@ -44,14 +44,14 @@ class Found:
 
 class BrokerInspector:
     """
-    One connection, to look around with.
+    One connection that looks at exchanges and queues and creates none.
 
-    What is missing stays missing: RabbitMQ compares a declaration with what is
-    there only if it is a real one, so first it is asked whether there is
-    something.
+    RabbitMQ compares the properties of a declaration only when it is not
+    passive, and such a declaration creates what is missing; so each one is
+    preceded by a passive declaration, and left out where that finds nothing.
 
     :param parameters: where RabbitMQ is, and who we are there.
-    :param reactor: connects, and tells the time.
+    :param reactor: connects, and is the clock.
     :param endpoint: where to connect to, if not where the parameters say.
     :raises ValueError: the CA file cannot be used.
     """
@@ -62,7 +62,7 @@ class BrokerInspector:
         self._endpoint = endpoint or make_endpoint(parameters, reactor)
         self._client: Optional[Client] = None
 
-    async def connect(self) -> Optional[Trouble]:
+    async def connect(self) -> Optional[ConnectionFailure]:
         """
         Connect, log in and enter the vhost.
 
@@ -76,10 +76,10 @@ class BrokerInspector:
             return unreachable(error)
         try:
             await client.handshake()
-        except LinkLost:
+        except ConnectionGone:
             client.bound_closing(CLOSE_TIMEOUT)
             await client.gone()
-            return trouble_of(client)
+            return failure_of(client)
         self._client = client
         return None
 
@@ -87,7 +87,7 @@ class BrokerInspector:
         """
         Look at a durable direct exchange.
 
-        :raises LinkLost: the connection is gone.
+        :raises ConnectionGone: the connection is gone.
         """
         if await self._asked("exchange_declare", exchange=name, type="direct", passive=True) is None:
             return Found(exists=False)
@@ -102,7 +102,7 @@ class BrokerInspector:
         """
         Look at a durable queue without arguments.
 
-        :raises LinkLost: the connection is gone.
+        :raises ConnectionGone: the connection is gone.
         """
         declared = await self._asked("queue_declare", queue=name, passive=True)
         if declared is None:
@@ -116,7 +116,7 @@ class BrokerInspector:
         return Found(True, declared.message_count, declared.consumer_count, refusal)
 
     async def close(self) -> None:
-        """Say goodbye."""
+        """Close the connection; wait at most :data:`CLOSE_TIMEOUT` seconds for RabbitMQ's answer."""
         client, self._client = self._client, None
         if client is not None:
             await client.shut_down(CLOSE_TIMEOUT)
@@ -124,7 +124,7 @@ class BrokerInspector:
     @property
     def _connected(self) -> Client:
         if self._client is None:
-            raise LinkLost("it is not connected")
+            raise ConnectionGone("it is not connected")
         return self._client
 
     async def _asked(self, method: str, **fields: Any) -> Any:

@@ -1,6 +1,6 @@
 """
-Publishing: one confirming channel on a connection of its own, and what stands
-in front of it for each routing key.
+Publishing: one AMQP channel in confirm mode on the publishing connection, and a
+publisher in front of it for each routing key.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from txamqp.protocol import AMQChannel
 from ..interface import MAX_UNCONFIRMED, VUMI_EXCHANGE, BrokerUnavailable, ConnectionLost, Nacked, Publisher, Returned
 from .client import Client
 from .declare import declare_queue
-from .errors import ChannelRefused, LinkLost
+from .errors import ChannelRefused, ConnectionGone
 from .frames import Envelope, Receiver
 from .transient import TransientPublisher
 
@@ -36,11 +36,11 @@ class _Pending:
         self.again = False  # True for the second time, after a return
 
 
-class Publishing(Receiver):
+class ConfirmingPublisher(Receiver):
     """
-    The publishing connection's side of all publishers.
+    Publishes for all publishers of a broker, and follows each message until it is confirmed.
 
-    :param new_id: makes ids that nobody else makes; the prefix of message ids.
+    :param new_id: makes ids that are unique: the prefix of the message ids of one connection.
     """
 
     def __init__(self, new_id: Callable[[], str]) -> None:
@@ -68,7 +68,7 @@ class Publishing(Receiver):
         return AmqpPublisher(self, routing_key)
 
     def add_transient(self, exchange: str, routing_key: str) -> TransientPublisher:
-        """A publisher of messages that nobody has to keep."""
+        """A publisher of messages that may be lost."""
         publisher = TransientPublisher(exchange, routing_key)
         self._transients.append(publisher)
         if self._channel is not None and self._client is not None:
@@ -81,7 +81,7 @@ class Publishing(Receiver):
         """
         Use a new connection.
 
-        :raises LinkLost: the connection is gone.
+        :raises ConnectionGone: the connection is gone.
         """
         self._client = client
         for key in list(self._envelopes):
@@ -169,7 +169,7 @@ class Publishing(Receiver):
         except ChannelRefused as error:
             entry.done.errback(Returned(f"no queue for {entry.key}, and it cannot be made: {error}"))
             return
-        except LinkLost as error:
+        except ConnectionGone as error:
             entry.done.errback(ConnectionLost(str(error)))
             return
         finally:
@@ -198,7 +198,7 @@ class Publishing(Receiver):
     async def _declare_late(self, key: str) -> None:
         try:
             await self._declare_one(key)
-        except LinkLost:
+        except ConnectionGone:
             pass  # the next connection declares it
 
     def _declare_shared(self, key: str) -> Deferred[None]:
@@ -218,7 +218,7 @@ class Publishing(Receiver):
         """On a channel of its own, because a refusal closes it."""
         client = self._client
         if client is None:
-            raise LinkLost("there is no connection")
+            raise ConnectionGone("there is no connection")
         channel = await client.open_channel()
         await declare_queue(client, channel, key)
         await client.close_channel(channel)
@@ -228,7 +228,7 @@ class Publishing(Receiver):
 class AmqpPublisher(Publisher):
     """What :meth:`AmqpBroker.publisher` gives."""
 
-    def __init__(self, publishing: Publishing, routing_key: str) -> None:
+    def __init__(self, publishing: ConfirmingPublisher, routing_key: str) -> None:
         self._publishing = publishing
         self._key = routing_key
 
@@ -237,4 +237,4 @@ class AmqpPublisher(Publisher):
 
 
 def _unexpected(failure: Failure) -> None:
-    log.failure("Publishing to RabbitMQ failed in a way that was not expected", failure)
+    log.failure("Publishing to RabbitMQ failed unexpectedly", failure)

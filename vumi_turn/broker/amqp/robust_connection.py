@@ -1,4 +1,4 @@
-"""A connection that mends itself: made, and made again from nothing whenever it is lost."""
+"""A connection that is made again, from nothing, whenever it is lost."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from twisted.python.failure import Failure
 
 from ...timing.backoff import Backoff
 from .client import Client
-from .errors import LinkLost
+from .errors import ConnectionGone
 from .parameters import ConnectionParameters
-from .transport import is_tls_trouble
+from .transport import is_tls_failure
 
 #: RabbitMQ's reply codes while we log in.
 _ACCESS_REFUSED, _NOT_ALLOWED, _NOT_FOUND, _INVALID_PATH = 403, 530, 404, 402
@@ -21,8 +21,13 @@ _ACCESS_REFUSED, _NOT_ALLOWED, _NOT_FOUND, _INVALID_PATH = 403, 530, 404, 402
 log = Logger()
 
 
-class Trouble(NamedTuple):
-    """Why there is no connection: what sort of reason, and a sentence for the log."""
+class ConnectionFailure(NamedTuple):
+    """
+    Why there is no usable connection.
+
+    :ivar kind: ``away``, ``credentials``, ``vhost`` or ``tls``.
+    :ivar sentence: the reason, for a log line.
+    """
 
     kind: str
     sentence: str
@@ -33,13 +38,14 @@ class RobustConnection:
     One of the broker's connections.
 
     :param role: ``consuming`` or ``publishing``.
+    :param parameters: where RabbitMQ is, and who we are there.
     :param endpoint: where RabbitMQ is, an ``IStreamClientEndpoint``.
     :param clock: the reactor's clock.
     :param set_up: makes a new connection usable: called with each, awaited
         before it counts as up.
     :param torn_down: called when a connection that was being set up or used is gone.
     :param up: called when the connection is usable.
-    :param down: called with the :class:`Trouble` when it is not, after each attempt.
+    :param down: called with the :class:`ConnectionFailure` when it is not, after each attempt.
     :ivar losses: how many usable connections were lost.
     """
 
@@ -53,7 +59,7 @@ class RobustConnection:
         set_up: Callable[[Client], Awaitable[None]],
         torn_down: Callable[[], None],
         up: Callable[[], None],
-        down: Callable[[Trouble], None],
+        down: Callable[[ConnectionFailure], None],
     ) -> None:
         self.losses = 0
         self.ready = False
@@ -71,14 +77,14 @@ class RobustConnection:
         self._pause: Optional[Deferred[Any]] = None
 
     def start(self) -> None:
-        """Connect, and stay connected."""
+        """Connect, and connect again after each loss until :meth:`stop`."""
         self._running = Deferred.fromCoroutine(self._run())
         self._running.addErrback(
             lambda failure: log.failure("The {role} connection's loop ended", failure, role=self._role)
         )
 
     def stop(self, timeout: float) -> Deferred[None]:
-        """Close the connection, cleanly if RabbitMQ lets us within ``timeout`` seconds."""
+        """Close the connection; abort it if RabbitMQ has not answered within ``timeout`` seconds."""
         self._stopping = True
         if self._running is None:
             return succeed(None)
@@ -92,18 +98,18 @@ class RobustConnection:
 
     async def _run(self) -> None:
         backoff = Backoff()
-        backoff.next()  # the first attempt is the one that comes at once
+        backoff.next()  # its first delay is 0, and the first attempt was made without waiting
         while not self._stopping:
             try:
                 if await self._connection():
                     backoff.reset()
-            except Exception:  # whatever it was, there has to be a next connection
+            except Exception:  # whatever it was, another connection has to be tried
                 log.failure("The {role} connection failed in a way that was not expected", role=self._role)
             if not self._stopping:
                 await self._sleep(backoff.next())
 
     async def _connection(self) -> bool:
-        """One connection from its beginning to its end; returns whether it has worked."""
+        """Make, use and lose one connection; return whether it was usable."""
         try:
             connecting = self._endpoint.connect(ClientFactory(self._new_client))
             self._pause = connecting
@@ -130,7 +136,7 @@ class RobustConnection:
             await client.handshake()
             await self._set_up(client)
             self.ready = not client.closed
-        except LinkLost:
+        except ConnectionGone:
             pass
         except Exception:  # a bug while setting up must not end the loop
             log.failure("Setting up the {role} connection failed", role=self._role)
@@ -144,7 +150,7 @@ class RobustConnection:
         self.ready = False
         if not self._stopping:
             self.losses += was_ready
-            self._down(trouble_of(client))  # first, so that who hears of a loss finds the state right
+            self._down(failure_of(client))  # first, so that observers of lost deliveries see the new state
         self._torn_down()
         return was_ready
 
@@ -152,7 +158,7 @@ class RobustConnection:
         return Client(self._parameters, self._role, self._clock)
 
     def _sleep(self, seconds: float) -> Deferred[None]:
-        """Give way to the reactor, also where there is nothing to wait for."""
+        """Wait; 0 seconds still let the reactor run once."""
 
         def woken(result: Any) -> None:
             self._pause = None
@@ -165,26 +171,26 @@ class RobustConnection:
         return pause.addBoth(woken)
 
 
-def unreachable(error: Exception) -> Trouble:
+def unreachable(error: Exception) -> ConnectionFailure:
     """Why there is no connection to RabbitMQ at all."""
-    return Trouble("away", f"cannot connect ({_words(error)})")
+    return ConnectionFailure("away", f"cannot connect ({_words(error)})")
 
 
-def trouble_of(client: Client) -> Trouble:
+def failure_of(client: Client) -> ConnectionFailure:
     """Why a connection that is gone could not be used, or not any longer."""
     code, text = client.refusal or (0, "")
     user, vhost = client.parameters.username, client.parameters.vhost
     if client.opened:
-        return Trouble("away", client.why())
+        return ConnectionFailure("away", client.why())
     if code == _ACCESS_REFUSED:
         sentence = f"it refuses the user name or password of user {user!r} ({text}): check them"
-        return Trouble("credentials", sentence)
+        return ConnectionFailure("credentials", sentence)
     if code in (_NOT_ALLOWED, _NOT_FOUND, _INVALID_PATH):
-        return Trouble("vhost", f"user {user!r} cannot use the vhost {vhost!r} ({text}): check the vhost")
+        return ConnectionFailure("vhost", f"user {user!r} cannot use the vhost {vhost!r} ({text}): check the vhost")
     reason = client.lost_reason
-    if reason is not None and reason.value is not None and is_tls_trouble(reason.value):
-        return Trouble("tls", f"TLS with it failed ({_words(reason.value)})")
-    return Trouble("away", client.why())
+    if reason is not None and reason.value is not None and is_tls_failure(reason.value):
+        return ConnectionFailure("tls", f"TLS with it failed ({_words(reason.value)})")
+    return ConnectionFailure("away", client.why())
 
 
 def _words(error: BaseException) -> str:
@@ -193,7 +199,7 @@ def _words(error: BaseException) -> str:
 
 
 class ClientFactory(Factory):
-    """Makes the client where Twisted has a connection for it, not before."""
+    """Makes the client only when there is a connection: a client without one would leave timers behind."""
 
     noisy = False
 

@@ -13,7 +13,7 @@ from datetime import datetime, timezone
 from decimal import Decimal
 from typing import Any, Mapping, NamedTuple
 
-#: Deeper tables are refused rather than followed.
+#: More deeply nested tables are refused.
 MAX_DEPTH = 64
 
 _NUMBERS = {
@@ -140,7 +140,7 @@ def _sized(letter: bytes, data: bytes, offset: int, end: int, depth: int) -> Any
     if letter == b"x":
         return data[offset:end]
     if depth >= MAX_DEPTH:
-        raise ValueError(f"tables lie deeper than {MAX_DEPTH} in each other")
+        raise ValueError(f"tables are nested deeper than {MAX_DEPTH} levels")
     inside = _table if letter == b"F" else _array
     return inside(data, offset, end, depth + 1)
 

@@ -1,4 +1,4 @@
-"""Publishing what nobody has to keep: heartbeats."""
+"""Publishing of messages that may be lost: heartbeats."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from txamqp.protocol import AMQChannel
 from ..interface import BrokerUnavailable, Publisher
 from .client import Client
 from .declare import declare_exchange
-from .errors import ChannelRefused, LinkLost
+from .errors import ChannelRefused, ConnectionGone
 from .frames import Envelope, Receiver
 
 log = Logger()
@@ -19,8 +19,8 @@ log = Logger()
 
 class TransientPublisher(Publisher, Receiver):
     """
-    What :meth:`AmqpBroker.transient_publisher` gives. Its channel is its own, so
-    that a refused heartbeat costs nobody else anything.
+    What :meth:`AmqpBroker.transient_publisher` gives. It has an AMQP
+    channel of its own, because a refused publish closes the channel.
     """
 
     def __init__(self, exchange: str, routing_key: str) -> None:
@@ -70,7 +70,7 @@ class TransientPublisher(Publisher, Receiver):
             await declare_exchange(client, channel, self._exchange)
         except ChannelRefused as error:
             self._refused(error)
-        except LinkLost:
+        except ConnectionGone:
             pass
         else:
             self._channel = channel

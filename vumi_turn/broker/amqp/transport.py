@@ -1,4 +1,4 @@
-"""The way to RabbitMQ: TCP, or TLS with a verified certificate."""
+"""Endpoints for RabbitMQ: TCP, or TLS with a verified certificate."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def make_endpoint(parameters: ConnectionParameters, reactor: Any) -> Any:
     return wrapClientTLS(host, endpoint)
 
 
-def is_tls_trouble(error: BaseException) -> bool:
+def is_tls_failure(error: BaseException) -> bool:
     """True for a certificate that was not accepted, and other failures of TLS itself."""
     kinds = {f"{kind.__module__.split('.')[0]}.{kind.__name__}" for kind in type(error).__mro__}
     return bool(kinds & _TLS_ERRORS)

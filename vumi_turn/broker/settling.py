@@ -1,0 +1,65 @@
+"""What both brokers' consumers do with a delivery between its arrival and its settlement."""
+
+from __future__ import annotations
+
+import abc
+
+from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from .interface import Consumer, Delivery, Handler, Outcome
+
+log = Logger()
+
+
+class SettlingConsumer(Consumer):
+    """
+    Gives deliveries to the handler and settles each one once.
+
+    :param queue: the queue's name.
+    :param handler: gets each delivery.
+    :ivar unsettled: the deliveries that the handler has not decided on, by tag.
+    """
+
+    def __init__(self, queue: str, handler: Handler) -> None:
+        self.queue = queue
+        self.unsettled: dict[int, Delivery] = {}
+        self._handler = handler
+
+    @abc.abstractmethod
+    def _settled(self, delivery: Delivery, outcome: Outcome) -> None:
+        """Tell the broker what becomes of a delivery; called once for each that was not lost."""
+
+    def _handle(self, delivery: Delivery) -> None:
+        """Call the handler. Where it fails, that is logged and the message requeued."""
+        self.unsettled[delivery.tag] = delivery
+        try:
+            outcome: Deferred[Outcome] = ensureDeferred(self._handler(delivery))  # type: ignore[arg-type]
+        except Exception:  # the boundary of one delivery
+            self._failed(Failure(), delivery)
+            return
+        outcome.addCallbacks(self._settle, self._failed, callbackArgs=(delivery,), errbackArgs=(delivery,)).addErrback(
+            _not_settled
+        )
+
+    def _take_unsettled(self) -> list[Delivery]:
+        """Forget all unsettled deliveries; their handlers' outcomes change nothing any more."""
+        unsettled, self.unsettled = self.unsettled, {}
+        return list(unsettled.values())
+
+    def _settle(self, outcome: Outcome, delivery: Delivery) -> None:
+        # The tag alone does not do: another connection's delivery may have the same one.
+        if self.unsettled.get(delivery.tag) is not delivery:
+            return
+        del self.unsettled[delivery.tag]
+        delivery.settle()
+        self._settled(delivery, outcome)
+
+    def _failed(self, failure: Failure, delivery: Delivery) -> None:
+        log.failure("The handler of {queue} failed; its message is requeued", failure, queue=self.queue)
+        self._settle(Outcome.REQUEUE, delivery)
+
+
+def _not_settled(failure: Failure) -> None:
+    log.failure("A delivery could not be settled", failure)
