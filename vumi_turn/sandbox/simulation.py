@@ -13,7 +13,7 @@ from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
-from ..broker.interface import Broker, BrokerState
+from ..broker.interface import Broker
 from ..broker.memory import MemoryBroker
 from ..timing.timeouts import Timeouts
 from ..vumi.messages import generate_id
