@@ -7,7 +7,7 @@ from typing import Any, AsyncIterator, Mapping
 
 from twisted.internet.task import deferLater
 
-from ..broker.interface import Broker
+from ..broker.interface import Broker, BrokerState
 from ..service.broker_options import broker_from_options, parameters_from_options
 
 #: Seconds to wait for a usable connection.
@@ -30,7 +30,7 @@ async def count_messages(reactor: Any, options: Mapping[str, Any], queue: str) -
     :raises CannotConnect: there is no such queue, or no way to it.
     :raises ValueError: an option cannot be used; the text says which.
     """
-    from ..broker.amqp.errors import ChannelRefused, LinkLost
+    from ..broker.amqp.errors import ChannelRefused, ConnectionGone
     from ..broker.amqp.inspector import BrokerInspector
 
     parameters = parameters_from_options(options)
@@ -40,7 +40,7 @@ async def count_messages(reactor: Any, options: Mapping[str, Any], queue: str) -
         raise CannotConnect(f"RabbitMQ at {parameters.address}: {trouble.sentence}")
     try:
         found = await inspector.queue(queue)
-    except (ChannelRefused, LinkLost) as error:
+    except (ChannelRefused, ConnectionGone) as error:
         raise CannotConnect(f"RabbitMQ at {parameters.address}: {error}") from None
     finally:
         await inspector.close()
@@ -65,7 +65,7 @@ async def connected_broker(reactor: Any, options: Mapping[str, Any]) -> AsyncIte
     broker.start()
     try:
         deadline = reactor.seconds() + CONNECT_TIMEOUT
-        while broker.state not in ("connected", "blocked"):
+        while broker.state not in (BrokerState.CONNECTED, BrokerState.BLOCKED):
             if reactor.seconds() > deadline:
                 raise CannotConnect(f"no usable connection to the broker within {CONNECT_TIMEOUT:.0f} s")
             await deferLater(reactor, 0.05)

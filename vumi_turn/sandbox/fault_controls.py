@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any, Callable, Mapping, Optional
 
+from ..broker.interface import BrokerState
 from ..broker.memory import MemoryBroker
 from .faults import FaultsError, from_json
 from .phone_network.faults import NetworkFaults
@@ -109,4 +110,4 @@ class FaultControls:
         return lambda: None if self._is_away() else broker.go_away()
 
     def _is_away(self) -> bool:
-        return self._broker is not None and self._broker.state == "connecting"
+        return self._broker is not None and self._broker.state is BrokerState.CONNECTING
