@@ -23,12 +23,17 @@ class EventTests(MalformedCase):
         self.assertEqual((found.timestamp, found.extra), (WHEN, {"transport_name": "phone_network"}))
         self.assertEqual(found.to_dict(), {**EVENT, "transport_name": "phone_network"})
 
+    def test_integers(self) -> None:
+        """An integer in an id is its decimal text."""
+        for key in ("user_message_id", "event_id", "sent_message_id"):
+            self.assertEqual(event(**{key: 42})[key], "42", key)
+
     def test_ack_without_a_providers_id(self) -> None:
         """An ack is read with or without a sent_message_id: ours is enough."""
         for payload in (without(EVENT, "sent_message_id"), {**EVENT, "sent_message_id": None}):
             found = TransportEvent.from_dict(payload)
             self.assertEqual((found.user_message_id, found.sent_message_id), ("0f" * 16, None))
-        self.assertEqual(event(sent_message_id=12345).sent_message_id, 12345)
+        self.assertEqual(event(sent_message_id=12345).sent_message_id, "12345")
 
     def test_left_out(self) -> None:
         """What older senders leave out of an event is filled in."""
@@ -71,9 +76,10 @@ class EventTests(MalformedCase):
             ("event_type", None, "event_type must be one of ack, nack, delivery_report; it is null"),
             ("event_type", [], "event_type must be one of ack, nack, delivery_report; it is a list"),
             ("user_message_id", None, "user_message_id must be text, not null"),
-            ("user_message_id", 5, "user_message_id must be text, not a number"),
+            ("user_message_id", 5.5, "user_message_id must be text, not a number"),
+            ("user_message_id", True, "user_message_id must be text, not a boolean"),
             ("user_message_id", "", "user_message_id is empty"),
-            ("event_id", 5, "event_id must be text, not a number"),
+            ("event_id", 5.5, "event_id must be text, not a number"),
             ("timestamp", None, "timestamp must be text, not null"),
             ("helper_metadata", [], "helper_metadata must be an object, not a list"),
             ("transport_metadata", "", "transport_metadata must be an object, not a string"),

@@ -47,6 +47,22 @@ class ReadingTests(SynchronousTestCase):
             self.assertEqual((message[key], nulls[key]), (value, value), key)
         self.assertEqual(message.endpoint_name, "default")
 
+    def test_integers(self) -> None:
+        """An integer where text is meant is its decimal text: transports send addresses and ids so."""
+        for key in ("to_addr", "from_addr", "content", "in_reply_to", "message_id", "group", "provider"):
+            for number in (0, 5, -7, 26612345678, 10**30):
+                self.assertEqual(user_message(**{key: number})[key], str(number), key)
+        body = json.dumps({**USER_MESSAGE, "from_addr": 26612345678}).encode()
+        message = TransportUserMessage.from_json(body)
+        self.assertEqual(message.reply("Hi").to_addr, "26612345678")
+        self.assertEqual(json.loads(message.to_json())["from_addr"], "26612345678")
+
+    def test_no_text_for_other_types(self) -> None:
+        """A group or a provider that is no integer is kept as it came."""
+        for key in ("group", "provider"):
+            for value in (True, 1.5, ["a"], {"a": 1}):
+                self.assertEqual(user_message(**{key: value})[key], value)
+
     def test_legacy_habits(self) -> None:
         """Legacy vumi's name for the endpoint works, and who changes a message in place is told how to do it."""
         message = user_message().with_endpoint("sms")
@@ -187,15 +203,18 @@ class MalformedUserMessageTests(MalformedCase):
 
     def test_text_of_the_wrong_type(self) -> None:
         """Fields that hold text or null hold nothing else."""
+        for key in ("transport_name", "transport_type"):
+            self.assertEqual(self.refusal_of(key, 5), f"{key} must be text or null, not a number")
         for key in ("to_addr", "from_addr", "content", "in_reply_to", "transport_name", "transport_type"):
-            for value, kind in ((5, "a number"), (True, "a boolean"), ([], "a list"), ({}, "an object")):
+            for value, kind in ((5.0, "a number"), (True, "a boolean"), ([], "a list"), ({}, "an object")):
                 self.assertEqual(self.refusal_of(key, value), f"{key} must be text or null, not {kind}")
 
     def test_message_id(self) -> None:
         """There is no message without an id."""
         for value, sentence in (
             (None, "message_id must be text, not null"),
-            (5, "message_id must be text, not a number"),
+            (5.5, "message_id must be text, not a number"),
+            (True, "message_id must be text, not a boolean"),
             ([], "message_id must be text, not a list"),
             ("", "message_id is empty"),
         ):

@@ -156,6 +156,16 @@ def read_timestamp(value: object) -> datetime:
         raise MalformedMessage(f"timestamp: {error}") from None
 
 
+def text_of(value: Any) -> Any:
+    """
+    The decimal text of an integer; anything else as it is, for the checks.
+
+    Transports send integers where text is meant: Telegram's (junebug's and
+    vumi's) has ``from_addr`` as a JSON number.
+    """
+    return str(value) if type(value) is int else value
+
+
 def or_empty(value: Any) -> Any:
     """An empty object for metadata that is missing or null."""
     return {} if value is None else value

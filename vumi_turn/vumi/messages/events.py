@@ -26,6 +26,7 @@ from .base import (
     read_timestamp,
     rest_of,
     set_utc,
+    text_of,
 )
 from .encoding import MalformedMessage, format_vumi_date, kind_of, shorten
 
@@ -79,15 +80,16 @@ class TransportEvent(RoutedMessage):
         """
         See :meth:`Message.from_dict`. An event without an ``event_id`` gets
         one made of what it says, so that it is the same when it comes again.
+        An integer in an id becomes its decimal text.
         """
         check_envelope(cls, payload)
         get = payload.get
-        event_id = get("event_id")
+        event_id = text_of(get("event_id"))
         return cls(
-            user_message_id=payload["user_message_id"],
+            user_message_id=text_of(payload["user_message_id"]),
             event_type=payload["event_type"],
             event_id=_event_id_of(payload) if event_id is None else event_id,
-            sent_message_id=get("sent_message_id"),
+            sent_message_id=text_of(get("sent_message_id")),
             nack_reason=get("nack_reason"),
             delivery_status=get("delivery_status"),
             timestamp=read_timestamp(payload["timestamp"]),

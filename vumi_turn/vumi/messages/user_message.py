@@ -31,6 +31,7 @@ from .base import (
     read_timestamp,
     rest_of,
     set_utc,
+    text_of,
 )
 from .encoding import MalformedMessage, format_vumi_date, parse_vumi_date, shorten
 from .events import FailureMessage, TransportEvent
@@ -108,24 +109,25 @@ class TransportUserMessage(RoutedMessage):
         """
         See :meth:`Message.from_dict`. May be missing: what older senders leave
         out, and ``in_reply_to``, ``session_event`` and ``transport_metadata``.
+        An integer in an address, an id or the content becomes its decimal text.
         """
         check_envelope(cls, payload)
         get = payload.get
         return cls(
-            to_addr=payload["to_addr"],
-            from_addr=payload["from_addr"],
+            to_addr=text_of(payload["to_addr"]),
+            from_addr=text_of(payload["from_addr"]),
             transport_name=payload["transport_name"],
             transport_type=payload["transport_type"],
-            content=payload["content"],
+            content=text_of(payload["content"]),
             session_event=get("session_event"),
-            in_reply_to=get("in_reply_to"),
-            message_id=payload["message_id"],
+            in_reply_to=text_of(get("in_reply_to")),
+            message_id=text_of(payload["message_id"]),
             timestamp=read_timestamp(payload["timestamp"]),
             transport_metadata=or_empty(get("transport_metadata")),
             helper_metadata=or_empty(get("helper_metadata")),
             routing_metadata=or_empty(get("routing_metadata")),
-            group=get("group"),
-            provider=get("provider"),
+            group=text_of(get("group")),
+            provider=text_of(get("provider")),
             to_addr_type=get("to_addr_type"),
             from_addr_type=get("from_addr_type"),
             extra=rest_of(payload, cls.KEYS),
