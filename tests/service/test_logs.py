@@ -97,6 +97,34 @@ class ServiceTests(SynchronousTestCase):
         service.setServiceParent(application)
         self.assertIsNotNone(application.getComponent(ILogObserver, None))
 
+    def test_control_characters(self) -> None:
+        """What a sender wrote neither ends a line nor reaches the terminal as a command; the JSON has it whole."""
+        name = "m1\n2024-01-01 [fake] all is well\x1b[2J\x9b1m\ud83d"
+        stream = io.StringIO()
+        observer = make_observer(stream, "text", "info")
+        Logger(observer=observer).info("Message {name} is parked", name=name)
+        try:
+            raise ValueError(name)
+        except ValueError:
+            Logger(observer=observer).failure("It failed on {name}", name=name)
+        lines = stream.getvalue().splitlines()
+        self.assertIn(r"Message m1\n2024-01-01 [fake] all is well\x1b[2J\x9b1m\ud83d is parked", lines[0])
+        self.assertIn(r"It failed on m1\n2024", lines[1])
+        for line in lines[2:]:
+            self.assertTrue(line.startswith("\t"), line)
+        self.assertTrue(all(c.isprintable() or c in "\n\t" for c in stream.getvalue()))
+        stream = io.StringIO()
+        Logger(observer=make_observer(stream, "json", "info")).info("Message {name} is parked", name=name)
+        self.assertEqual(json.loads(stream.getvalue())["name"], name)
+
+    def test_older_messages(self) -> None:
+        """The lines of a message of Twisted's older logging stay lines, each but the first with a tab."""
+        stream = io.StringIO()
+        make_observer(stream, "text", "info")(
+            {"log_namespace": "log_legacy", "log_level": LogLevel.info, "log_format": "{log_text}", "log_text": "a\nb"}
+        )
+        self.assertTrue(stream.getvalue().endswith("a\n\tb\n"), stream.getvalue())
+
     def test_syslog(self) -> None:
         """With twistd's --syslog the lines go there, and addresses stay out of them there too."""
         lines: list[tuple[str, Optional[str]]] = []

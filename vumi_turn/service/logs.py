@@ -11,7 +11,7 @@ import json
 import re
 import sys
 from datetime import datetime, timezone
-from typing import Any, Mapping, TextIO
+from typing import Any, Mapping, Optional, TextIO
 
 from twisted.application.service import IService, MultiService
 from twisted.logger import (
@@ -23,8 +23,8 @@ from twisted.logger import (
     LogLevel,
     LogLevelFilterPredicate,
     PredicateResult,
+    eventAsText,
     formatEvent,
-    textFileLogObserver,
 )
 from twisted.python.components import Componentized
 from twisted.python.logfile import LogFile
@@ -60,13 +60,41 @@ def json_line(event: LogEvent) -> str:
     return json.dumps(line) + "\n"
 
 
+def printable(text: str, also: str = "") -> str:
+    """
+    Text that a terminal shows and does not obey: each control character, and
+    each half of a surrogate pair, as its escape (``\\x1b``).
+
+    :param also: control characters that stay as they are.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in also else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def text_line(event: LogEvent) -> Optional[str]:
+    """
+    A log event as twistd writes it: one line, for an exception followed by
+    the lines of its traceback. What a field of the event holds cannot end
+    the line, nor reach the terminal as a command.
+    """
+    text = eventAsText(printable_event(event))
+    return printable(text.rstrip("\n").replace("\n", "\n\t"), also="\n\t") + "\n" if text else None
+
+
+def printable_event(event: LogEvent) -> LogEvent:
+    """The event with its message made :func:`printable`; Twisted's older ones may have several lines."""
+    also = "\n\t" if event.get("log_namespace") == "log_legacy" else ""
+    return {**event, "log_format": "{log_printable}", "log_printable": printable(formatEvent(event), also)}
+
+
 def make_observer(stream: TextIO, log_format: str, level: str) -> ILogObserver:
     """
     :param stream: where lines go.
     :param log_format: ``text`` or ``json``.
     :param level: the lowest level that is written.
     """
-    lines = FileLogObserver(stream, json_line) if log_format == "json" else textFileLogObserver(stream)
+    lines = FileLogObserver(stream, json_line) if log_format == "json" else FileLogObserver(stream, text_line)
     return filtered(lines, level)
 
 
@@ -101,7 +129,8 @@ def observer_for(twistd: Mapping[str, Any], log_format: str, level: str) -> ILog
         from twisted.python.syslog import SyslogObserver
 
         syslog: Any = SyslogObserver(twistd.get("prefix", "")).emit
-        return filtered(LegacyLogObserverWrapper(syslog), level)
+        lines = LegacyLogObserverWrapper(syslog)
+        return filtered(lambda event: lines(printable_event(event)), level)
     name = twistd.get("logfile")
     if name == "-" or (not name and twistd.get("nodaemon")):
         return make_observer(sys.stdout, log_format, level)
