@@ -209,7 +209,7 @@ class InboundTests(BridgeCase):
         self.worker.cache.add_inbound = fail  # type: ignore[method-assign]
         self.push("inbound", inbound(content=None, session_event="close"))
         self.assertEqual(len(self.parked()), 1)
-        self.assertIn(b'vumi_turn_consumed_total{connector="c",kind="message"} 1.0', self.worker.metrics.render())
+        self.assertIn(b'vumi_turn_consumed_total{connector="c",kind="message"} 1.0', self.worker.host.metrics.render())
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_close_with_content(self) -> None:

@@ -13,7 +13,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from vumi_turn.broker.interface import BrokerState
 from vumi_turn.http.server import BoundedSite
-from vumi_turn.monitoring.health import Health, add_management_routes, management_resource, watch_channel
+from vumi_turn.monitoring.health import ChannelHealth, FleetHealth, watch_channel
+from vumi_turn.monitoring.management import add_management_routes, management_resource
 from vumi_turn.monitoring.metrics import MetricsRegistry
 
 
@@ -68,7 +69,7 @@ class StubWorker:
         self.metrics = MetricsRegistry()
         self.channel_metrics = self.metrics.channel("c")
         parts: dict[str, Any] = {"broker": self.broker, "scheduler": self.scheduler, "cache": self.cache}
-        self.health = Health(**parts)
+        self.health = ChannelHealth("c", **parts)
         watch_channel(self.channel_metrics, self.clock, turn=self.turn, **parts)  # type: ignore[arg-type]
 
     def ask(self, request: bytes, resource: Any = None) -> tuple[int, dict[str, str], bytes]:
@@ -166,6 +167,57 @@ class HealthTests(SynchronousTestCase):
         self.assertEqual(self.report(), (503, "down"))
         self.assertEqual(self.component("amqp")["health"], "ok")
         self.assertIs(self.worker.health.report()[1]["stopping"], True)
+
+
+class FleetHealthTests(SynchronousTestCase):
+    """What ``/health`` says of many channels."""
+
+    def setUp(self) -> None:
+        self.fleet = FleetHealth()
+        self.workers = {name: a_worker() for name in ("one", "two")}
+        for name, worker in self.workers.items():
+            self.fleet.add(name, worker.health)
+
+    def report(self) -> tuple[int, str]:
+        status, report = self.fleet.report()
+        return status, report["health"]
+
+    def test_ok(self) -> None:
+        """Each channel says how it is, by name."""
+        status, report = self.fleet.report()
+        self.assertEqual((status, report["health"], report["stopping"]), (200, "ok", False))
+        self.assertEqual({name: one["health"] for name, one in report["channels"].items()}, {"one": "ok", "two": "ok"})
+        self.assertEqual(report["channels"]["one"]["components"]["cache"], {"health": "ok", "state": "ok"})
+
+    def test_one_down(self) -> None:
+        """One channel that does not work is degraded for the process: the others do."""
+        self.workers["one"].broker.state = BrokerState.CONNECTING
+        self.assertEqual(self.report(), (200, "degraded"))
+
+    def test_all_down(self) -> None:
+        """Where no channel works the process is down, and while it stops."""
+        for worker in self.workers.values():
+            worker.broker.state = BrokerState.CONNECTING
+        self.assertEqual(self.report(), (503, "down"))
+        for worker in self.workers.values():
+            worker.broker.state = BrokerState.CONNECTED
+        self.fleet.stopping = True
+        self.assertEqual(self.report(), (503, "down"))
+
+    def test_failed(self) -> None:
+        """A channel that cannot be set up says why, until it works."""
+        self.fleet.failed("one", "queue one.inbound: PRECONDITION_FAILED")
+        status, report = self.fleet.report()
+        self.assertEqual((status, report["health"]), (200, "degraded"))
+        found = report["channels"]["one"]
+        self.assertEqual((found["health"], found["reason"]), ("down", "queue one.inbound: PRECONDITION_FAILED"))
+        self.fleet.add("one", self.workers["one"].health)
+        self.assertEqual(self.report(), (200, "ok"))
+
+    def test_removed(self) -> None:
+        """A channel that has gone is not told of."""
+        self.fleet.remove("one")
+        self.assertEqual(list(self.fleet.report()[1]["channels"]), ["two"])
 
 
 class WatchTests(SynchronousTestCase):
@@ -272,6 +324,12 @@ class RouteTests(SynchronousTestCase):
         ours = [line for line in body.splitlines() if b"vumi_turn_" in line]
         self.assertEqual(ours, [line for line in self.worker.metrics.render().splitlines() if b"vumi_turn_" in line])
         channel.connectionLost(None)
+
+    def test_live(self) -> None:
+        """``GET /live`` answers 200 as long as the process does, also when it is down."""
+        self.worker.health.stopping = True
+        status, _, body = self.worker.ask(b"GET /live")
+        self.assertEqual((status, json.loads(body)), (200, {"live": True}))
 
     def test_query(self) -> None:
         """What is asked beside the path changes nothing."""

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import random
-from typing import Any
+from typing import Any, Optional
 
 from twisted.python.failure import Failure
 
 from ..broker.interface import Delivery, Outcome
 from ..caches import MessageCache
-from ..http.server import BoundedSite
-from ..monitoring.health import Health, management_resource, watch_channel
-from ..monitoring.metrics import MetricsRegistry
+from ..monitoring.health import ChannelHealth, watch_channel
 from ..turn.client import TurnClient
 from ..vumi.application import ApplicationWorker
 from ..vumi.messages import MalformedMessage, TransportEvent, TransportUserMessage
 from .channel import Channel
 from .config import TurnChannelsApiConfig
+from .host import ChannelHost, SingleHost
 
 
 class TurnChannelsApi(ApplicationWorker[TurnChannelsApiConfig]):
@@ -30,6 +29,15 @@ class TurnChannelsApi(ApplicationWorker[TurnChannelsApiConfig]):
 
     CONFIG_CLASS = TurnChannelsApiConfig
 
+    def __init__(self, config: dict[str, Any], *, host: Optional[ChannelHost] = None, **given: Any) -> None:
+        """
+        :param config: the options, as they were read.
+        :param host: the process, where it has more channels than this one.
+        :param given: what every worker is given; see :class:`~vumi_turn.vumi.worker.BaseWorker`.
+        """
+        super().__init__(config, **given)
+        self.host = host
+
     # -- set-up and stopping ------------------------------------------------
 
     async def setup_application(self) -> None:
@@ -38,8 +46,9 @@ class TurnChannelsApi(ApplicationWorker[TurnChannelsApiConfig]):
         503 until the broker is there.
         """
         config = self.config
-        self.metrics = MetricsRegistry()
-        channel_metrics = self.metrics.channel(config.connector_name)
+        if self.host is None:
+            self.host = self._own_host()
+        metrics = self.host.metrics.channel(config.connector_name)
         self.cache: MessageCache = config.message_cache_class(config.message_cache_config, self.reactor)
         self.turn = self.make_turn_client()
         self.channel = Channel(
@@ -48,13 +57,13 @@ class TurnChannelsApi(ApplicationWorker[TurnChannelsApiConfig]):
             connector=self.connectors[config.connector_name],
             turn=self.turn,
             cache=self.cache,
-            metrics=channel_metrics,
+            metrics=metrics,
             clock=self.reactor,
             rng=random.Random(),
         )
-        self.health = Health(self.broker, self.channel.scheduler, self.cache)
+        self.health = ChannelHealth(config.connector_name, self.broker, self.channel.scheduler, self.cache)
         watch_channel(
-            channel_metrics,
+            metrics,
             self.reactor,
             broker=self.broker,
             scheduler=self.channel.scheduler,
@@ -63,22 +72,21 @@ class TurnChannelsApi(ApplicationWorker[TurnChannelsApiConfig]):
         )
         try:
             await self.cache.start()
-            await self._listen()
+            await self.host.serve(config.connector_name, self.channel.webhook, self.health)
         except BaseException:
             # A start that fails is not torn down, and the cache's connection mends itself for ever.
             await self.cache.stop()
             raise
 
-    async def _listen(self) -> None:
-        """Listen on ``http_bind``, and for whoever watches us there or on ``management_bind``."""
-        management = management_resource(self.health, self.metrics, self.reactor)
-        beside = {}
-        if self.config.management_bind is None:
-            beside = {b"/health": management, b"/metrics": management}
-        else:
-            site = BoundedSite(management, self.reactor, self.config.max_request_size)
-            await self.listen(self.config.management_bind, site)
-        await self.listen(self.config.http_bind, self.channel.webhook.site(beside))
+    def _own_host(self) -> ChannelHost:
+        config = self.config
+        return SingleHost(
+            self.listen,
+            self.reactor,
+            http_bind=config.http_bind,
+            management_bind=config.management_bind,
+            max_request_size=config.max_request_size,
+        )
 
     def make_turn_client(self) -> TurnClient:
         """What POSTs to Turn; the place to put another one."""
@@ -104,6 +112,8 @@ class TurnChannelsApi(ApplicationWorker[TurnChannelsApiConfig]):
         """
         self.health.stopping = True
         await self.channel.stop(self.config.shutdown_timeout)
+        assert self.host is not None, "a channel that was set up has a host"
+        self.host.withdraw(self.config.connector_name)
         await self.turn.close()
         await self.cache.stop()
 

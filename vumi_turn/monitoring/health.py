@@ -1,69 +1,68 @@
 """
-What people and machines that look after the worker can ask it: ``/health`` and
-``/metrics``.
+How the channels of a process are: what ``/health`` says, and what ``/metrics``
+shows of their parts.
 """
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
-from klein import Klein
-from klein.resource import KleinResource
-from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import deferLater
-from twisted.web.server import Request
+from typing import Any, Iterable, Optional, Protocol
 
 from ..broker.interface import Broker, BrokerState
 from ..caches import MessageCache
 from ..delivery import DeliveryScheduler
-from ..http.responses import respond
 from ..turn.client import TurnClient
-from ..turn.webhook import answer_routing_errors
-from .metrics import CONTENT_TYPE, KINDS, ChannelMetrics, MetricsRegistry
+from .metrics import KINDS, ChannelMetrics
 
 #: From best to worst.
 OK, DEGRADED, DOWN = "ok", "degraded", "down"
 
+#: The state of a channel that has not been set up.
+FAILED = "failed"
+
 HEALTH_OF_BROKER = {BrokerState.CONNECTED: OK, BrokerState.BLOCKED: DEGRADED}
 
-METHODS = ("GET", "HEAD")
 
-#: Bytes of ``/metrics`` that are rendered before the reactor may do something else.
-RENDERED_AT_ONCE = 65536
+class Reporter(Protocol):
+    """What ``/health`` asks."""
+
+    def report(self) -> tuple[int, dict[str, Any]]:
+        """
+        :return: the HTTP status of ``/health``, and what it says, for JSON.
+        """
 
 
-class Health:
+class ChannelHealth:
     """
-    How the worker is: ``ok``, ``degraded`` (it works, and somebody should have
-    a look) or ``down``.
+    How one channel is: ``ok``, ``degraded`` (it works, and somebody should
+    have a look) or ``down``.
 
+    :param connector: the channel's name.
     :param broker: without it nothing works: ``down``. While it blocks
         publishing what people say still reaches Turn: ``degraded``.
     :param scheduler: while Turn is away, or does not let us in, messages wait in
         their queues: ``degraded``.
     :param cache: while it is away replies go unlinked: ``degraded``.
-    :ivar stopping: the worker is about to end: ``down``.
+    :ivar stopping: the channel is about to end: ``down``.
     """
 
-    def __init__(self, broker: Broker, scheduler: DeliveryScheduler, cache: MessageCache) -> None:
+    def __init__(self, connector: str, broker: Broker, scheduler: DeliveryScheduler, cache: MessageCache) -> None:
+        self.connector = connector
         self.stopping = False
         self._broker = broker
-        self._courier = scheduler
+        self._scheduler = scheduler
         self._cache = cache
 
     def report(self) -> tuple[int, dict[str, Any]]:
-        """
-        :return: the HTTP status of ``/health``, and what it says.
-        """
-        components = {"amqp": self._amqp(), "turn": self._turn(), "cache": self._cache_report()}
-        found = [component["health"] for component in components.values()]
-        if self.stopping:
-            health = DOWN
-        else:
-            health = next((bad for bad in (DOWN, DEGRADED) if bad in found), OK)
-        report = {"health": health, "stopping": self.stopping, "components": components}
-        return (503 if health == DOWN else 200), report
+        """See :class:`Reporter`."""
+        components = {"amqp": self._amqp(), "turn": self._turn(), "cache": self._message_cache()}
+        health = DOWN if self.stopping else worst_of(part["health"] for part in components.values())
+        report = {
+            "health": health,
+            "connector": self.connector,
+            "stopping": self.stopping,
+            "components": components,
+        }
+        return status_of(health), report
 
     def _amqp(self) -> dict[str, Any]:
         state = self._broker.state
@@ -74,7 +73,7 @@ class Health:
         }
 
     def _turn(self) -> dict[str, Any]:
-        scheduler = self._courier
+        scheduler = self._scheduler
         throttled = scheduler.throttled_until is not None
         states = {"misconfigured": scheduler.misconfigured, "away": scheduler.away, "throttled": throttled}
         return {
@@ -85,9 +84,66 @@ class Health:
             "held": scheduler.held,
         }
 
-    def _cache_report(self) -> dict[str, Any]:
+    def _message_cache(self) -> dict[str, Any]:
         healthy = self._cache.healthy
         return {"health": OK if healthy else DEGRADED, "state": OK if healthy else "away"}
+
+
+class FleetHealth:
+    """
+    How the channels of a process are. It is ``down`` while it stops, and when
+    all channels are: one that is wrongly configured must not make a balancer
+    take the others away.
+
+    :ivar stopping: the process is about to end.
+    """
+
+    def __init__(self) -> None:
+        self.stopping = False
+        self._channels: dict[str, Optional[Reporter]] = {}
+        self._failures: dict[str, str] = {}
+
+    def add(self, connector: str, reporter: Reporter) -> None:
+        """A channel works."""
+        self._channels[connector] = reporter
+        self._failures.pop(connector, None)
+
+    def failed(self, connector: str, reason: str) -> None:
+        """A channel cannot be set up, for a reason."""
+        self._channels[connector] = None
+        self._failures[connector] = reason
+
+    def remove(self, connector: str) -> None:
+        """A channel has gone."""
+        self._channels.pop(connector, None)
+        self._failures.pop(connector, None)
+
+    def report(self) -> tuple[int, dict[str, Any]]:
+        """See :class:`Reporter`."""
+        channels = {name: self._report_of(name, reporter) for name, reporter in self._channels.items()}
+        found = {channel["health"] for channel in channels.values()}
+        if self.stopping or found == {DOWN}:
+            health = DOWN
+        else:
+            health = OK if found <= {OK} else DEGRADED
+        return status_of(health), {"health": health, "stopping": self.stopping, "channels": channels}
+
+    def _report_of(self, connector: str, reporter: Optional[Reporter]) -> dict[str, Any]:
+        if reporter is not None:
+            return reporter.report()[1]
+        reason = self._failures[connector]
+        return {"health": DOWN, "connector": connector, "state": FAILED, "reason": reason, "components": {}}
+
+
+def worst_of(found: Iterable[str]) -> str:
+    """The worst of some healths; ``ok`` where there are none."""
+    there = set(found)
+    return next((bad for bad in (DOWN, DEGRADED) if bad in there), OK)
+
+
+def status_of(health: str) -> int:
+    """The HTTP status of ``/health``: balancers look at nothing else."""
+    return 503 if health == DOWN else 200
 
 
 def watch_channel(
@@ -136,41 +192,3 @@ def watch_channel(
     )
     watch("cache_entries", "Messages that the cache holds in this process.", lambda: cache.size)
     watch("cache_healthy", "0 while the message cache is away.", lambda: cache.healthy)
-
-
-def add_management_routes(app: Klein, health: Health, metrics: MetricsRegistry, clock: IReactorTime) -> None:
-    """
-    Give a klein app ``GET /health`` and ``GET /metrics``.
-
-    :param clock: what a long text is rendered between the turns of.
-    """
-
-    @app.route("/health", methods=list(METHODS))
-    def show_health(request: Request) -> bytes:
-        status, report = health.report()
-        request.responseHeaders.setRawHeaders(b"Cache-Control", [b"no-store"])
-        return respond(request, status, json.dumps(report).encode("ascii"))
-
-    @app.route("/metrics", methods=list(METHODS))
-    async def show_metrics(request: Request) -> bytes:
-        parts = []
-        size = 0
-        for part in metrics.render_in_parts():
-            parts.append(part)
-            size += len(part)
-            if size > RENDERED_AT_ONCE:  # with many channels the whole would hold up messages
-                await deferLater(clock, 0)
-                size = 0
-        return respond(request, 200, b"".join(parts), CONTENT_TYPE)
-
-
-def management_resource(health: Health, metrics: MetricsRegistry, clock: IReactorTime) -> KleinResource:
-    """
-    ``/health`` and ``/metrics`` as a resource, for an address of its own or
-    to be put beside another.
-    """
-    app = Klein()
-    app.url_map.merge_slashes = False
-    add_management_routes(app, health, metrics, clock)
-    answer_routing_errors(app)
-    return app.resource()

@@ -1,0 +1,88 @@
+"""
+What a process gives its channels: the registry of metrics, the traces, and a
+place where Turn's POSTs and the questions of operators are answered.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from typing import Any, Callable, Optional, Protocol, Union
+
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IReactorTime, IStreamServerEndpoint
+from twisted.web.resource import IResource
+
+from ..http.server import BoundedSite
+from ..monitoring.health import ChannelHealth
+from ..monitoring.management import management_resource
+from ..monitoring.metrics import MetricsRegistry
+from ..monitoring.trace import TraceStore
+from ..turn.webhook import Webhook
+
+
+class Listen(Protocol):
+    """Listens until the worker has stopped: :meth:`vumi_turn.vumi.worker.BaseWorker.listen`."""
+
+    async def __call__(self, endpoint: Union[str, IStreamServerEndpoint], factory: IProtocolFactory) -> IListeningPort:
+        """Listen on an endpoint."""
+
+
+class ChannelHost(Protocol):
+    """
+    What a channel's worker asks of its process.
+
+    :ivar metrics: where its numbers are kept.
+    :ivar traces: where its messages' steps are kept.
+    """
+
+    metrics: MetricsRegistry
+    traces: TraceStore
+
+    async def serve(self, connector: str, webhook: Webhook, health: ChannelHealth) -> None:
+        """Answer Turn's POSTs to a channel, and what operators ask of it."""
+
+    def withdraw(self, connector: str) -> None:
+        """A channel has stopped."""
+
+
+class SingleHost:
+    """
+    The process of one channel.
+
+    :param listen: the worker's.
+    :param reactor: measures time.
+    :param http_bind: where Turn's POSTs are taken.
+    :param management_bind: where operators ask; None is ``http_bind`` too.
+    :param max_request_size: bytes of a body.
+    """
+
+    def __init__(
+        self,
+        listen: Callable[..., Any],
+        reactor: IReactorTime,
+        *,
+        http_bind: str,
+        management_bind: Optional[str],
+        max_request_size: int,
+    ) -> None:
+        self.metrics = MetricsRegistry()
+        self.traces = TraceStore(time.time, secrets.token_bytes(32))
+        self._listen = listen
+        self._reactor = reactor
+        self._http_bind = http_bind
+        self._management_bind = management_bind
+        self._max_request_size = max_request_size
+
+    async def serve(self, connector: str, webhook: Webhook, health: ChannelHealth) -> None:
+        """Listen on ``http_bind``, and for operators there or on ``management_bind``."""
+        management = management_resource(health, self.metrics, self._reactor)
+        beside: dict[bytes, IResource] = {}
+        if self._management_bind is None:
+            beside = {b"/health": management, b"/live": management, b"/metrics": management}
+        else:
+            site = BoundedSite(management, self._reactor, self._max_request_size)
+            await self._listen(self._management_bind, site)
+        await self._listen(self._http_bind, webhook.site(beside))
+
+    def withdraw(self, connector: str) -> None:
+        """The worker closes its ports by itself."""
