@@ -23,6 +23,7 @@ from .shapes import JsonObject, kind_of, shortened, unicode_text
 #: outside, and metrics are counted by them.
 OTHER_TYPE = "other"
 
+
 @dataclass(frozen=True, slots=True)
 class Rendered:
     """

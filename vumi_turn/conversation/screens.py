@@ -15,9 +15,7 @@ from .graphemes import extends, last_boundary
 from .screen_options import ScreenOptions, Unit, unit_of
 
 # Where a line may be broken; not the spaces that forbid it (U+00A0, U+2007, U+202F).
-_SPACES = (
-    " \t\n\v\f\r\x85\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2008\u2009\u200a\u2028\u2029\u205f\u3000"
-)
+_SPACES = " \t\n\v\f\r\x85\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2008\u2009\u200a\u2028\u2029\u205f\u3000"
 
 # They stand between words in place of a space: zero width space, the word space of Ethiopic, Tibetan's tsheg.
 _WORD_ENDS = "\u200b\u1361\u0f0b"
