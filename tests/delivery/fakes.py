@@ -1,6 +1,6 @@
 """
-Parcels, a Turn and a clock for tests of the delivery policy: no network, no
-queue, no waiting.
+Requests, a Turn and a clock for tests of the delivery policy: no network, no
+broker, no waiting.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ class FakeAnswer:
     error: Optional[str] = None
     wait: Optional[float] = None
     detail: str = ""
+    bucket: Optional[str] = None
 
 
 OK = FakeAnswer(200)
@@ -43,56 +44,56 @@ def throttle(seconds: Optional[float] = None) -> FakeAnswer:
     return FakeAnswer(429, wait=seconds)
 
 
-Reply = Union[FakeAnswer, Exception, Deferred, None]
+Reply = Union[FakeAnswer, Exception, Deferred[FakeAnswer], None]
 
 
 class FakeTurn:
     """
     Answers POSTs, and writes down when each came.
 
-    :ivar answer: gives the answer for a parcel: an answer, an exception to
+    :ivar answer: gives the answer for a request: an answer, an exception to
         raise, or None to let it hang until :meth:`finish`.
     :ivar delay: seconds before each answer.
-    :ivar posts: the time and the parcel of each POST.
-    :ivar accepted: the parcels that were accepted, in order.
+    :ivar posts: the time and the request of each POST.
+    :ivar accepted: the requests that were accepted, in order.
     :ivar hanging: what hangs.
     """
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
-        self.answer: Callable[[FakeParcel], Reply] = lambda parcel: OK
+        self.answer: Callable[[FakeRequest], Reply] = lambda request: OK
         self.delay = 0.0
-        self.posts: list[tuple[float, FakeParcel]] = []
-        self.accepted: list[FakeParcel] = []
-        self.hanging: dict[FakeParcel, Deferred[FakeAnswer]] = {}
+        self.posts: list[tuple[float, FakeRequest]] = []
+        self.accepted: list[FakeRequest] = []
+        self.hanging: dict[FakeRequest, Deferred[FakeAnswer]] = {}
         self.running = 0
         self.most_running = 0
 
     @property
     def names(self) -> list[str]:
-        """The parcels of the POSTs."""
-        return [parcel.name for _, parcel in self.posts]
+        """The requests of the POSTs."""
+        return [request.name for _, request in self.posts]
 
-    async def post(self, parcel: FakeParcel) -> FakeAnswer:
-        self.posts.append((self.clock.seconds(), parcel))
+    async def post(self, request: FakeRequest) -> FakeAnswer:
+        self.posts.append((self.clock.seconds(), request))
         self.running += 1
         self.most_running = max(self.most_running, self.running)
         try:
-            reply = self.answer(parcel)
+            reply = self.answer(request)
             if reply is None:
-                reply = self.hanging[parcel] = Deferred()
+                reply = self.hanging[request] = Deferred()
             elif self.delay:
                 reply = self._later(reply)
             if isinstance(reply, Deferred):
                 reply = await reply
         finally:
             self.running -= 1
-            self.hanging.pop(parcel, None)
+            self.hanging.pop(request, None)
         if isinstance(reply, Exception):
             raise reply
         assert isinstance(reply, FakeAnswer)
         if reply.status == 200:
-            self.accepted.append(parcel)
+            self.accepted.append(request)
         return reply
 
     def _later(self, reply: Any) -> Deferred[Any]:
@@ -100,14 +101,14 @@ class FakeTurn:
         call = self.clock.callLater(self.delay, later.callback, reply)
         return later
 
-    def finish(self, parcel: FakeParcel, answer: FakeAnswer = OK) -> None:
+    def finish(self, request: FakeRequest, answer: FakeAnswer = OK) -> None:
         """Answer a POST that hangs."""
-        self.hanging.pop(parcel).callback(answer)
+        self.hanging.pop(request).callback(answer)
 
 
-class FakeParcel(DeliveryRequest):
+class FakeRequest(DeliveryRequest):
     """
-    A parcel that can be lost, and whose parking can fail.
+    A request that can be lost, and whose parking can fail.
 
     :ivar parkings: why it was parked, each time that this has worked.
     :ivar park_tries: when parking was tried.
@@ -151,9 +152,9 @@ class FakeParcel(DeliveryRequest):
         for watcher in watchers:
             watcher()
 
-    def again(self) -> FakeParcel:
+    def again(self) -> FakeRequest:
         """The same, delivered once more."""
-        return FakeParcel(self.turn, self.name, self.key, kind=self.kind, identity=self.identity, redelivered=True)
+        return FakeRequest(self.turn, self.name, self.key, kind=self.kind, identity=self.identity, redelivered=True)
 
     async def prepare(self) -> None:
         self.prepared += 1
@@ -164,12 +165,12 @@ class FakeParcel(DeliveryRequest):
     async def post(self) -> FakeAnswer:
         return await self.turn.post(self)
 
-    async def park(self, parking: DeadLetter) -> None:
+    async def park(self, dead_letter: DeadLetter) -> None:
         self.park_tries.append(self.turn.clock.seconds())
         waiting = self.parking()
         if waiting is not None:
             await waiting
-        self.parkings.append(parking)
+        self.parkings.append(dead_letter)
 
     def __repr__(self) -> str:
         return f"<{self.name} of {self.key}>"
@@ -189,9 +190,9 @@ class Counted:
         self.results.append((kind, result_name))
 
 
-class CourierTestCase(SynchronousTestCase):
+class SchedulerTestCase(SynchronousTestCase):
     """
-    A courier, its clock and its Turn. After each test the courier is stopped,
+    A scheduler, its clock and its Turn. After each test the scheduler is stopped,
     and it leaves no delayed call behind.
     """
 
@@ -203,22 +204,22 @@ class CourierTestCase(SynchronousTestCase):
         self.clock.advance(START)
         self.turn = FakeTurn(self.clock)
         self.counted = Counted()
-        self.results: dict[FakeParcel, list[Result]] = {}
-        self.ended: list[FakeParcel] = []
+        self.results: dict[FakeRequest, list[Result]] = {}
+        self.ended: list[FakeRequest] = []
         self.events: list[LogEvent] = []
         observer = cast(ILogObserver, self.events.append)
         globalLogPublisher.addObserver(observer)
         self.addCleanup(globalLogPublisher.removeObserver, observer)
-        self.courier = self.make_courier()
+        self.scheduler = self.make_scheduler()
 
     def tearDown(self) -> None:
         self.stop(0.0)
         self.clock.advance(0.0)
         self.assertEqual(self.clock.getDelayedCalls(), [])
-        for parcel, results in self.results.items():
-            self.assertEqual(len(results), 1, f"{parcel!r} has {results}")
+        for request, results in self.results.items():
+            self.assertEqual(len(results), 1, f"{request!r} has {results}")
 
-    def make_courier(self, **options: Any) -> DeliveryScheduler:
+    def make_scheduler(self, **options: Any) -> DeliveryScheduler:
         given: dict[str, Any] = {
             "max_retries": self.max_retries,
             "retry_delay_base": 2,
@@ -228,37 +229,37 @@ class CourierTestCase(SynchronousTestCase):
         }
         return DeliveryScheduler(self.clock, random.Random(7), **{**given, **options})
 
-    def parcel(self, name: str, key: str = "", **fields: Any) -> FakeParcel:
-        return FakeParcel(self.turn, name, key, **fields)
+    def request(self, name: str, key: str = "", **fields: Any) -> FakeRequest:
+        return FakeRequest(self.turn, name, key, **fields)
 
-    def deliver(self, parcel: FakeParcel) -> FakeParcel:
-        """Hand it to the courier; its result is then in ``results``."""
-        return self._watch(parcel, self.courier.deliver(parcel))
+    def deliver(self, request: FakeRequest) -> FakeRequest:
+        """Hand it to the scheduler; its result is then in ``results``."""
+        return self._watch(request, self.scheduler.deliver(request))
 
-    def send(self, name: str, key: str = "", **fields: Any) -> FakeParcel:
-        """Make a parcel and hand it to the courier."""
-        return self.deliver(self.parcel(name, key, **fields))
+    def send(self, name: str, key: str = "", **fields: Any) -> FakeRequest:
+        """Make a request and hand it to the scheduler."""
+        return self.deliver(self.request(name, key, **fields))
 
-    def park(self, parcel: FakeParcel, parking: DeadLetter) -> FakeParcel:
-        return self._watch(parcel, self.courier.park(parcel, parking))
+    def park(self, request: FakeRequest, dead_letter: DeadLetter) -> FakeRequest:
+        return self._watch(request, self.scheduler.park(request, dead_letter))
 
-    def _watch(self, parcel: FakeParcel, outcome: Awaitable[Result]) -> FakeParcel:
-        results = self.results[parcel] = []
+    def _watch(self, request: FakeRequest, outcome: Awaitable[Result]) -> FakeRequest:
+        results = self.results[request] = []
 
         def ended(result: Result) -> None:
             results.append(result)
-            self.ended.append(parcel)
+            self.ended.append(request)
 
         ensureDeferred(outcome).addCallback(ended)  # type: ignore[arg-type]
-        return parcel
+        return request
 
-    def result(self, parcel: FakeParcel) -> Optional[Result]:
+    def result(self, request: FakeRequest) -> Optional[Result]:
         """How it ended, or None if it has not."""
-        results = self.results[parcel]
+        results = self.results[request]
         return results[0] if results else None
 
     def stop(self, timeout: float) -> Deferred[None]:
-        return ensureDeferred(self.courier.stop(timeout))
+        return ensureDeferred(self.scheduler.stop(timeout))
 
     def pass_time(self, seconds: float, step: float = 0.25) -> None:
         """Let time pass, in small steps."""

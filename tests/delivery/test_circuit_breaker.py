@@ -9,62 +9,66 @@ from twisted.internet.task import Clock
 from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.delivery.fakes import START, FakeParcel, FakeTurn
+from tests.delivery.fakes import START, FakeRequest, FakeTurn
+from vumi_turn.delivery.admission import AdmissionControl, Ticket
 from vumi_turn.delivery.circuit_breaker import CircuitBreaker
-from vumi_turn.delivery.keyed_queues import DeliveryTask
-from vumi_turn.delivery.rate_limiter import RateLimiter
+from vumi_turn.delivery.observer import BlockedTasks
+from vumi_turn.delivery.task import DeliveryTask
 from vumi_turn.turn.verdicts import Verdict
 
 
-class OutageCase(SynchronousTestCase):
+class CircuitBreakerTestCase(SynchronousTestCase):
     """An outage, its gate, and those who wait there."""
 
     def setUp(self) -> None:
         self.clock = Clock()
         self.clock.advance(START)
         self.turn = FakeTurn(self.clock)
-        self.gate = RateLimiter(self.clock, 4)
-        self.outage = CircuitBreaker(self.clock, self.gate)
+        self.admission = AdmissionControl(self.clock, 4)
+        self.breaker = CircuitBreaker(self.clock, self.admission)
         #: Who was sent, and after how many seconds.
         self.probes: list[tuple[str, float]] = []
-        self.sent: dict[str, tuple[DeliveryTask, int]] = {}
+        self.sent: dict[str, tuple[DeliveryTask, Ticket]] = {}
         self.events: list[LogEvent] = []
         observer = cast(ILogObserver, self.events.append)
         globalLogPublisher.addObserver(observer)
         self.addCleanup(globalLogPublisher.removeObserver, observer)
 
     def tearDown(self) -> None:
-        self.outage.stop()
-        self.gate.stop()
+        self.breaker.stop()
+        self.admission.stop()
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def task(self, request: FakeRequest) -> DeliveryTask:
+        return DeliveryTask(request, BlockedTasks(self.clock, None))
 
     def come(self, name: str, kind: str = "message") -> Deferred[Any]:
         """Somebody comes to wait at the gate."""
-        return self.wait(DeliveryTask(FakeParcel(self.turn, name, kind=kind), 0.0))
+        return self.wait(self.task(FakeRequest(self.turn, name, kind=kind)))
 
-    def wait(self, journey: DeliveryTask) -> Deferred[Any]:
-        name = journey.parcel.name  # type: ignore[attr-defined]
+    def wait(self, task: DeliveryTask) -> Deferred[Any]:
+        name = task.request.name
 
-        def passed(ticket: int) -> None:
+        def passed(ticket: Ticket) -> None:
             self.probes.append((name, self.clock.seconds() - START))
-            self.sent[name] = journey, ticket
+            self.sent[name] = task, ticket
 
-        waiting = self.gate.wait(journey).addCallback(passed)
-        self.outage.joined()
+        waiting = self.admission.wait(task).addCallback(passed)
+        self.breaker.waits(task)
         return waiting
 
     def answer(self, name: str, verdict: Optional[Verdict], what: str = "", again: bool = True) -> None:
         """What became of one who was sent; if it was not taken it comes back to wait."""
-        journey, ticket = self.sent.pop(name)
-        self.gate.answered(ticket, accepted=verdict is Verdict.DELIVERED)
-        self.outage.answered(journey, verdict, what)
-        self.gate.pump()
+        task, ticket = self.sent.pop(name)
+        self.admission.answered(task.request.kind, ticket, accepted=verdict is Verdict.DELIVERED)
+        self.breaker.answered(task, verdict, what)
+        self.admission.admit()
         if again and verdict is not Verdict.DELIVERED:
-            self.wait(journey)
+            self.wait(task)
 
     def begin(self, *names: str, verdict: Verdict = Verdict.UNAVAILABLE, what: str = "connect") -> None:
         """Turn is away, and these wait."""
-        self.outage.begin(verdict, what)
+        self.breaker.round_failed(what)
         for name in names:
             self.come(name)
 
@@ -75,11 +79,11 @@ class OutageCase(SynchronousTestCase):
         return lines
 
 
-class ProbeTests(OutageCase):
+class ProbeTests(CircuitBreakerTestCase):
     def test_nobody_passes(self) -> None:
         """While Turn is away nobody passes but a probe."""
         self.begin("a", "b")
-        self.assertEqual((self.outage.away, self.outage.troubled, self.probes), (True, True, []))
+        self.assertEqual((self.breaker.away, self.breaker.troubled, self.probes), (True, True, []))
         self.clock.advance(0.9)
         self.assertEqual(self.probes, [])
         self.clock.advance(0.1)
@@ -104,18 +108,18 @@ class ProbeTests(OutageCase):
         self.begin("a", "b", "c", "d")
         self.clock.advance(1)
         self.answer("a", Verdict.DELIVERED)
-        self.assertEqual((self.outage.away, self.outage.troubled), (False, False))
+        self.assertEqual((self.breaker.away, self.breaker.troubled), (False, False))
         self.assertEqual([name for name, _ in self.probes], ["a", "b", "c"])
 
     def test_any_other_answer_ends_it(self) -> None:
         """Whatever says that Turn works ends it: a refusal, a failure, too many requests."""
         for verdict in (Verdict.REFUSED, Verdict.FAILED, Verdict.THROTTLED):
-            self.gate = RateLimiter(self.clock, 4)
-            self.outage = CircuitBreaker(self.clock, self.gate)
+            self.admission = AdmissionControl(self.clock, 4)
+            self.breaker = CircuitBreaker(self.clock, self.admission)
             self.begin("a")
             self.clock.advance(1)
             self.answer("a", verdict, again=False)
-            self.assertFalse(self.outage.away, verdict)
+            self.assertFalse(self.breaker.away, verdict)
 
     def test_log_of_any_other_answer(self) -> None:
         """Where it was not ended by a message that Turn took, the log does not make believe so."""
@@ -131,24 +135,24 @@ class ProbeTests(OutageCase):
         for seconds, verdict in ((1, Verdict.UNAVAILABLE), (2, Verdict.MISCONFIGURED), (4, Verdict.ERROR)):
             self.clock.advance(seconds)
             self.answer("a", verdict)
-            self.assertTrue(self.outage.away, verdict)
+            self.assertTrue(self.breaker.away, verdict)
 
     def test_late_answer(self) -> None:
         """A request of before, which Turn takes after all, ends it too; the probe's own answer says no more then."""
-        early = DeliveryTask(FakeParcel(self.turn, "early"), 0.0)
+        early = self.task(FakeRequest(self.turn, "early"))
         self.begin("a")
         self.clock.advance(1)
-        self.outage.answered(early, Verdict.DELIVERED)
-        self.assertFalse(self.outage.away)
+        self.breaker.answered(early, Verdict.DELIVERED)
+        self.assertFalse(self.breaker.away)
         self.answer("a", Verdict.UNAVAILABLE, again=False)
-        self.assertFalse(self.outage.away)
+        self.assertFalse(self.breaker.away)
 
     def test_late_failure(self) -> None:
         """A request of before that fails changes nothing while a probe is on its way."""
-        early = DeliveryTask(FakeParcel(self.turn, "early"), 0.0)
+        early = self.task(FakeRequest(self.turn, "early"))
         self.begin("a", "b")
         self.clock.advance(1)
-        self.outage.answered(early, Verdict.UNAVAILABLE)
+        self.breaker.answered(early, Verdict.UNAVAILABLE)
         self.clock.advance(60)
         self.assertEqual([name for name, _ in self.probes], ["a"])
 
@@ -178,7 +182,7 @@ class ProbeTests(OutageCase):
 
     def test_told_to_wait(self) -> None:
         """No probe is sent for as long as Turn has said that it wants no requests."""
-        self.gate.answered(self.gate.generation, throttled=True, wait=30)
+        self.admission.answered("message", self.admission.ticket("message"), throttled=True, wait=30)
         self.begin("a")
         self.clock.pump([1] * 29)
         self.assertEqual(self.probes, [])
@@ -194,7 +198,7 @@ class ProbeTests(OutageCase):
         self.clock.advance(8)
         self.answer("a", Verdict.DELIVERED)
         self.probes.clear()
-        self.outage.begin(Verdict.UNAVAILABLE, "connect")
+        self.breaker.round_failed("connect")
         self.come("b")
         self.clock.advance(1)
         self.assertEqual([name for name, _ in self.probes], ["b"])
@@ -202,33 +206,33 @@ class ProbeTests(OutageCase):
     def test_stopped(self) -> None:
         """After the stop no probe is sent, no timer is left, and nothing begins."""
         self.begin("a")
-        self.outage.stop()
+        self.breaker.stop()
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.come("b")
         self.assertEqual(self.probes, [])
-        other = CircuitBreaker(self.clock, self.gate)
+        other = CircuitBreaker(self.clock, self.admission)
         other.stop()
-        other.begin(Verdict.UNAVAILABLE, "connect")
+        other.round_failed("connect")
         self.assertFalse(other.away)
 
 
-class MisconfiguredTests(OutageCase):
+class MisconfiguredTests(CircuitBreakerTestCase):
     def refused(self, kind: str = "message") -> None:
         """Turn does not let one of this kind in."""
-        journey = DeliveryTask(FakeParcel(self.turn, "x", kind=kind), 0.0)
-        self.outage.answered(journey, Verdict.MISCONFIGURED, "status 401")
+        task = self.task(FakeRequest(self.turn, "x", kind=kind))
+        self.breaker.answered(task, Verdict.MISCONFIGURED, "status 401")
 
     def accepted(self, kind: str = "message") -> None:
-        self.outage.answered(DeliveryTask(FakeParcel(self.turn, "y", kind=kind), 0.0), Verdict.DELIVERED)
+        self.breaker.answered(self.task(FakeRequest(self.turn, "y", kind=kind)), Verdict.DELIVERED)
 
     def test_until_one_is_taken(self) -> None:
         """It is misconfigured until Turn takes one of the same kind."""
         self.refused("message")
-        self.assertEqual((self.outage.misconfigured, self.outage.troubled), (True, True))
+        self.assertEqual((self.breaker.misconfigured, self.breaker.troubled), (True, True))
         self.accepted("status")
-        self.assertTrue(self.outage.misconfigured)
+        self.assertTrue(self.breaker.misconfigured)
         self.accepted("message")
-        self.assertEqual((self.outage.misconfigured, self.outage.troubled), (False, False))
+        self.assertEqual((self.breaker.misconfigured, self.breaker.troubled), (False, False))
 
     def test_away_after_all(self) -> None:
         """If Turn turns out to be away, it is no longer known to be misconfigured."""
@@ -236,7 +240,7 @@ class MisconfiguredTests(OutageCase):
         self.begin("a", verdict=Verdict.MISCONFIGURED)
         self.clock.advance(1)
         self.answer("a", Verdict.UNAVAILABLE)
-        self.assertEqual((self.outage.misconfigured, self.outage.away), (False, True))
+        self.assertEqual((self.breaker.misconfigured, self.breaker.away), (False, True))
 
     def test_log(self) -> None:
         """One line a minute says what to check."""
@@ -274,7 +278,7 @@ class MisconfiguredTests(OutageCase):
         self.assertEqual(self.lines(), ["Turn lets us in again"])
 
 
-class LogTests(OutageCase):
+class LogTests(CircuitBreakerTestCase):
     def test_away_and_back(self) -> None:
         """The log says that Turn is away, each minute how long and how many wait, and when it is back."""
         self.begin("a", "b")
@@ -301,5 +305,5 @@ class LogTests(OutageCase):
     def test_nothing_when_it_is_well(self) -> None:
         """While Turn takes what it gets, nothing is logged and no timer runs."""
         for name in ("a", "b"):
-            self.outage.answered(DeliveryTask(FakeParcel(self.turn, name), 0.0), Verdict.DELIVERED)
+            self.breaker.answered(self.task(FakeRequest(self.turn, name)), Verdict.DELIVERED)
         self.assertEqual((self.lines(), self.clock.getDelayedCalls()), ([], []))

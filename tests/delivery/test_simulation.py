@@ -1,5 +1,5 @@
 """
-Random weather over a whole delivery: a queue, a courier and a Turn, all of
+Random faults over a whole delivery: a queue, a scheduler and a Turn, all of
 them in memory, and the promises that hold whatever happens.
 """
 
@@ -14,23 +14,25 @@ from twisted.internet.defer import Deferred, ensureDeferred, fail
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.delivery.fakes import AWAY, BAD, BROKEN, NOT_US, OK, FakeAnswer, FakeParcel, FakeTurn, Reply, throttle
+from tests.delivery.fakes import AWAY, BAD, BROKEN, NOT_US, OK, FakeAnswer, FakeRequest, FakeTurn, Reply, throttle
 from vumi_turn.delivery import DeliveryScheduler, Result
 
 SECONDS_ON_THE_WIRE = 0.05
 LONGEST_STAY = 1200.0
 LONGEST_POST = 10.5
+MOST_MORE = 1000
 
 
 class Wire:
-    """A queue's consumer: prefetch, redelivery, order, and a wire that takes its time."""
+    """A queue's consumer: prefetch, redelivery, order, a wire that takes its time, and a window that opens."""
 
     def __init__(self, world: World, prefetch: int) -> None:
         self.world = world
         self.prefetch = prefetch
+        self.more: Counter[str] = Counter()
         #: What waits in the queue, in queue order, and whether it was given out before.
         self.queue: list[tuple[int, bool]] = []
-        self.given: dict[int, Optional[FakeParcel]] = {}
+        self.given: dict[int, Optional[FakeRequest]] = {}
         self.connection = 0
         self.counts: Counter[int] = Counter()
 
@@ -38,8 +40,12 @@ class Wire:
         self.queue.append((number, False))
         self.give()
 
+    def blocked(self, kind: str, count: int) -> None:
+        self.more[kind] = count
+        self.give()
+
     def give(self) -> None:
-        while self.queue and len(self.given) < self.prefetch:
+        while self.queue and len(self.given) < self.prefetch + min(sum(self.more.values()), MOST_MORE):
             number, again = self.queue.pop(0)
             self.given[number] = None
             self.world.clock.callLater(SECONDS_ON_THE_WIRE, self.arrive, self.connection, number, again)
@@ -47,8 +53,8 @@ class Wire:
     def arrive(self, connection: int, number: int, again: bool) -> None:
         if connection != self.connection:
             return
-        parcel = self.given[number] = self.world.parcel(number, again)
-        self.world.deliver(parcel, lambda result: self.settle(connection, number, result))
+        request = self.given[number] = self.world.request(number, again)
+        self.world.deliver(request, lambda result: self.settle(connection, number, result))
 
     def settle(self, connection: int, number: int, result: Result) -> None:
         if result is not Result.LOST:
@@ -68,9 +74,9 @@ class Wire:
         given, self.given = self.given, {}
         for number in given:
             insort(self.queue, (number, True))
-        for parcel in given.values():
-            if parcel is not None:
-                parcel.lose()
+        for request in given.values():
+            if request is not None:
+                request.lose()
         self.world.clock.callLater(1.0, self.give)
 
 
@@ -89,26 +95,31 @@ class World:
         self.turn.answer = self.answer
         self.messages = messages
         self.people = people
-        self.weather = "up"
+        self.faults = "up"
         self.told = 0.0
         self.problems: list[str] = []
-        self.results: Counter[FakeParcel] = Counter()
-        self.parcels: list[FakeParcel] = []
+        self.results: Counter[FakeRequest] = Counter()
+        self.requests: list[FakeRequest] = []
         self.accepted: list[int] = []
         self.parked: Counter[int] = Counter()
         self.may_repeat: set[int] = set()
-        self.since_away: set[FakeParcel] = set()
+        self.since_away: set[FakeRequest] = set()
         self.outcomes: Counter[str] = Counter()
-        # Those that Turn never takes. If a few such people filled the window nobody else
-        # were there to show that Turn is not away, so that there are at most two of them.
-        never = [BAD] * 5 + ([BROKEN, FakeAnswer(504)] if people > 20 else [])
+        # Those that Turn never takes. Where nobody else writes nobody shows that Turn is not away.
+        never = [BAD] * 5 + [BROKEN, FakeAnswer(504)]
         self.poison = dict(zip(self.rng.sample(range(messages), len(never)), never, strict=True))
-        self.courier = self.hire()
         self.wire = Wire(self, 20)
+        self.scheduler = self.new_scheduler()
 
-    def hire(self) -> DeliveryScheduler:
+    def new_scheduler(self) -> DeliveryScheduler:
         return DeliveryScheduler(
-            self.clock, self.rng, max_retries=2, retry_delay_base=2, retry_delay_exponent=1, prefetch=20
+            self.clock,
+            self.rng,
+            max_retries=2,
+            retry_delay_base=2,
+            retry_delay_exponent=1,
+            prefetch=20,
+            window=self.wire,
         )
 
     def person(self, number: int) -> str:
@@ -116,15 +127,15 @@ class World:
             return f"bystander {number}"
         return f"person {number * 7919 % self.people}"
 
-    # -- what the courier sees ------------------------------------------------
+    # -- what the scheduler sees ----------------------------------------------
 
-    def parcel(self, number: int, again: bool) -> FakeParcel:
-        parcel = FakeParcel(self.turn, str(number), self.person(number), redelivered=again)
-        parcel.kind = "status" if number * 7919 % self.people % 5 == 0 else "message"
-        parcel.parking = lambda: fail(OSError()) if self.rng.random() < 0.3 else self.park(number)
-        parcel.preparing = self.prepare
-        self.parcels.append(parcel)
-        return parcel
+    def request(self, number: int, again: bool) -> FakeRequest:
+        request = FakeRequest(self.turn, str(number), self.person(number), redelivered=again)
+        request.kind = "status" if number * 7919 % self.people % 5 == 0 else "message"
+        request.parking = lambda: fail(OSError()) if self.rng.random() < 0.3 else self.park(number)
+        request.preparing = self.prepare
+        self.requests.append(request)
+        return request
 
     def prepare(self) -> Optional[Deferred[None]]:
         if self.rng.random() < 0.7:
@@ -136,57 +147,58 @@ class World:
     def park(self, number: int) -> None:
         self.parked[number] += 1
 
-    def deliver(self, parcel: FakeParcel, settle: object) -> None:
+    def deliver(self, request: FakeRequest, settle: object) -> None:
         def ended(result: Result) -> None:
-            self.results[parcel] += 1
+            self.results[request] += 1
             self.outcomes[result.value] += 1
-            if self.clock.seconds() - parcel.received > LONGEST_STAY + LONGEST_POST:
-                self.problems.append(f"{parcel} stayed for too long")
+            if self.clock.seconds() - request.received > LONGEST_STAY + LONGEST_POST:
+                self.problems.append(f"{request} stayed for too long")
             settle(result)  # type: ignore[operator]
 
-        self.courier.deliver(parcel).addCallback(ended)
+        self.scheduler.deliver(request).addCallback(ended)
 
     # -- what Turn does -------------------------------------------------------
 
-    def answer(self, parcel: FakeParcel) -> Reply:
-        now, number = self.clock.seconds(), int(parcel.name)
+    def answer(self, request: FakeRequest) -> Reply:
+        now, number = self.clock.seconds(), int(request.name)
         if now < self.told - 1e-6:
             self.problems.append(f"{number} was sent while told to wait")
-        if self.courier.away:
-            self.since_away = {each for each in self.since_away if each in self.running()} | {parcel}
-            if len(self.since_away) > 1:
+        if self.scheduler.away:
+            self.since_away = {each for each in self.since_away if each in self.running()} | {request}
+            # A second one may be sent where the first may stand for its person only.
+            if len({each.key for each in self.since_away}) != len(self.since_away) or len(self.since_away) > 2:
                 self.problems.append(f"{self.since_away} are probes at the same time")
         else:
             self.since_away = set()
         reply = self.poison.get(number) or self.reply()
-        if reply == OK or self.weather == "liar":
+        if reply == OK or self.faults == "liar":
             self.accepted.append(number)
-        if self.weather == "liar":
+        if self.faults == "liar":
             self.may_repeat.add(number)
             reply = FakeAnswer(error="timeout")
-        return self.later(parcel, reply)
+        return self.later(request, reply)
 
-    def running(self) -> set[FakeParcel]:
+    def running(self) -> set[FakeRequest]:
         return set(self.under_way)
 
-    under_way: dict[FakeParcel, int] = {}
+    under_way: dict[FakeRequest, int] = {}
 
     def reply(self) -> FakeAnswer:
-        if self.weather == "throttle":
+        if self.faults == "throttle":
             return throttle(self.rng.choice([None, 5.0, 30.0]))
-        return {"down": AWAY, "broken": BROKEN, "not us": NOT_US, "refuse": BAD}.get(self.weather, OK)
+        return {"down": AWAY, "broken": BROKEN, "not us": NOT_US, "refuse": BAD}.get(self.faults, OK)
 
-    def later(self, parcel: FakeParcel, reply: FakeAnswer) -> Deferred[FakeAnswer]:
+    def later(self, request: FakeRequest, reply: FakeAnswer) -> Deferred[FakeAnswer]:
         seconds = 10.0 if reply.error == "timeout" or reply.status == 504 else self.rng.uniform(0.05, 0.6)
-        self.under_way = {**self.under_way, parcel: 1}
+        self.under_way = {**self.under_way, request: 1}
 
         def done(result: object) -> object:
-            self.under_way = {each: 1 for each in self.under_way if each is not parcel}
+            self.under_way = {each: 1 for each in self.under_way if each is not request}
             return result
 
         def cancelled(_: object) -> None:
             call.cancel()
-            self.may_repeat.add(int(parcel.name))
+            self.may_repeat.add(int(request.name))
 
         def answered() -> None:
             if reply.wait is not None:
@@ -205,10 +217,10 @@ class World:
             self.clock.advance(0.1)
 
     def run(self, phases: int) -> None:
-        """Messages come while the weather changes; then it clears up."""
+        """Messages come while the faults changes; then it clears up."""
         number = 0
         for _ in range(phases):
-            self.weather = self.rng.choice(["up", "up", "down", "broken", "not us", "refuse", "throttle", "liar"])
+            self.faults = self.rng.choice(["up", "up", "down", "broken", "not us", "refuse", "throttle", "liar"])
             # An outage may outlast the longest stay of what came while it lasted.
             seconds = self.rng.choice([5, 20, 60, 60, 120, 1230])
             events: list[tuple[float, bool]] = [
@@ -224,7 +236,7 @@ class World:
                 else:
                     self.rng.choice([self.wire.lose, self.wire.lose, self.restart])()
             self.step(started + seconds - self.clock.seconds())
-        self.weather = "up"
+        self.faults = "up"
         for extra in range(400):
             if not self.wire.queue and not self.wire.given:
                 break
@@ -235,7 +247,7 @@ class World:
 
     def restart(self) -> None:
         """The worker stops, and another one begins that knows nothing of what was sent."""
-        stopped = ensureDeferred(self.courier.stop(5.0))
+        stopped = ensureDeferred(self.scheduler.stop(5.0))
         for _ in range(60):
             if stopped.called:
                 break
@@ -247,17 +259,18 @@ class World:
         waits = [call.getTime() - self.clock.seconds() for call in self.clock.getDelayedCalls()]
         if any(wait > max(mine) for wait in waits):
             self.problems.append(f"timers were left: {waits}")
+        self.wire.more.clear()
         self.wire.lose()
         self.told = 0.0
-        self.courier = self.hire()
+        self.scheduler = self.new_scheduler()
 
     # -- what must be true ----------------------------------------------------
 
     def check(self) -> list[str]:
         problems = list(self.problems)
-        for parcel in self.parcels:
-            if self.results[parcel] != 1:
-                problems.append(f"{parcel} has {self.results[parcel]} results")
+        for request in self.requests:
+            if self.results[request] != 1:
+                problems.append(f"{request} has {self.results[request]} results")
         missing = set(range(self.messages)) - set(self.accepted) - set(self.parked)
         if missing:
             problems.append(f"nobody has {sorted(missing)}")
@@ -276,7 +289,7 @@ class World:
 
 
 class SimulationTests(SynchronousTestCase):
-    """Whatever the weather."""
+    """Whatever happens."""
 
     def simulate(self, seed: int, messages: int = 300, people: int = 40) -> World:
         world = World(seed, messages, people)
@@ -303,18 +316,18 @@ class SimulationTests(SynchronousTestCase):
             self.simulate(seed, messages=144, people=3)
 
     def test_it_can_fail(self) -> None:
-        """A courier that forgets the order is found out."""
+        """A scheduler that forgets the order is found out."""
         problems: list[str] = []
         for seed in range(3):
             world = World(seed, 300, 10)
             person = world.person
 
-            def parcel(number: int, again: bool, world: World = world) -> FakeParcel:
-                made = World.parcel(world, number, again)
+            def request(number: int, again: bool, world: World = world) -> FakeRequest:
+                made = World.request(world, number, again)
                 made.key = str(number)
                 return made
 
-            world.parcel = parcel  # type: ignore[method-assign]
+            world.request = request  # type: ignore[method-assign]
             world.run(phases=6)
             world.person = person  # type: ignore[method-assign]
             problems += world.check()

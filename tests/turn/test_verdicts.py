@@ -10,7 +10,6 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.delivery.fakes import FakeAnswer
 from vumi_turn.delivery.retries import Action, RetryPlan, Rounds
-from vumi_turn.timing.backoff import ExponentialBackoff
 from vumi_turn.turn.verdicts import Verdict, classify, describe
 
 #: What Turn says, and what that means for a message and for a status.
@@ -87,18 +86,6 @@ class RetryPlanTests(SynchronousTestCase):
         self.assertEqual([plan.pause(n) for n in range(3)], [1.0, 1.0, 1.0])
 
 
-class DoublingTests(SynchronousTestCase):
-    """Waits that double."""
-
-    def test_doubles_to_a_minute(self) -> None:
-        """1 s doubles up to 60 s, and begins again after a reset."""
-        doubling = ExponentialBackoff()
-        self.assertEqual([doubling.next() for _ in range(8)], [1, 2, 4, 8, 16, 32, 60, 60])
-        self.assertEqual(doubling.current, 60)
-        doubling.reset()
-        self.assertEqual(doubling.next(), 1)
-
-
 class RoundsTests(SynchronousTestCase):
     """What is done after a try that failed."""
 
@@ -151,9 +138,12 @@ class RoundsTests(SynchronousTestCase):
         )
 
     def test_failed_while_others_succeed(self) -> None:
-        """One that fails for a round while others are accepted is parked, for a replay."""
+        """One that fails while others are accepted is parked after three rounds, as a held one is, for a replay."""
         rounds = self.rounds()
-        self.actions(rounds, Verdict.FAILED, True, 2)
+        again = [Action.AGAIN, Action.AGAIN]
+        self.assertEqual(
+            self.actions(rounds, Verdict.FAILED, True, 8), [*again, Action.HOLD, *again, Action.HOLD, *again]
+        )
         step = rounds.failed(Verdict.FAILED, True, False)
         self.assertEqual((step.action, step.code), (Action.PARK, "temporary"))
 

@@ -6,7 +6,7 @@ It knows no HTTP, no AMQP and no vumi. Whoever uses it makes a
 :meth:`.scheduler.DeliveryScheduler.deliver`.
 """
 
-from .request import DeliveryRequest, Observer, Result
+from .request import DeliveryObserver, DeliveryRequest, Result, Window
 from .scheduler import DeliveryScheduler
 
-__all__ = ["DeliveryRequest", "DeliveryScheduler", "Observer", "Result"]
+__all__ = ["DeliveryObserver", "DeliveryRequest", "DeliveryScheduler", "Result", "Window"]

@@ -16,7 +16,7 @@ SIZE = 16
 
 class AcceptedIdentities:
     """
-    The identities of accepted parcels, the latest of them, in a ring of
+    The identities of accepted requests, the latest of them, in a ring of
     digests: it takes the same memory from the first one on, and adding to it
     costs next to nothing. Looking one up goes through the ring, some 0.3 ms;
     that is done for what was delivered before, which is rare.

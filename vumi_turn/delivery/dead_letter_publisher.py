@@ -1,5 +1,5 @@
 """
-DeadLetter, until it has worked.
+Publishes dead letters, until the broker has confirmed them.
 """
 
 from __future__ import annotations
@@ -9,60 +9,81 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from ..failures.dead_letter import DeadLetter
-from ..timing.backoff import ExponentialBackoff
+from ..timing.backoff import Backoff
 from ..timing.limited_log import RateLimitedLogger
 from ..turn.verdicts import Verdict
-from .keyed_queues import DeliveryTask, State
 from .request import Result
+from .task import DeliveryTask, Event, State
 
 log = Logger()
 
 
 class DeadLetterPublisher:
     """
-    Parks parcels.
+    Parks requests.
 
-    :param clock: what pauses are measured by.
+    :param clock: what delays are measured by.
+    :ivar failing: how many requests could not be parked yet.
     """
 
     def __init__(self, clock: IReactorTime) -> None:
+        self.failing = 0
         self._clock = clock
         self._parked = RateLimitedLogger(log, clock)
         self._failed = RateLimitedLogger(log, clock, lines=10)
 
-    async def park(self, journey: DeliveryTask, parking: DeadLetter) -> Result:
-        """Park a parcel; where that fails, again after 1 s, doubling to 60 s."""
-        parcel = journey.parcel
-        backoff = ExponentialBackoff()
+    async def park(self, task: DeliveryTask, dead_letter: DeadLetter) -> Result:
+        """Park a request; where that fails, again after 1 s, doubling to 60 s."""
+        task.on(Event.PARK)
+        try:
+            await task.request.park(dead_letter)
+        except Exception as error:  # a boundary: whatever it is, the request must not be lost
+            self._say_failed(task, error)
+        else:
+            return self._done(task, dead_letter)
+        self.failing += 1
+        try:
+            return await self._park_again(task, dead_letter)
+        finally:
+            self.failing -= 1
+
+    async def _park_again(self, task: DeliveryTask, dead_letter: DeadLetter) -> Result:
+        backoff = Backoff()
         while True:
-            journey.state = State.PARKING
-            try:
-                await parcel.park(parking)
-            except Exception as error:  # a boundary: whatever it is, the parcel must not be lost
-                if not journey.over:
-                    self._failed.warn(
-                        "{message_id} could not be parked ({error}); that is tried again",
-                        message_id=parcel.name,
-                        error=type(error).__name__,
-                    )
-                    log.debug("Parking failed: {error!r}", error=error)
-            else:
-                self._parked.warn(
-                    "{message_id} is parked ({code}): {reason}",
-                    message_id=parcel.name,
-                    code=parking.code,
-                    reason=_loggable(parking),
-                )
-                return Result.LOST if parcel.lost else Result.PARKED
-            ended = journey.interrupted
-            if ended is not None:
-                return ended
-            journey.state = State.UNPARKED
+            task.on(Event.PARK_FAILED)
+            forced = task.forced_result
+            if forced is not None:
+                return forced
             await deferLater(self._clock, backoff.next())
+            task.on(Event.PARK)
+            try:
+                await task.request.park(dead_letter)
+            except Exception as error:  # a boundary, as above
+                self._say_failed(task, error)
+            else:
+                return self._done(task, dead_letter)
+
+    def _say_failed(self, task: DeliveryTask, error: Exception) -> None:
+        if task.state is not State.ENDED:
+            self._failed.warn(
+                "{message_id} could not be parked ({error}); that is tried again",
+                message_id=task.request.name,
+                error=type(error).__name__,
+            )
+            log.debug("Parking failed: {error!r}", error=error)
+
+    def _done(self, task: DeliveryTask, dead_letter: DeadLetter) -> Result:
+        self._parked.warn(
+            "{message_id} is parked ({code}): {reason}",
+            message_id=task.request.name,
+            code=dead_letter.code,
+            reason=_loggable(dead_letter),
+        )
+        return Result.LOST if task.request.lost else Result.PARKED
 
 
-def _loggable(parking: DeadLetter) -> str:
+def _loggable(dead_letter: DeadLetter) -> str:
     """The reason without words of the message itself: what is malformed is told by quoting it."""
-    if parking.verdict is Verdict.MALFORMED:
+    if dead_letter.verdict is Verdict.MALFORMED:
         return "it is not a vumi message; vumi_turn_failures list says why"
-    return parking.reason
+    return dead_letter.reason

@@ -1,29 +1,31 @@
 """
-Counting, which must never change what is counted.
+Telling observers what happens, which must never change what happens.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Optional
 
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from .request import Observer
+from .request import DeliveryObserver, Window
 
 log = Logger()
 
 
 class ErrorIsolatingObserver:
-    """An observer, if there is one, whose own trouble is no trouble of the parcels'."""
+    """Passes calls on to an observer, if there is one; logs its exceptions, never propagates them."""
 
-    def __init__(self, observer: Optional[Observer]) -> None:
+    def __init__(self, observer: Optional[DeliveryObserver]) -> None:
         self._observer = observer
 
     def tried(self, kind: str, verdict_name: str, seconds: float) -> None:
         if self._observer is not None:
             try:
                 self._observer.tried(kind, verdict_name, seconds)
-            except Exception:  # a boundary: whoever counts must not change what is counted
+            except Exception:  # a boundary: an observer must not change what it observes
                 log.failure("Counting a try failed")
 
     def settled(self, kind: str, result_name: str) -> None:
@@ -32,3 +34,50 @@ class ErrorIsolatingObserver:
                 self._observer.settled(kind, result_name)
             except Exception:  # a boundary, as above
                 log.failure("Counting a result failed")
+
+
+class BlockedTasks:
+    """
+    Counts the blocked tasks of each kind, and tells a window.
+
+    The window is told in a reactor turn of its own, once for all changes of
+    one turn: it may deliver more messages within that call.
+
+    :param clock: gives the turn.
+    :param window: is told, or None.
+    """
+
+    def __init__(self, clock: IReactorTime, window: Optional[Window]) -> None:
+        self._clock = clock
+        self._window = window
+        self._counts: Counter[str] = Counter()
+        self._told: Counter[str] = Counter()
+        self._call: Optional[IDelayedCall] = None
+        self._stopped = False
+
+    def __getitem__(self, kind: str) -> int:
+        return self._counts[kind]
+
+    def change(self, kind: str, by: int) -> None:
+        """So many more, or fewer, tasks of this kind are blocked."""
+        self._counts[kind] += by
+        if self._call is None and self._window is not None and not self._stopped:
+            self._call = self._clock.callLater(0, self._tell)
+
+    def stop(self) -> None:
+        """Tell the window nothing more."""
+        self._stopped = True
+        if self._call is not None:
+            self._call.cancel()
+            self._call = None
+
+    def _tell(self) -> None:
+        self._call = None
+        assert self._window is not None
+        for kind, count in list(self._counts.items()):
+            if count != self._told[kind]:
+                self._told[kind] = count
+                try:
+                    self._window.blocked(kind, count)
+                except Exception:  # a boundary: a window must not change what becomes of a request
+                    log.failure("Opening the window failed")

@@ -13,15 +13,15 @@ from ..turn.verdicts import TurnResponse
 
 
 class Result(enum.Enum):
-    """How a parcel's journey ended; there is exactly one for each."""
+    """How the delivery of a request ended; there is exactly one for each."""
 
     #: Turn has it: acknowledge it.
     DELIVERED = "delivered"
-    #: It is kept where what cannot be delivered is kept: acknowledge it.
+    #: It is in the failures queue: acknowledge it.
     PARKED = "parked"
     #: Give it back to its queue.
     REQUEUE = "requeue"
-    #: Its delivery is gone, and will come again: there is nothing to do.
+    #: Its AMQP delivery is gone, and will come again: there is nothing to do.
     LOST = "lost"
 
 
@@ -30,8 +30,8 @@ class DeliveryRequest(abc.ABC):
     One message or status on its way to Turn.
 
     :ivar kind: ``message`` or ``status``.
-    :ivar key: parcels of one kind with the same key go one after another.
-    :ivar identity: recognises the parcel when it is delivered again.
+    :ivar key: requests of one kind with the same key are sent one after another.
+    :ivar identity: recognises the request when it is delivered again.
     :ivar name: an id for log lines.
     :ivar redelivered: it may have been sent before.
     :ivar delivery_count: how often it went back to its queue, where the queue counts that.
@@ -49,13 +49,18 @@ class DeliveryRequest(abc.ABC):
     expires: Optional[float]
 
     @property
+    def person(self) -> str:
+        """Whose request it is, as far as that is known; the key where it is not."""
+        return self.key
+
+    @property
     @abc.abstractmethod
     def lost(self) -> bool:
-        """True once its delivery is gone, so that it cannot be settled any more."""
+        """True once its AMQP delivery is gone, so that it cannot be settled any more."""
 
     @abc.abstractmethod
     def on_lost(self, callback: Callable[[], None]) -> None:
-        """Call ``callback`` once when its delivery is gone; at once if it is."""
+        """Call ``callback`` once when its AMQP delivery is gone; at once if it is."""
 
     @abc.abstractmethod
     async def prepare(self) -> None:
@@ -65,25 +70,40 @@ class DeliveryRequest(abc.ABC):
     async def post(self) -> TurnResponse:
         """
         Send it once. This ends by itself after some seconds, whatever
-        happens, and does not raise for trouble of the network. It may be
-        cancelled.
+        happens, and does not raise for network errors. It may be cancelled.
         """
 
     @abc.abstractmethod
-    async def park(self, parking: DeadLetter) -> None:
+    async def park(self, dead_letter: DeadLetter) -> None:
         """
-        Keep it where what cannot be delivered is kept; returns when it is
-        safe there.
+        Publish it to the failures queue; returns when the broker has confirmed it.
 
-        :raises Exception: it is not, and may be tried again.
+        :raises Exception: it is not there, and may be tried again.
         """
 
 
-class Observer(Protocol):
-    """Counts what happens; for metrics."""
+class DeliveryObserver(Protocol):
+    """Is told what happens to requests, for metrics; what it raises is logged and changes nothing."""
 
     def tried(self, kind: str, verdict_name: str, seconds: float) -> None:
-        """A parcel was sent, and got this verdict after so many seconds."""
+        """A request was sent, and got this verdict after so many seconds."""
 
     def settled(self, kind: str, result_name: str) -> None:
-        """A parcel's journey ended."""
+        """A request has its result."""
+
+
+class Window(Protocol):
+    """
+    The consumers' windows of unacknowledged messages.
+
+    What cannot move because of its own key, or because it cannot be parked,
+    must not use up the window of the others: it opens by as many.
+    """
+
+    def blocked(self, kind: str, count: int) -> None:
+        """
+        The number of blocked requests has changed.
+
+        :param kind: ``message`` or ``status``.
+        :param count: how many of this kind are blocked now.
+        """

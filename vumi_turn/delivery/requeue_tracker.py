@@ -1,10 +1,10 @@
 """
-KeyedQueues that went back to their queue, until they are here again.
+Requests that went back to their queue, until they are here again.
 
-What was already on its way to us when its line went back comes before the
-line does. It may not overtake it, so it goes back too, behind them. Whether a
-parcel belongs to the line is told by its identity: after a restart of the
-broker everything is flagged redelivered.
+What was already on its way to us when a key's requests went back arrives
+before they do. It may not overtake them, so it goes back too, behind them.
+Whether a request belongs to those that went back is told by its identity:
+after a restart of the broker everything is flagged redelivered.
 """
 
 from __future__ import annotations
@@ -15,56 +15,58 @@ from twisted.internet.interfaces import IReactorTime
 
 from .request import DeliveryRequest
 
-#: For so long a line is waited for, in seconds; another worker may have got it.
-LONGEST = 5.0
+#: How long requests are waited for, in seconds; another worker may have got them.
+LONGEST_WAIT = 5.0
 
 
 class RequeueTracker:
     """
-    :param clock: says for how long a line has been waited for.
+    :param clock: says for how long requests have been waited for.
     """
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
-        self._lines: dict[tuple[str, str], _Line] = {}
+        self._requeued: dict[tuple[str, str], _Requeued] = {}
 
-    def went(self, parcels: Iterable[DeliveryRequest]) -> None:
-        """A line, or the end of one, goes back to its queue."""
+    def add(self, requests: Iterable[DeliveryRequest]) -> None:
+        """These go back to their queue."""
         now = self._clock.seconds()
-        for key in [key for key, line in self._lines.items() if line.until <= now]:
-            del self._lines[key]
-        for parcel in parcels:
-            line = self._lines.setdefault((parcel.kind, parcel.key), _Line())
-            line.until = now + LONGEST
-            line.missing.add(parcel.identity)
+        for key in [key for key, requeued in self._requeued.items() if requeued.until <= now]:
+            del self._requeued[key]
+        for request in requests:
+            requeued = self._requeued.setdefault((request.kind, request.key), _Requeued())
+            requeued.until = now + LONGEST_WAIT
+            requeued.missing.add(request.identity)
 
-    def overtakes(self, parcel: DeliveryRequest) -> bool:
+    def overtakes(self, request: DeliveryRequest) -> bool:
         """
-        True for a parcel that has come before its line has come back: it has
-        to go back too, and then belongs to its line: nobody is sent back twice,
-        also where the rest of the line is with another worker by now.
+        True for a request that arrives before those that went back: it has to
+        go back too, and then belongs to them, so that none goes back for this
+        twice, also where the others are with another worker by now.
         """
-        if not self._lines:
+        if not self._requeued:
             return False
-        key = (parcel.kind, parcel.key)
-        line = self._lines.get(key)
-        if line is None:
+        key = (request.kind, request.key)
+        requeued = self._requeued.get(key)
+        if requeued is None:
             return False
-        if line.until <= self._clock.seconds():
-            del self._lines[key]
+        if requeued.until <= self._clock.seconds():
+            del self._requeued[key]
             return False
-        if parcel.identity in line.missing:
-            line.missing.discard(parcel.identity)
-            if not line.missing:
-                del self._lines[key]
+        if request.identity in requeued.missing:
+            requeued.missing.discard(request.identity)
+            if not requeued.missing:
+                del self._requeued[key]
             return False
-        line.missing.add(parcel.identity)
+        requeued.missing.add(request.identity)
         return True
 
 
-class _Line:
+class _Requeued:
     """
-    :ivar until: it is waited for, in the clock's seconds.
+    The requests of one key that went back.
+
+    :ivar until: they are waited for, in the clock's seconds.
     :ivar missing: the identities that have not come back.
     """
 

@@ -9,13 +9,13 @@ import random
 from dataclasses import dataclass
 
 from ..failures.dead_letter import PERMANENT, TEMPORARY
-from ..timing.backoff import ExponentialBackoff
+from ..timing.backoff import Backoff
 from ..turn.verdicts import HELD_CLASSES, Verdict
 
 #: No wait between tries is longer, in seconds.
 LONGEST_PAUSE = 60.0
 
-#: A parcel is parked after so many failed rounds during which Turn accepted others.
+#: A request is parked after so many failed rounds during which Turn accepted others.
 ROUNDS_BEFORE_PARKING = 3
 
 
@@ -45,11 +45,11 @@ class RetryPlan:
 
 
 class Action(enum.Enum):
-    """What to do with a parcel after a failed try."""
+    """What to do with a request after a failed try."""
 
     #: Try again in this round, after a pause.
     AGAIN = "again"
-    #: Only this parcel waits for its next round.
+    #: Only this request waits for its next round.
     HOLD = "hold"
     #: Turn is away: wait until it is back.
     AWAY = "away"
@@ -72,7 +72,7 @@ class Step:
 
 class Rounds:
     """
-    One parcel's rounds.
+    One request's rounds.
 
     :param plan: of each of them.
     :ivar tries: how many failed in this round; 0 at its beginning.
@@ -84,13 +84,13 @@ class Rounds:
         self.attempts = 0
         self._plan = plan
         self._failed_rounds = 0
-        self._holding = ExponentialBackoff()
+        self._holding = Backoff()
 
     def failed(self, verdict: Verdict, others_accepted: bool, away: bool) -> Step:
         """
         What to do after a try with this verdict.
 
-        :param others_accepted: Turn has accepted another parcel since this
+        :param others_accepted: Turn has accepted another request since this
             round began.
         :param away: Turn is known to be away.
         """
@@ -106,12 +106,8 @@ class Rounds:
         self.tries = 0
         if not others_accepted:
             return Step(Action.AWAY)
-        if verdict is Verdict.FAILED:
-            return Step(Action.PARK, why="Turn failed on it while it accepted others")
         self._failed_rounds += 1
-        if self._failed_rounds >= ROUNDS_BEFORE_PARKING:
-            return Step(
-                Action.PARK,
-                why=f"Turn did not take it in {ROUNDS_BEFORE_PARKING} rounds while it accepted others",
-            )
-        return Step(Action.HOLD, pause=self._holding.next())
+        if self._failed_rounds < ROUNDS_BEFORE_PARKING:
+            return Step(Action.HOLD, pause=self._holding.next())
+        did = "failed on it" if verdict is Verdict.FAILED else "did not take it"
+        return Step(Action.PARK, why=f"Turn {did} in {ROUNDS_BEFORE_PARKING} rounds while it accepted others")

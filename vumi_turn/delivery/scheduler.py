@@ -1,5 +1,5 @@
 """
-The courier: gives every parcel exactly one result, in order for each key.
+The delivery scheduler: gives every request exactly one result, in order for each key.
 """
 
 from __future__ import annotations
@@ -15,32 +15,25 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ..failures.dead_letter import DeadLetter
+from ..timing.one_time_event import OneTimeEvent
+from .admission import AdmissionControl
 from .circuit_breaker import CircuitBreaker
 from .dead_letter_publisher import DeadLetterPublisher
-from .keyed_queues import DeliveryTask, KeyedQueues, State
-from .observer import ErrorIsolatingObserver
-from .rate_limiter import RateLimiter
-from .request import DeliveryRequest, Observer, Result
+from .keyed_queues import KeyedQueues
+from .observer import BlockedTasks, ErrorIsolatingObserver
+from .open_tasks import OpenTasks
+from .request import DeliveryObserver, DeliveryRequest, Result, Window
 from .requeue_tracker import RequeueTracker
 from .retries import RetryPlan
-from .sender import DeliverySender
+from .sender import MAX_DELIVERIES, DeliverySender
+from .task import DeliveryTask, Event, State
 
 log = Logger()
-
-#: So long after its delivery a parcel goes back to its queue, in seconds:
-#: RabbitMQ closes a channel that holds one for 30 minutes.
-LONGEST_STAY = 20 * 60.0
-
-#: It waits for one behind it that is being tried, in seconds at a time.
-WHILE_STANDING_IN = 1.0
-
-#: What is under way then may take so much longer, in seconds.
-GRACE = 5 * 60.0
 
 
 class DeliveryScheduler:
     """
-    Delivers parcels to Turn.
+    Delivers requests to Turn.
 
     :param clock: what everything is timed by.
     :param rng: draws the waits between tries.
@@ -48,7 +41,9 @@ class DeliveryScheduler:
     :param retry_delay_base: see :class:`~vumi_turn.delivery.retries.RetryPlan`.
     :param retry_delay_exponent: likewise.
     :param prefetch: how many requests at a time are normal.
+    :param max_deliveries: a request that went back to its queue so often is parked.
     :param observer: counts what happens, or None.
+    :param window: is opened by as many as are blocked, or None.
     """
 
     def __init__(
@@ -60,58 +55,67 @@ class DeliveryScheduler:
         retry_delay_base: float,
         retry_delay_exponent: float,
         prefetch: int,
-        observer: Optional[Observer] = None,
+        max_deliveries: int = MAX_DELIVERIES,
+        observer: Optional[DeliveryObserver] = None,
+        window: Optional[Window] = None,
     ) -> None:
         self._clock = clock
-        self._observer: Observer = ErrorIsolatingObserver(observer)
-        self._gate = RateLimiter(clock, prefetch)
-        self._outage = CircuitBreaker(clock, self._gate, self._try_next)
-        self._prefetch = prefetch
-        plan = RetryPlan(max_retries, retry_delay_base, retry_delay_exponent, rng)
-        self._sending = DeliverySender(clock, rng, plan, self._gate, self._outage, self._observer)
-        self._attendant = DeadLetterPublisher(clock)
-        self._lines = KeyedQueues()
-        self._journeys: dict[DeliveryTask, None] = {}
+        self._observer: DeliveryObserver = ErrorIsolatingObserver(observer)
+        self._admission = AdmissionControl(clock, prefetch)
+        self._breaker = CircuitBreaker(clock, self._admission)
+        self._sender = DeliverySender(
+            clock,
+            rng,
+            RetryPlan(max_retries, retry_delay_base, retry_delay_exponent, rng),
+            self._admission,
+            self._breaker,
+            self._observer,
+            max_deliveries,
+        )
+        self._dead_letters = DeadLetterPublisher(clock)
+        self._queues = KeyedQueues()
+        self._blocked = BlockedTasks(clock, window)
+        self._tasks = OpenTasks(clock, partial(self._end, result=Result.REQUEUE))
+        self._requeued = RequeueTracker(clock)
         self._ready: deque[DeliveryTask] = deque()
-        self._launching = False
+        self._starting = False
         self._later: list[DeliveryTask] = []
         self._later_call: Optional[IDelayedCall] = None
-        self._returning = RequeueTracker(clock)
-        self._sweep_at = float("inf")
-        self._sweeper: Optional[IDelayedCall] = None
         self._stopping = False
-        self._idle: list[Deferred[None]] = []
+        self._idle: OneTimeEvent[None] = OneTimeEvent()
 
-    # -- for everybody -------------------------------------------------------
+    # -- delivering ----------------------------------------------------------
 
-    def deliver(self, parcel: DeliveryRequest) -> Deferred[Result]:
+    def deliver(self, request: DeliveryRequest) -> Deferred[Result]:
         """
-        Take a parcel to Turn. It stands in its line when this returns.
+        Take a request to Turn. It has its place in its queue when this returns.
 
-        :return: fires with the parcel's result. It never fails.
+        :return: fires with the request's result. It never fails.
         """
-        if parcel.lost:
-            return self._at_once(parcel, Result.LOST)
-        if self._stopping or self._returning.overtakes(parcel):
-            return self._at_once(parcel, Result.REQUEUE)
-        journey = self._begin(parcel)
-        if self._lines.enter(journey):
-            self._start(journey)
-        return journey.outcome
+        if request.lost:
+            return self._settle_at_once(request, Result.LOST)
+        if self._stopping or self._requeued.overtakes(request):
+            return self._settle_at_once(request, Result.REQUEUE)
+        task = self._new_task(request)
+        if self._queues.add(task):
+            self._start(task)
+        else:
+            task.on(Event.QUEUE)
+        return task.outcome
 
-    def park(self, parcel: DeliveryRequest, parking: DeadLetter) -> Deferred[Result]:
+    def park(self, request: DeliveryRequest, dead_letter: DeadLetter) -> Deferred[Result]:
         """
-        Park a parcel that cannot be sent, in no line.
+        Park a request that cannot be sent; it waits for no other.
 
-        :return: fires with the parcel's result. It never fails.
+        :return: fires with the request's result. It never fails.
         """
-        if parcel.lost:
-            return self._at_once(parcel, Result.LOST)
+        if request.lost:
+            return self._settle_at_once(request, Result.LOST)
         if self._stopping:
-            return self._at_once(parcel, Result.REQUEUE)
-        journey = self._begin(parcel)
-        journey.run(self._travel(journey, parking))
-        return journey.outcome
+            return self._settle_at_once(request, Result.REQUEUE)
+        task = self._new_task(request)
+        task.run(self._run(task, dead_letter))
+        return task.outcome
 
     async def stop(self, timeout: float) -> None:
         """
@@ -122,241 +126,181 @@ class DeliveryScheduler:
         """
         if not self._stopping:
             self._stopping = True
-            self._gate.stop()
-            self._outage.stop()
-            for call in (self._sweeper, self._later_call):
-                if call is not None and call.active():
-                    call.cancel()
-            for journey in list(self._journeys):
-                if journey.busy:
-                    journey.recalled = True
+            for part in (self._admission, self._breaker, self._tasks, self._blocked):
+                part.stop()
+            if self._later_call is not None:
+                self._later_call.cancel()
+            for task in self._tasks:
+                if task.busy:
+                    task.on(Event.RECALL)
                 else:
-                    self._end(journey, Result.REQUEUE)
-        if not self._journeys:
+                    self._end(task, Result.REQUEUE)
+            if not self._tasks:
+                self._idle.fire(None)
+        if self._idle.happened:
             return
-        idle: Deferred[None] = Deferred()
-        self._idle.append(idle)
         timer = self._clock.callLater(timeout, self._give_up)
         try:
-            await idle
+            await self._idle.wait()
         finally:
             if timer.active():
                 timer.cancel()
 
+    # -- what can be seen ----------------------------------------------------
+
     @property
     def held(self) -> int:
-        """How many parcels wait for Turn to be back, or for their next round."""
-        away = self._outage.away
-        return sum(
-            journey.state is State.HELD or (away and journey.state is State.WAITING) for journey in self._journeys
-        )
+        """How many requests wait for Turn to be back, or for their next round."""
+        held = {State.HELD, State.STRANDED} | ({State.WAITING} if self.away else set())
+        return sum(task.state in held for task in self._tasks)
 
     @property
     def in_flight(self) -> int:
-        """How many requests are under way."""
-        return sum(self._sending.posting.values())
+        """How many requests are being sent."""
+        return sum(self._sender.posting.values())
 
     def in_flight_of(self, kind: str) -> int:
-        """How many requests of this kind are under way."""
-        return self._sending.posting[kind]
+        """How many requests of this kind are being sent."""
+        return self._sender.posting[kind]
 
     @property
     def waiting(self) -> int:
-        """How many parcels have no result yet."""
-        return len(self._journeys)
+        """How many requests have no result yet."""
+        return len(self._tasks)
+
+    @property
+    def unparked(self) -> int:
+        """How many requests should be in the failures queue, and could not be put there yet."""
+        return self._dead_letters.failing
+
+    @property
+    def oldest(self) -> Optional[float]:
+        """When the oldest request without a result was delivered, in the clock's seconds; None without one."""
+        return min((task.request.received for task in self._tasks), default=None)
 
     @property
     def away(self) -> bool:
         """Turn is away, and probed."""
-        return self._outage.away
+        return self._breaker.away
+
+    @property
+    def next_probe(self) -> Optional[float]:
+        """When the next probe is due, in the clock's seconds; None while none is planned."""
+        return self._breaker.next_probe
 
     @property
     def misconfigured(self) -> bool:
         """Turn does not let us in: the token or the URL is wrong."""
-        return self._outage.misconfigured
+        return self._breaker.misconfigured
 
     @property
     def throttled_until(self) -> Optional[float]:
         """Until when Turn wants no requests, in the clock's seconds, or None."""
-        return self._gate.until
+        return self._admission.until
 
-    # -- beginning -----------------------------------------------------------
+    # -- starting ------------------------------------------------------------
 
-    def _begin(self, parcel: DeliveryRequest) -> DeliveryTask:
-        journey = DeliveryTask(parcel, parcel.received + LONGEST_STAY)
-        self._outage.recall(journey)
-        self._journeys[journey] = None
-        parcel.on_lost(partial(self._lost, journey))
-        if journey.deadline < self._sweep_at:
-            self._sweep_later(journey.deadline)
-        return journey
+    def _new_task(self, request: DeliveryRequest) -> DeliveryTask:
+        task = DeliveryTask(request, self._blocked)
+        self._tasks.add(task)
+        request.on_lost(partial(self._lost, task))
+        return task
 
-    def _start(self, journey: DeliveryTask) -> None:
-        """It is its turn. One after another, so that a long line is no deep stack."""
-        self._ready.append(journey)
-        if self._launching:
+    def _start(self, task: DeliveryTask) -> None:
+        """It is the head of its queue. One after another, so that a long queue is no deep stack."""
+        self._ready.append(task)
+        if self._starting:
             return
-        self._launching = True
+        self._starting = True
         try:
             while self._ready:
-                journey = self._ready.popleft()
-                if not journey.over and not journey.standing_in:
-                    journey.run(self._travel(journey, None))
+                task = self._ready.popleft()
+                if task.state is not State.ENDED:
+                    task.on(Event.START)
+                    task.run(self._run(task, None))
         finally:
-            self._launching = False
+            self._starting = False
 
-    def _start_later(self, journey: DeliveryTask) -> None:
+    def _start_later(self, task: DeliveryTask) -> None:
         """
-        It is its turn because the one before was lost. Its own delivery may be
-        lost within this very call of the broker's: then it must not go first.
+        It is the head because the one before was lost. Its own delivery may be
+        lost within this very call of the broker's: then it must not be sent first.
         """
-        self._later.append(journey)
+        self._later.append(task)
         if self._later_call is None and not self._stopping:
             self._later_call = self._clock.callLater(0, self._start_those)
 
     def _start_those(self) -> None:
         self._later_call = None
         later, self._later = self._later, []
-        for journey in later:
-            self._start(journey)
+        for task in later:
+            self._start(task)
 
-    async def _travel(self, journey: DeliveryTask, parking: Optional[DeadLetter]) -> None:
-        """All of a journey, from its turn to its result. A boundary: nothing is raised."""
+    async def _run(self, task: DeliveryTask, dead_letter: Optional[DeadLetter]) -> None:
+        """All of a task, from its start to its result. A boundary: nothing is raised."""
         try:
             outcome: Union[Result, DeadLetter]
-            outcome = parking if parking is not None else await self._sending.send(journey)
+            outcome = dead_letter if dead_letter is not None else await self._sender.send(task)
             if isinstance(outcome, DeadLetter):
-                outcome = await self._attendant.park(journey, outcome)
-            self._end(journey, outcome)
+                outcome = await self._dead_letters.park(task, outcome)
+            self._end(task, outcome)
         except CancelledError:
-            if not journey.over:
-                self._stranded(journey, Failure())
+            if task.state is not State.ENDED:
+                self._strand(task, Failure())
         except Exception:
-            self._stranded(journey, Failure())
+            self._strand(task, Failure())
 
-    # -- lines that fill the window --------------------------------------------
-
-    def _try_next(self, head: DeliveryTask) -> None:
+    def _strand(self, task: DeliveryTask, failure: Failure) -> None:
         """
-        One that Turn never takes, with so many of the same line behind it that
-        nobody else's can come, would stand for everybody: then the next one shows
-        whether Turn is there.
+        This package itself has failed. The request stays where it is until it
+        goes back to its queue with those behind it: nothing is lost, nothing spins.
         """
-        behind = self._lines.after(head)
-        if behind is None or behind.standing_in or head.over or head.busy or self._stopping:
-            return
-        kind = head.parcel.kind
-        if sum(journey.parcel.kind == kind for journey in self._journeys) >= self._prefetch:
-            behind.standing_in = True
-            behind.run(self._stand_in(behind, head))
-
-    async def _stand_in(self, journey: DeliveryTask, head: DeliveryTask) -> None:
-        """A boundary: nothing is raised."""
-        result: Optional[Result] = None
-        try:
-            result = await self._sending.stand_in(journey, head)
-        except CancelledError:
-            pass  # it has been ended
-        except Exception:
-            log.failure("Trying {message_id} before its turn failed", message_id=journey.parcel.name)
-        journey.standing_in = False
-        if not journey.over:
-            self._stood_in(journey, result or journey.interrupted)
-        head.go_on()
-        self._gate.pump()
-
-    def _stood_in(self, journey: DeliveryTask, result: Optional[Result]) -> None:
-        journey.state = State.IN_LINE
-        if result is not None:
-            self._end(journey, result)
-        elif self._lines.is_head(journey):
-            self._start(journey)
-
-    def _stranded(self, journey: DeliveryTask, failure: Failure) -> None:
-        """
-        This package itself has failed. The parcel stays where it is until it
-        goes back to its queue with its line: nothing is lost, nothing spins.
-        """
-        journey.state = State.HELD
+        if task.state is not State.ENDED:
+            task.on(Event.STRAND)
         log.failure(
-            "The journey of {message_id} failed; it goes back to its queue later",
+            "Delivering {message_id} failed; it goes back to its queue later",
             failure,
-            message_id=journey.parcel.name,
+            message_id=task.request.name,
         )
 
     # -- ending --------------------------------------------------------------
 
-    def _end(self, journey: DeliveryTask, result: Result) -> None:
-        """Give a parcel its result; with one that goes back go those behind it."""
-        if journey.over:
+    def _end(self, task: DeliveryTask, result: Result) -> None:
+        """Give a task its result; with one that goes back go those behind it."""
+        if task.state is State.ENDED:
             return
         following: Optional[DeliveryTask] = None
         if result is Result.REQUEUE:
-            ending = self._lines.cut(journey)
-            if self._stopping:
-                # What is under way may end, also where it was not its turn.
-                ending = [each for each in ending if each is journey or not (each.standing_in and each.busy)]
-            else:
-                self._returning.went(each.parcel for each in ending)
+            ending = self._queues.cut(task)
+            if not self._stopping:
+                self._requeued.add(each.request for each in ending)
         else:
-            ending = [journey]
-            following = self._lines.leave(journey)
+            ending = [task]
+            following = self._queues.remove(task)
         for each in ending:
-            each.over = True
-            del self._journeys[each]
+            each.on(Event.END)
+            self._tasks.remove(each)
         for each in ending:
             each.outcome.callback(result)
-            self._observer.settled(each.parcel.kind, result.value)
+            self._observer.settled(each.request.kind, result.value)
         for each in ending:
-            each.end()
+            each.cancel()
         if following is not None and result is Result.LOST:
             self._start_later(following)
         elif following is not None:
             self._start(following)
-        if self._idle and not self._journeys:
-            self._tell_idle()
+        if self._stopping and not self._tasks:
+            self._idle.fire(None)
 
-    def _at_once(self, parcel: DeliveryRequest, result: Result) -> Deferred[Result]:
-        self._observer.settled(parcel.kind, result.value)
+    def _settle_at_once(self, request: DeliveryRequest, result: Result) -> Deferred[Result]:
+        self._observer.settled(request.kind, result.value)
         return succeed(result)
 
-    def _lost(self, journey: DeliveryTask) -> None:
-        """A parcel's delivery is gone. What is under way finishes, to be remembered."""
-        if not journey.busy:
-            self._end(journey, Result.LOST)
+    def _lost(self, task: DeliveryTask) -> None:
+        """A request's delivery is gone. What is under way finishes, to be remembered."""
+        if not task.busy:
+            self._end(task, Result.LOST)
 
     def _give_up(self) -> None:
-        for journey in list(self._journeys):
-            self._end(journey, Result.REQUEUE)
-
-    def _tell_idle(self) -> None:
-        idle, self._idle = self._idle, []
-        for each in idle:
-            each.callback(None)
-
-    # -- the longest stay ----------------------------------------------------
-
-    def _sweep_later(self, when: float) -> None:
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-        self._sweep_at = when
-        self._sweeper = self._clock.callLater(max(when - self._clock.seconds(), 0.0), self._sweep)
-
-    def _sweep(self) -> None:
-        """Give back what has been here for too long, with those behind it."""
-        self._sweeper = None
-        self._sweep_at = float("inf")
-        now = self._clock.seconds()
-        for journey in list(self._journeys):
-            if journey.over or journey.deadline > now:
-                continue
-            behind = self._lines.after(journey)
-            if journey.busy and not journey.recalled:
-                journey.recalled = True
-                journey.deadline += GRACE
-            elif behind is not None and behind.standing_in:
-                journey.deadline = now + WHILE_STANDING_IN
-            else:
-                self._end(journey, Result.REQUEUE)
-        if self._journeys and not self._stopping:
-            self._sweep_later(min(journey.deadline for journey in self._journeys))
+        for task in self._tasks:
+            self._end(task, Result.REQUEUE)

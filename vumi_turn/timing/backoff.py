@@ -2,50 +2,37 @@
 
 from __future__ import annotations
 
-#: Seconds: the first attempt comes at once, the second after this, then doubling.
-FIRST_DELAY = 0.5
-MAX_DELAY = 5.0
+#: What waits for Turn, or for parking, in seconds.
+FIRST_DELAY = 1.0
+LONGEST_DELAY = 60.0
+
+#: What reconnects to the broker: at once, then after 0.5 s, doubling to 5 s.
+RECONNECT_FIRST = 0.5
+RECONNECT_LONGEST = 5.0
 
 
 class Backoff:
-    """0, 0.5, 1, 2, 4, 5, 5, … seconds, from the start again after :meth:`reset`."""
+    """
+    Delays that double: by default 1, 2, 4 … 60, 60 seconds.
 
-    def __init__(self) -> None:
-        self._attempts = 0
+    :param first: the first delay, in seconds.
+    :param longest: no delay is longer, in seconds.
+    :param at_once: put a delay of 0 before the first.
+    :ivar current: the delay given last, in seconds; the first one until then.
+    """
+
+    def __init__(self, first: float = FIRST_DELAY, longest: float = LONGEST_DELAY, *, at_once: bool = False) -> None:
+        self.first = first
+        self.longest = longest
+        self._start = 0.0 if at_once else first
+        self.current = self._next = self._start
 
     def next(self) -> float:
         """The seconds to wait now."""
-        attempts = self._attempts
-        self._attempts += 1
-        if not attempts:
-            return 0.0
-        return min(MAX_DELAY, FIRST_DELAY * 2.0 ** min(attempts - 1, 10))
-
-    def reset(self) -> None:
-        """It worked."""
-        self._attempts = 0
-
-
-class ExponentialBackoff:
-    """
-    Timeouts that grow: 1 s, 2 s, 4 s … 60 s.
-
-    :ivar current: the last one, in seconds; at least the first.
-    """
-
-    FIRST = 1.0
-    LONGEST = 60.0
-
-    def __init__(self) -> None:
-        self.current = self.FIRST
-        self._next = self.FIRST
-
-    def next(self) -> float:
-        """The wait that is due now, in seconds."""
         self.current = self._next
-        self._next = min(self._next * 2, self.LONGEST)
+        self._next = min(self._next * 2, self.longest) if self._next else self.first
         return self.current
 
     def reset(self) -> None:
-        """Begin again with the shortest."""
-        self.current = self._next = self.FIRST
+        """Begin again with the shortest delay."""
+        self.current = self._next = self._start

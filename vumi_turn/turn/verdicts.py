@@ -37,7 +37,7 @@ class Verdict(enum.Enum):
 #: Messages with these are held, never parked, while Turn accepts nothing else.
 HELD_CLASSES = frozenset({Verdict.UNAVAILABLE, Verdict.MISCONFIGURED})
 
-#: The two kinds of parcels, most urgent first.
+#: The two kinds of requests, most urgent first.
 MESSAGE = "message"
 STATUS = "status"
 

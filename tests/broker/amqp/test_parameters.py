@@ -13,7 +13,7 @@ from vumi_turn.broker.amqp import AmqpBroker, ConnectionParameters
 from vumi_turn.broker.amqp.heartbeat_monitor import HeartbeatMonitor
 from vumi_turn.broker.amqp.transport import is_tls_failure, make_endpoint
 from vumi_turn.http.tls import CertificateRefused
-from vumi_turn.timing.backoff import Backoff
+from vumi_turn.timing.backoff import RECONNECT_FIRST, RECONNECT_LONGEST, Backoff
 
 
 class ParameterTests(SynchronousTestCase):
@@ -137,7 +137,7 @@ class BackoffTests(SynchronousTestCase):
 
     def test_waits(self) -> None:
         """At once, then 0.5 s doubling to 5 s; from the beginning after a success."""
-        backoff = Backoff()
+        backoff = Backoff(RECONNECT_FIRST, RECONNECT_LONGEST, at_once=True)
         self.assertEqual([backoff.next() for _ in range(8)], [0, 0.5, 1, 2, 4, 5, 5, 5])
         for _ in range(2000):
             backoff.next()

@@ -9,10 +9,10 @@ import os
 
 from tests.integration.chaos.ledger import STAY
 from vumi_turn.channel.worker import TurnChannelsApi
-from vumi_turn.delivery import scheduler as courier
+from vumi_turn.delivery import open_tasks
 
-courier.LONGEST_STAY = float(os.environ[STAY])
-courier.GRACE = courier.LONGEST_STAY
+open_tasks.LONGEST_STAY = float(os.environ[STAY])
+open_tasks.GRACE = open_tasks.LONGEST_STAY
 
 
 class ImpatientTurnChannelsApi(TurnChannelsApi):

@@ -9,7 +9,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from txamqp.protocol import AMQChannel
 
-from ...timing.backoff import Backoff
+from ...timing.backoff import RECONNECT_FIRST, RECONNECT_LONGEST, Backoff
 from ..interface import Delivery, Handler, Outcome
 from ..settling import SettlingConsumer
 from .client import Client
@@ -57,7 +57,7 @@ class AmqpConsumer(SettlingConsumer, Receiver):
         self._declared = False
         self._tag: Optional[str] = None
         self._reconciling = False
-        self._backoff = Backoff()
+        self._backoff = Backoff(RECONNECT_FIRST, RECONNECT_LONGEST, at_once=True)
         self._retry: Any = None
         self._since = 0.0
         self._logged = ""

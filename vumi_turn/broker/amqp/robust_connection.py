@@ -9,7 +9,7 @@ from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ...timing.backoff import Backoff
+from ...timing.backoff import RECONNECT_FIRST, RECONNECT_LONGEST, Backoff
 from .client import Client
 from .errors import ConnectionGone
 from .parameters import ConnectionParameters
@@ -97,7 +97,7 @@ class RobustConnection:
         return done
 
     async def _run(self) -> None:
-        backoff = Backoff()
+        backoff = Backoff(RECONNECT_FIRST, RECONNECT_LONGEST, at_once=True)
         backoff.next()  # its first delay is 0, and the first attempt was made without waiting
         while not self._stopping:
             try:

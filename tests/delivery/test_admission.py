@@ -5,18 +5,19 @@ The gate that every request to Turn passes.
 from __future__ import annotations
 
 import random
-from typing import Optional
+from typing import Any, Optional
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.delivery.fakes import START, FakeParcel, FakeTurn
-from vumi_turn.delivery.keyed_queues import DeliveryTask
-from vumi_turn.delivery.rate_limiter import RateLimiter
+from tests.delivery.fakes import START, FakeRequest, FakeTurn
+from vumi_turn.delivery.admission import AdmissionControl, Ticket
+from vumi_turn.delivery.observer import BlockedTasks
+from vumi_turn.delivery.task import DeliveryTask
 
 
-class GateTestCase(SynchronousTestCase):
+class AdmissionTestCase(SynchronousTestCase):
     """A gate, and those who want to pass it."""
 
     full = 4
@@ -25,38 +26,46 @@ class GateTestCase(SynchronousTestCase):
         self.clock = Clock()
         self.clock.advance(START)
         self.turn = FakeTurn(self.clock)
-        self.gate = RateLimiter(self.clock, self.full)
+        self.admission = AdmissionControl(self.clock, self.full)
         self.passed: list[str] = []
-        self.tickets: dict[str, int] = {}
+        self.tickets: dict[str, tuple[str, Ticket]] = {}
 
     def tearDown(self) -> None:
-        self.gate.stop()
+        self.admission.stop()
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def come(self, name: str, kind: str = "message") -> Deferred[int]:
+    def come(self, name: str, kind: str = "message") -> Deferred[Any]:
         """Somebody comes to the gate; whoever has passed is in ``passed``."""
-        if self.gate.open:
-            self._pass(self.gate.generation, name)
+        if self.admission.open:
+            self._admitted(self.admission.ticket(kind), name, kind)
             return Deferred()
-        waiting = self.gate.wait(DeliveryTask(FakeParcel(self.turn, name, kind=kind), 0.0))
-        return waiting.addCallback(self._pass, name)
+        task = DeliveryTask(FakeRequest(self.turn, name, kind=kind), BlockedTasks(self.clock, None))
+        return self.admission.wait(task).addCallback(self._admitted, name, kind)
 
-    def _pass(self, ticket: int, name: str) -> int:
+    def _admitted(self, ticket: Ticket, name: str, kind: str) -> Ticket:
         self.passed.append(name)
-        self.tickets[name] = ticket
+        self.tickets[name] = kind, ticket
         return ticket
 
-    def answer(self, name: str, accepted: bool = True, throttled: bool = False, wait: Optional[float] = None) -> None:
-        """The request of one who has passed is answered."""
-        self.gate.answered(self.tickets.pop(name), accepted, throttled, wait)
-        self.gate.pump()
+    def answer(
+        self,
+        name: str,
+        accepted: bool = True,
+        throttled: bool = False,
+        wait: Optional[float] = None,
+        bucket: Optional[str] = None,
+    ) -> None:
+        """The request of one that was admitted is answered."""
+        kind, ticket = self.tickets.pop(name)
+        self.admission.answered(kind, ticket, accepted=accepted, throttled=throttled, wait=wait, bucket=bucket)
+        self.admission.admit()
 
     def close(self, seconds: float) -> None:
         """Turn says that it wants no requests for so long."""
-        self.gate.answered(self.gate.generation, wait=seconds)
+        self.admission.answered("message", self.admission.ticket("message"), wait=seconds)
 
 
-class ThrottleTests(GateTestCase):
+class ThrottleTests(AdmissionTestCase):
     """Turn says to wait."""
 
     def test_open(self) -> None:
@@ -64,16 +73,16 @@ class ThrottleTests(GateTestCase):
         for number in range(50):
             self.come(str(number))
         self.assertEqual(len(self.passed), 50)
-        self.assertIsNone(self.gate.until)
+        self.assertIsNone(self.admission.until)
 
     def test_nobody_passes_while_told_to_wait(self) -> None:
         """Nobody passes until the time that Turn told is over."""
         self.close(10.0)
         self.come("a")
         self.clock.advance(9.99)
-        self.assertEqual((self.passed, self.gate.until), ([], START + 10))
+        self.assertEqual((self.passed, self.admission.until), ([], START + 10))
         self.clock.advance(0.02)
-        self.assertEqual((self.passed, self.gate.until), (["a"], None))
+        self.assertEqual((self.passed, self.admission.until), (["a"], None))
 
     def test_longest_wait_counts(self) -> None:
         """Of several waits the one that ends last counts."""
@@ -119,13 +128,13 @@ class ThrottleTests(GateTestCase):
         self.come("a")
         for seconds in (1, 2, 4, 8, 16, 32, 60, 60):
             self.answer("a", accepted=False, throttled=True)
-            self.assertAlmostEqual(self.gate.remaining, seconds)
+            self.assertAlmostEqual(self.admission.remaining("message"), seconds)
             self.come("a")
             self.clock.advance(seconds + 0.1)
         self.answer("a")
         self.come("b")
         self.answer("b", accepted=False, throttled=True)
-        self.assertAlmostEqual(self.gate.remaining, 1)
+        self.assertAlmostEqual(self.admission.remaining("message"), 1)
 
     def test_one_burst_backs_off_once(self) -> None:
         """Many requests that were on their way and are told the same make one wait."""
@@ -133,17 +142,17 @@ class ThrottleTests(GateTestCase):
             self.come(str(number))
         for number in range(10):
             self.answer(str(number), accepted=False, throttled=True)
-        self.assertAlmostEqual(self.gate.remaining, 1)
+        self.assertAlmostEqual(self.admission.remaining("message"), 1)
         self.come("a")
         self.clock.advance(1.1)
         self.answer("a", accepted=False, throttled=True)
-        self.assertAlmostEqual(self.gate.remaining, 2)
+        self.assertAlmostEqual(self.admission.remaining("message"), 2)
 
     def test_wait_of_nothing(self) -> None:
         """A 429 that says to wait for 0 seconds backs off as one that says nothing."""
         self.come("a")
         self.answer("a", accepted=False, throttled=True, wait=0.0)
-        self.assertAlmostEqual(self.gate.remaining, 1)
+        self.assertAlmostEqual(self.admission.remaining("message"), 1)
 
     def test_accepted_with_a_wait(self) -> None:
         """A wait counts on any answer, because it may say that this was the last one allowed."""
@@ -151,19 +160,19 @@ class ThrottleTests(GateTestCase):
         self.answer("a", wait=7.0)
         self.come("b")
         self.assertEqual(self.passed, ["a"])
-        self.assertAlmostEqual(self.gate.remaining, 7)
+        self.assertAlmostEqual(self.admission.remaining("message"), 7)
 
     def test_stopped(self) -> None:
         """After the stop nobody passes, and no wait begins."""
         self.close(1.0)
         self.come("a")
-        self.gate.stop()
+        self.admission.stop()
         self.close(5.0)
-        self.gate.pump()
+        self.admission.admit()
         self.assertEqual((self.passed, self.clock.getDelayedCalls()), ([], []))
 
 
-class RampTests(GateTestCase):
+class RampTests(AdmissionTestCase):
     """One first, and each accepted one allows one more."""
 
     def reopened(self, waiting: int) -> None:
@@ -186,10 +195,10 @@ class RampTests(GateTestCase):
         self.assertEqual(len(self.tickets), 2)
         self.answer("1")
         self.assertEqual(len(self.tickets), 3)
-        self.assertFalse(self.gate.open)
+        self.assertFalse(self.admission.open)
         self.answer("2")
         self.assertEqual(len(self.passed), 20)
-        self.assertTrue(self.gate.open)
+        self.assertTrue(self.admission.open)
 
     def test_told_again(self) -> None:
         """If Turn says to wait again, it begins with one again."""
@@ -220,9 +229,9 @@ class RampTests(GateTestCase):
     def test_answers_at_once(self) -> None:
         """A thousand that wait, and are answered while they are let go, need no deep stack."""
 
-        def answered(ticket: int) -> None:
-            self.gate.answered(ticket)
-            self.gate.pump()
+        def answered(ticket: Ticket) -> None:
+            self.admission.answered("message", ticket)
+            self.admission.admit()
 
         self.close(1.0)
         for number in range(1000):
@@ -231,7 +240,7 @@ class RampTests(GateTestCase):
         self.assertEqual(len(self.passed), 1000)
 
 
-class RampOfOneTests(GateTestCase):
+class RampOfOneTests(AdmissionTestCase):
     """With one request at a time."""
 
     full = 1
@@ -241,57 +250,44 @@ class RampOfOneTests(GateTestCase):
         self.close(1.0)
         self.clock.advance(1.1)
         self.come("a")
-        self.assertFalse(self.gate.open)
+        self.assertFalse(self.admission.open)
         self.answer("a")
-        self.assertTrue(self.gate.open)
+        self.assertTrue(self.admission.open)
 
 
-class ShutTests(GateTestCase):
+class ShutTests(AdmissionTestCase):
     """Turn is away."""
 
     def test_only_whom_one_lets(self) -> None:
         """While it is shut just those pass who are let, and afterwards one goes first."""
-        self.gate.shut()
+        self.admission.suspend()
         for name in ("a", "b", "c", "d"):
             self.come(name)
         self.assertEqual(self.passed, [])
-        candidate = self.gate.candidate()
-        assert candidate is not None
-        self.gate.let_one(candidate)
+        self.admission.admit_one(self.admission.waiting()[0])
         self.answer("a", accepted=False)
         self.assertEqual(self.passed, ["a"])
-        self.gate.reopen()
-        self.gate.pump()
+        self.admission.resume()
+        self.admission.admit()
         self.assertEqual(self.passed, ["a", "b"])
 
-    def test_candidates_take_turns(self) -> None:
-        """A candidate is who never failed, messages first, else whose failure is the longest ago."""
-        self.gate.shut()
+    def test_who_waits(self) -> None:
+        """Those that wait are listed messages first."""
+        self.admission.suspend()
         self.come("status", "status")
         self.come("message")
-        chosen: list[str] = []
-        for number in range(1, 6):
-            candidate = self.gate.candidate()
-            assert candidate is not None
-            candidate.failed = number
-            chosen.append(candidate.parcel.name)
-        self.assertEqual(chosen, ["message", "status", "message", "status", "message"])
+        self.assertEqual([task.request.name for task in self.admission.waiting()], ["message", "status"])
 
     def test_throttled_while_shut(self) -> None:
         """When a wait ends while it is shut, it stays shut."""
-        self.gate.shut()
+        self.admission.suspend()
         self.close(1.0)
         self.come("a")
         self.clock.advance(2.0)
         self.assertEqual(self.passed, [])
 
-    def test_nobody_waits(self) -> None:
-        """Where nobody waits there is no candidate."""
-        self.gate.shut()
-        self.assertIsNone(self.gate.candidate())
 
-
-class SimulationTests(GateTestCase):
+class SimulationTests(AdmissionTestCase):
     """Random storms."""
 
     def test_never_too_many(self) -> None:
@@ -302,7 +298,7 @@ class SimulationTests(GateTestCase):
             self.setUp()
             came, early, allowed = 0, set(), 0
             for _ in range(400):
-                before, was_told = len(self.passed), self.gate.until
+                before, was_told = len(self.passed), self.admission.until
                 roll = rng.random()
                 if roll < 0.4:
                     self.come(str(came), rng.choice(["message", "status"]))
@@ -318,10 +314,10 @@ class SimulationTests(GateTestCase):
                     self.answer(name, accepted=not told, throttled=told, wait=5.0 if told else None)
                 else:
                     self.clock.advance(rng.uniform(0, 3))
-                    was_told = self.gate.until
-                if was_told is not None and self.gate.until is not None:
+                    was_told = self.admission.until
+                if was_told is not None and self.admission.until is not None:
                     self.assertEqual(len(self.passed), before)
-                if not self.gate.open:
+                if not self.admission.open:
                     self.assertLessEqual(len(set(self.tickets) - early), max(allowed, 1))
             for _ in range(2000):
                 if len(self.passed) == came:
