@@ -27,6 +27,15 @@ class OriginalTests(SynchronousTestCase):
         self.assertEqual(original_of(body), json.loads(body))
         self.assertEqual(json.loads(through_the_queue(body)), json.loads(body))
 
+    def test_utf_8(self) -> None:
+        """A failure message is UTF-8, so that it is hardly larger than what it holds; lone surrogates are escapes."""
+        body = json.dumps({"content": "你" * 1000 + "\ud83d"}, ensure_ascii=False).encode("utf-8", "backslashreplace")
+        failure = FailureMessage(message=original_of(body), failure_code="permanent", reason="é").to_json()
+        self.assertLess(len(failure), len(body) + 300)
+        self.assertEqual(json.loads(failure.decode("utf-8"))["message"], json.loads(body))
+        self.assertEqual(len(through_the_queue(body)), len(json.dumps({"content": ""}, separators=(",", ":"))) + 3006)
+        self.assertEqual(json.loads(through_the_queue(body)), json.loads(body))
+
     def test_no_object(self) -> None:
         """What is no JSON object is kept as text and replayed byte for byte."""
         for body in (b"", b"hello", b"[]", b"null", b'"x"', b"\xff\xfe{}", '"é"'.encode()):

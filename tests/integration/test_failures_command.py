@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Iterator
@@ -21,7 +23,7 @@ class FailuresCommandTests(BridgeCase):
 
     def command(self, *arguments: str, stdin: str = "", **flags: str) -> subprocess.CompletedProcess[str]:
         """Run it as it is installed, in a process of its own."""
-        return run_process(self.command_line(*arguments, **flags), answer=stdin)
+        return run_process(self.command_line(*arguments, **flags), answer=stdin, timeout=180)
 
     @contextmanager
     def started_command(self, *arguments: str, **flags: str) -> Iterator[subprocess.Popen[str]]:
@@ -108,7 +110,7 @@ class FailuresCommandTests(BridgeCase):
             before = len(list(files.iterdir()))
             self.node.kill()
             wait_for(lambda: len(list(files.iterdir())) < before, "the command to notice")
-            out, err = process.communicate("y\n", timeout=30)
+            out, err = process.communicate("y\ny\n", timeout=30)
         self.node.start()
         self.assertEqual(process.returncode, 1, out + err)
         self.assertIn("0 dropped", out)
@@ -118,6 +120,33 @@ class FailuresCommandTests(BridgeCase):
         listed = self.command("list").stdout
         self.assertIn(first, listed)
         self.assertIn("2 parked", listed)
+
+    def test_many(self) -> None:
+        """With 10,000 parked, a replay right after a list, and right after one that was killed, finds all of them."""
+        queue = self.rig.queue("turn_failures")
+        original = inbound()
+        body = {"message_type": "failure_message", "message_version": "20110921", "message": original}
+        body |= {"timestamp": "2024-01-01 00:00:00.000000", "failure_code": "temporary", "reason": "Turn answered 500."}
+        body["helper_metadata"] = {"turn": {"queue": "elsewhere"}}
+        for number in range(10_000):
+            message = {**original, "message_id": f"m{number}"}
+            self.peer.channel.basic_publish("vumi", queue, json.dumps({**body, "message": message}).encode())
+        wait_for(lambda: self.peer.ready(queue) == 10_000, "the parked messages", 60)
+        listed = self.command("list")
+        self.assertEqual((listed.returncode, listed.stdout.splitlines()[-1]), (0, "10000 parked"), listed.stderr)
+        ids = [line.split()[0] for line in listed.stdout.splitlines()[:-1]]
+        self.assertEqual(ids, [f"m{number}" for number in range(10_000)])
+        self.assertEqual(self.peer.ready(queue), 10_000)
+        with self.started_command("list") as process:
+            time.sleep(1.5)
+            process.kill()
+        with self.started_command("list", "--json") as one, self.started_command("list", "m9999") as other:
+            first, second = one.communicate(timeout=180), other.communicate(timeout=180)
+        self.assertEqual(json.loads(first[0].splitlines()[-1]), {"parked": 10_000, "left": 0, "unread": 0}, first[1])
+        self.assertIn("1 parked", second[0], second[1])
+        dropped = self.command("drop", "--all", "--yes")
+        self.assertEqual((dropped.returncode, dropped.stdout), (0, "10000 dropped\n"), dropped.stderr)
+        self.assertEqual(self.peer.ready(queue), 0)
 
     def test_nothing_to_work_on(self) -> None:
         """A connector that is mistyped leaves no queue behind; a wrong password is said to be one."""
@@ -135,5 +164,5 @@ class FailuresCommandTests(BridgeCase):
         """Wrong flags are exit status 2 and a line that says what is wrong."""
         done = self.command("replay")
         self.assertEqual(done.returncode, 2)
-        self.assertIn("replay: name the ids to replay, or say --all", done.stderr)
+        self.assertIn("replay: name the ids to replay, or choose by a filter, or say --all", done.stderr)
         self.assertNotIn("Traceback", done.stderr)

@@ -2,202 +2,228 @@
 ``vumi_turn_failures``: see, replay or drop what is parked.
 
 It reads ``<connector>.turn_failures`` as a consumer that settles only what it
-was told to settle; everything else goes back to its place when it ends.
+was told to settle; everything else is back in its place before it ends.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from typing import Any, Awaitable, Callable, Collection, Iterable, Optional, Sequence, TextIO
+from contextlib import AsyncExitStack
+from typing import Any, Awaitable, Callable, Iterable, Optional, Sequence, TextIO
 
-from twisted.python import usage
+from twisted.internet.interfaces import IReactorTime
 
 from ..broker.interface import BrokerError, Outcome
+from ..configuration.files import SettingsError
+from ..failures.parked import Parked, Selection
 from ..failures.queue import FAILURES
-from ..failures.reader import DeliveriesLost, FailuresQueueReader, Parked
-from ..service.options import VumiOptions
+from ..failures.reader import DeliveriesLost, FailuresQueueReader, QueueInUse
+from ..service.logs import printable
 from ..vumi.messages import format_vumi_date
-from .connection import CannotConnect, connected_broker, count_messages
+from .channels import connectors_in
+from .connection import CannotConnect, connected_broker, queue_numbers
+from .failures_options import FailuresOptions
 from .running import ask_yes_or_no, parse, run_command
-
-
-class _Subcommand(usage.Options):
-    """Options of one subcommand, with ids as its arguments."""
-
-    synopsis = "[options] [ids]"
-
-    def __init__(self) -> None:
-        super().__init__()
-        self["ids"] = ()
-
-    def parseArgs(self, *ids: str) -> None:
-        self["ids"] = ids
-
-
-class ListOptions(_Subcommand):
-    """List what is parked, or only the named ones."""
-
-    optFlags = [["content", None, "Show the messages themselves too: they hold people's words and addresses"]]
-    optParameters = [["limit", None, 0, "How many to read at the most; 0 is all"]]
-
-    def postOptions(self) -> None:
-        text = str(self["limit"])
-        if not (text.isascii() and text.isdigit()):
-            raise usage.UsageError(f"list: --limit must be a whole number, 0 or more, not {text!r}")
-        self["limit"] = int(text)
-
-
-class ReplayOptions(_Subcommand):
-    """Put parked messages back into the queue that they came from."""
-
-    optFlags = [["all", None, "All that are parked"]]
-
-    def postOptions(self) -> None:
-        if bool(self["all"]) == bool(self["ids"]):
-            raise usage.UsageError("replay: name the ids to replay, or say --all")
-
-
-class DropOptions(_Subcommand):
-    """Throw chosen parked messages away, after asking."""
-
-    optFlags = [["yes", None, "Don't ask"]]
-
-    def postOptions(self) -> None:
-        if not self["ids"]:
-            raise usage.UsageError("drop: name the ids to drop")
-
-
-class FailuresOptions(VumiOptions):
-    """The worker's AMQP flags, the connector, and what to do."""
-
-    synopsis = "Usage: vumi_turn_failures [options] --connector NAME list|replay|drop [ids]"
-    longdesc = "Lists, replays or drops the messages that could not be handed to Turn."
-    optParameters = [["connector", "c", None, "The connector's name (connector_name of the worker's config)"]]
-    subCommands = [
-        ["list", None, ListOptions, "List what is parked"],
-        ["replay", None, ReplayOptions, "Put messages back into their queue"],
-        ["drop", None, DropOptions, "Throw messages away, after asking"],
-    ]
-
-    def getSynopsis(self) -> str:
-        """With a subcommand, its own part is added by Twisted."""
-        return self.synopsis.partition(" list|")[0] if self.subCommand else self.synopsis
-
-    def postOptions(self) -> None:
-        super().postOptions()
-        if not self["connector"]:
-            raise usage.UsageError("--connector is required: the connector_name of the worker's config")
-        if self.subCommand is None:
-            raise usage.UsageError("say what to do: list, replay or drop")
 
 
 class Command:
     """
     One run of the command.
 
-    :param reader: what it works on.
+    :param readers: one for each connector; its name is shown where there are several.
+    :param clock: says what time it is.
     :param out: gets what the user asked for.
+    :param err: gets what the user has to know beside that.
     :param ask: asks the user a yes-or-no question.
+    :param as_json: print objects, not lines.
     """
 
-    def __init__(self, reader: FailuresQueueReader, out: TextIO, ask: Callable[[str], Awaitable[bool]]) -> None:
-        self._reader = reader
+    def __init__(
+        self,
+        readers: Sequence[FailuresQueueReader],
+        clock: IReactorTime,
+        out: TextIO,
+        err: TextIO,
+        ask: Callable[[str], Awaitable[bool]],
+        as_json: bool = False,
+    ) -> None:
+        self._readers = readers
+        self._clock = clock
         self._out = out
+        self._err = err
         self._ask = ask
+        self._json = as_json
+        self._found: set[str] = set()
+        self._unread = 0
 
-    async def list(self, ids: Sequence[str], content: bool, limit: int) -> int:
-        """Print a line for each parked message; the exit status."""
-        shown: set[str] = set()
+    async def list(self, selection: Selection, content: bool, limit: int) -> int:
+        """Print a line for each parked message that is meant; the exit status."""
         count = 0
+        for reader in self._readers:
 
-        async def show(parked: Parked) -> Outcome:
-            nonlocal count
-            if not ids or parked.id in ids:
+            def line(parked: Parked, reader: FailuresQueueReader = reader) -> Optional[str]:
+                if not selection.matches(parked, self._clock.seconds()):
+                    return None
+                self._found.add(parked.id)
+                return self._shown(parked, reader, content)
+
+            async def show(text: str) -> Outcome:
+                nonlocal count
                 count += 1
-                shown.add(parked.id)
-                self._say(_line_of(parked))
-                if content:
-                    self._say("    " + json.dumps(parked.original))
+                print(text, file=self._out)
+                return Outcome.REQUEUE
+
+            self._count_unread(reader, limit, *await reader.work(line, show, limit))
+        self._sum_up(parked=count)
+        return self._status(selection)
+
+    async def replay(self, selection: Selection) -> int:
+        """Replay those that are meant; the exit status."""
+        replayed = skipped = 0
+        try:
+            for reader in self._readers:
+
+                async def put_back(parked: Parked, reader: FailuresQueueReader = reader) -> Outcome:
+                    nonlocal replayed, skipped
+                    if parked.queue is None:
+                        skipped += 1
+                        self._warn(f"{parked.id}: it does not say which queue it came from, so it stays")
+                        return Outcome.REQUEUE
+                    await reader.replay(parked)
+                    replayed += 1
+                    return Outcome.ACK
+
+                self._count_unread(reader, 0, *await reader.work(self._chosen(selection), put_back))
+        finally:
+            self._sum_up(replayed=replayed, left=skipped)
+        return max(self._status(selection), 1 if skipped else 0)
+
+    async def drop(self, selection: Selection, yes: bool) -> int:
+        """
+        Drop those that are meant, each after asking; the exit status.
+
+        Nobody waits for an answer with the messages in hand: they are read
+        once to ask, and once more to drop what may go.
+        """
+        dropped = 0
+        try:
+            for reader in self._readers:
+                doomed = None if yes else await self._ask_for(reader, selection)
+                if doomed is not None and not doomed:
+                    continue
+
+                async def drop_one(parked: Parked, doomed: Optional[set[str]] = doomed) -> Outcome:
+                    nonlocal dropped
+                    if doomed is not None and parked.digest not in doomed:
+                        return Outcome.REQUEUE
+                    if not parked.delivery.lost:
+                        dropped += 1
+                    return Outcome.ACK
+
+                self._count_unread(reader, 0, *await reader.work(self._chosen(selection), drop_one))
+        finally:
+            self._sum_up(dropped=dropped)
+        return self._status(selection)
+
+    async def _ask_for(self, reader: FailuresQueueReader, selection: Selection) -> set[str]:
+        """Which of them may be dropped: the digests of their bytes."""
+        questions: list[tuple[str, str]] = []
+        choose = self._chosen(selection)
+
+        def keep(parked: Parked) -> Optional[tuple[str, str]]:
+            return None if choose(parked) is None else (parked.digest, self._line(parked, reader))
+
+        async def note(question: tuple[str, str]) -> Outcome:
+            questions.append(question)
             return Outcome.REQUEUE
 
-        await self._reader.work(show, limit)
-        self._say(f"{count} parked")
-        return self._missing(ids, shown)
+        await reader.work(keep, note)
+        return {digest for digest, line in questions if await self._ask(f"{line}\nDrop it for ever? [y/N] ")}
 
-    async def replay(self, ids: Sequence[str]) -> int:
-        """Replay the named ones, or all where ``ids`` is empty; the exit status."""
-        found: set[str] = set()
-        replayed = skipped = 0
+    def _chosen(self, selection: Selection) -> Callable[[Parked], Optional[Parked]]:
+        def keep(parked: Parked) -> Optional[Parked]:
+            if not selection.matches(parked, self._clock.seconds()):
+                return None
+            self._found.add(parked.id)
+            return parked
 
-        async def put_back(parked: Parked) -> Outcome:
-            nonlocal replayed, skipped
-            if ids and parked.id not in ids:
-                return Outcome.REQUEUE
-            found.add(parked.id)
-            if parked.queue is None:
-                skipped += 1
-                self._say(f"{parked.id}: it does not say which queue it came from, so it stays")
-                return Outcome.REQUEUE
-            await self._reader.replay(parked)
-            replayed += 1
-            return Outcome.ACK
+        return keep
 
-        try:
-            await self._reader.work(put_back)
-        finally:
-            self._say(f"{replayed} replayed" + (f", {skipped} left" if skipped else ""))
-        return max(self._missing(ids, found), 1 if skipped else 0)
+    # -- what is printed -------------------------------------------------------
 
-    async def drop(self, ids: Sequence[str], yes: bool) -> int:
-        """Drop the named ones, each after asking; the exit status."""
-        found: set[str] = set()
-        dropped = 0
+    def _shown(self, parked: Parked, reader: FailuresQueueReader, content: bool) -> str:
+        if self._json:
+            return json.dumps(_object_of(parked, reader.connector, content))
+        line = self._line(parked, reader)
+        return f"{line}\n    {json.dumps(parked.original)}" if content else line
 
-        async def drop_one(parked: Parked) -> Outcome:
-            nonlocal dropped
-            if parked.id not in ids:
-                return Outcome.REQUEUE
-            found.add(parked.id)
-            if not (yes or await self._ask(f"{_line_of(parked)}\nDrop it for ever? [y/N] ")):
-                return Outcome.REQUEUE
-            if not parked.delivery.lost:
-                dropped += 1
-            return Outcome.ACK
+    def _line(self, parked: Parked, reader: FailuresQueueReader) -> str:
+        when = format_vumi_date(parked.when) if parked.when is not None else "-"
+        parts = [parked.id, parked.queue or "-", parked.code, when, parked.reason]
+        return printable("  ".join([reader.connector, *parts] if len(self._readers) > 1 else parts))
 
-        try:
-            await self._reader.work(drop_one)
-        finally:
-            self._say(f"{dropped} dropped")
-        return self._missing(ids, found)
+    def _sum_up(self, left: int = 0, **count: int) -> None:
+        if self._json:
+            print(json.dumps({**count, "left": left, "unread": self._unread}), file=self._out)
+            return
+        ((what, number),) = count.items()
+        print(f"{number} {what}" + (f", {left} left" if left else ""), file=self._out)
 
-    def _missing(self, ids: Sequence[str], found: Collection[str]) -> int:
-        missing = [name for name in ids if name not in found]
+    def _warn(self, text: str) -> None:
+        print(printable(text), file=self._err if self._json else self._out)
+
+    def _count_unread(self, reader: FailuresQueueReader, limit: int, read: int, waiting: int) -> None:
+        expected = min(limit or waiting, waiting)
+        if read < expected:
+            self._unread += expected - read
+            print(f"{expected - read} of {expected} messages in {reader.queue} could not be read", file=self._err)
+
+    def _status(self, selection: Selection) -> int:
+        missing = [name for name in selection.ids if name not in self._found]
         if missing:
-            self._say(f"not parked: {' '.join(missing)}")
-        return 1 if missing else 0
-
-    def _say(self, text: str) -> None:
-        print(text, file=self._out)
+            self._warn(f"not parked: {' '.join(missing)}")
+        return 1 if missing or self._unread else 0
 
 
-def _line_of(parked: Parked) -> str:
-    when = format_vumi_date(parked.when) if parked.when is not None else "-"
-    return f"{parked.id}  {parked.queue or '-'}  {parked.code}  {when}  {parked.reason}"
+def _object_of(parked: Parked, connector: str, content: bool) -> dict[str, Any]:
+    found = {
+        "connector": connector,
+        "id": parked.id,
+        "queue": parked.queue,
+        "code": parked.code,
+        "reason": parked.reason,
+        "parked_at": None if parked.when is None else format_vumi_date(parked.when),
+        "attempts": parked.attempts,
+        "last_status": parked.last_status,
+    }
+    return {**found, "message": parked.original} if content else found
 
 
 async def run(reactor: Any, options: FailuresOptions, out: TextIO) -> int:
     """Connect, do what the options say, and disconnect; the exit status."""
-    connector: str = options["connector"]
+    vumi = options.vumi_options
     try:
-        waiting = await count_messages(reactor, options.vumi_options, f"{connector}.{FAILURES}")
-        async with connected_broker(reactor, options.vumi_options) as broker:
-            reader = FailuresQueueReader(broker, connector, reactor, waiting)
-            return await _do(Command(reader, out, ask_yes_or_no), options)
-    except (CannotConnect, ValueError) as error:
+        connectors = connectors_in(options["config"]) if options["config"] else [options["connector"]]
+        async with AsyncExitStack() as stack:
+            find = await stack.enter_async_context(queue_numbers(reactor, vumi))
+            looks = {name: await find(f"{name}.{FAILURES}") for name in connectors}
+            missing = next((name for name, look in looks.items() if look is None), None)
+            if missing is not None and options["connector"]:
+                queue = f"{missing}.{FAILURES}"
+                raise CannotConnect(f"there is no queue {queue}: is {missing} the connector_name of a worker?")
+            broker = await stack.enter_async_context(connected_broker(reactor, vumi))
+            readers = [
+                FailuresQueueReader(broker, name, reactor, look, lambda said: print(said, file=sys.stderr))
+                for name, look in looks.items()
+                if look is not None
+            ]
+            command = Command(readers, reactor, out, sys.stderr, ask_yes_or_no, bool(options.subOptions["json"]))
+            return await _do(command, options)
+    except (CannotConnect, QueueInUse, SettingsError, ValueError) as error:
         print(error, file=sys.stderr)
     except DeliveriesLost as error:
-        print(f"{error}: that one may be parked still, and so are those behind it", file=sys.stderr)
+        print(f"{printable(str(error))}: that one may be parked still, and so are those behind it", file=sys.stderr)
     except BrokerError as error:
         print(f"the broker did not take a message ({error}); it is still parked", file=sys.stderr)
     return 1
@@ -206,10 +232,10 @@ async def run(reactor: Any, options: FailuresOptions, out: TextIO) -> int:
 async def _do(command: Command, options: FailuresOptions) -> int:
     chosen = options.subOptions
     if options.subCommand == "list":
-        return await command.list(chosen["ids"], chosen["content"], chosen["limit"])
+        return await command.list(chosen.selection, chosen["content"], chosen["limit"])
     if options.subCommand == "replay":
-        return await command.replay(chosen["ids"])
-    return await command.drop(chosen["ids"], chosen["yes"])
+        return await command.replay(chosen.selection)
+    return await command.drop(chosen.selection, chosen["yes"])
 
 
 def main(argv: Optional[Iterable[str]] = None) -> None:

@@ -17,7 +17,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from ..broker.interface import Publisher
 from ..vumi.messages import FailureMessage, format_vumi_date
-from ..vumi.messages.encoding import MAX_DEPTH, is_deep
+from ..vumi.messages.encoding import MAX_DEPTH, encode_object_utf8, is_deep
 from .dead_letter import DeadLetter
 
 #: What follows the connector's name in the failures queue's name. It is not
@@ -48,7 +48,7 @@ def body_of(original: Union[dict[str, Any], str]) -> bytes:
     """The bytes to publish again for what :func:`original_of` gave."""
     if isinstance(original, str):
         return original.encode("utf-8", "surrogateescape")
-    return json.dumps(original).encode("ascii")
+    return encode_object_utf8(original)
 
 
 def _refuse_constant(name: str) -> None:

@@ -8,8 +8,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from ..broker.interface import Broker, Delivery, Outcome
+from ..failures.parked import Parked, read_parked
 from ..failures.queue import FAILURES, body_of
-from ..failures.reader import Parked, read_parked
 from ..vumi.messages import format_vumi_date
 
 #: How many are shown; the rest stays in the queue.

@@ -28,6 +28,7 @@ from twisted.logger import (
 )
 from twisted.python.components import Componentized
 from twisted.python.logfile import LogFile
+from zope.interface import provider
 
 FORMATS = ("text", "json")
 LEVELS = ("debug", "info", "warn", "error")
@@ -130,7 +131,12 @@ def observer_for(twistd: Mapping[str, Any], log_format: str, level: str) -> ILog
 
         syslog: Any = SyslogObserver(twistd.get("prefix", "")).emit
         lines = LegacyLogObserverWrapper(syslog)
-        return filtered(lambda event: lines(printable_event(event)), level)
+
+        @provider(ILogObserver)
+        def emit(event: LogEvent) -> None:
+            lines(printable_event(event))
+
+        return filtered(emit, level)
     name = twistd.get("logfile")
     if name == "-" or (not name and twistd.get("nodaemon")):
         return make_observer(sys.stdout, log_format, level)

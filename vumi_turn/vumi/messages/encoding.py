@@ -24,6 +24,9 @@ _DATE = re.compile(
 )
 
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
 class MalformedMessage(ValueError):
     """
     Something that is not a message of vumi's. Its text is a sentence that
@@ -115,6 +118,20 @@ def encode_object(value: dict[str, Any]) -> bytes:
     return _encode(value).encode("ascii")
 
 
+def encode_object_utf8(value: dict[str, Any]) -> bytes:
+    """
+    Write a JSON object as UTF-8, where ASCII's escapes would make six bytes of
+    most characters. Halves of surrogate pairs, which UTF-8 does not have, are escapes.
+
+    :raises ValueError: it holds NaN or an infinite number.
+    """
+    text = _encode_unicode(value)
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError:
+        return _SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text).encode("utf-8")
+
+
 def is_deep(value: Union[dict[str, Any], list[Any]], limit: int = MAX_DEPTH) -> bool:
     """Whether ``value`` is nested deeper than ``limit``, found without recursion."""
     level: list[Any] = [value]
@@ -170,3 +187,6 @@ def _children(value: Any) -> Iterable[Any]:
 # Made once: json.loads and json.dumps make new ones for each call with options.
 _decode = json.JSONDecoder(parse_float=_finite_or_none, parse_constant=_nothing).decode
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False, default=_date_or_error).encode
+_encode_unicode = json.JSONEncoder(
+    separators=(",", ":"), allow_nan=False, check_circular=False, default=_date_or_error, ensure_ascii=False
+).encode

@@ -28,7 +28,7 @@ from .base import (
     set_utc,
     text_of,
 )
-from .encoding import MalformedMessage, format_vumi_date, kind_of, shorten
+from .encoding import MalformedMessage, encode_object_utf8, format_vumi_date, kind_of, shorten
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -196,6 +196,10 @@ class FailureMessage(Message):
             "failure_code": self.failure_code,
             "reason": self.reason,
         }
+
+    def to_json(self) -> bytes:
+        """As UTF-8, so that it is hardly larger than the message in it; see :meth:`Message.to_json`."""
+        return encode_object_utf8(self.to_dict())
 
     def __hash__(self) -> int:
         return hash((self.timestamp, self.reason))
