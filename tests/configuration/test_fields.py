@@ -12,6 +12,7 @@ from vumi_turn.configuration.fields import (
     ConfigBool,
     ConfigClassName,
     ConfigConnectorName,
+    ConfigContent,
     ConfigDict,
     ConfigErrors,
     ConfigFloat,
@@ -48,9 +49,45 @@ def config_class(**fields: Any) -> type[Any]:
 
 class TextTests(FieldCase):
     def test_text(self) -> None:
-        """A text is taken as it is, with its spaces and empty too."""
-        for value in ("Hello", " Hello ", "", "Žluťoučký"):
+        """A text is taken as it is, also an empty one."""
+        for value in ("Hello", "two words", "", "Žluťoučký", '5" pipe', "it's", "a 'b'", "x'\""):
             self.assertEqual(self.read(ConfigText("doc"), value), value)
+
+    def test_line_end(self) -> None:
+        """A line end after a text, as a file or a shell adds one, is cut, whatever kind of text it is."""
+        for field in (ConfigText("doc", required=True), ConfigSecret("doc"), ConfigToken("doc"), ConfigContent("doc")):
+            for end in ("\n", "\r\n", "\n\n"):
+                self.assertEqual(self.read(field, "marker" + end), "marker")
+        self.assertEqual(self.read(ConfigUrl("doc"), "https://h/v1\n"), "https://h/v1")
+        self.assertEqual(self.read(ConfigServerEndpoint("doc"), "127.0.0.1:80\n"), "tcp:80:interface=127.0.0.1")
+
+    def test_dirt(self) -> None:
+        """Other dirt around a text is refused by what it is; a secret is not shown."""
+        for value, what in (
+            (" marker", "has a space, a tab or a line end at its beginning"),
+            ("marker\t", "has a space, a tab or a line end at its end"),
+            ("\nmarker", "has a space, a tab or a line end at its beginning"),
+            ("marker\u00a0", "has a space, a tab or a line end at its end"),
+            ('"marker"', "has quotation marks around it"),
+            ("'marker'", "has quotation marks around it"),
+            ("“marker”", "has quotation marks around it"),
+            ("\ufeffmarker", "has a byte order mark at its beginning"),
+            ("marker\u200b", "has an invisible character at its end (U+200B)"),
+            ("\x00marker", "has an invisible character at its beginning (U+0000)"),
+            ("mar\udcffker", "has bytes that are not UTF-8"),
+        ):
+            for field in (ConfigText("doc"), ConfigConnectorName("doc"), ConfigUrl("doc")):
+                self.assertIn(what, self.refusal(field, value))
+            for field in (ConfigSecret("doc"), ConfigToken("doc")):
+                sentence = self.refusal(field, value)
+                self.assertTrue(sentence.startswith(f"option {what}"), sentence)
+                self.assertTrue(sentence.endswith(": ***"), sentence)
+
+    def test_content(self) -> None:
+        """A text that people read keeps its spaces and quotation marks."""
+        for value in (" Hello ", '"Hello"', "a\nb"):
+            self.assertEqual(self.read(ConfigContent("doc"), value), value)
+        self.assertIn("not UTF-8", self.refusal(ConfigContent("doc"), "x\udcff"))
 
     def test_other_types(self) -> None:
         """Something else than a text is refused: it is shown, and a text is asked for."""
@@ -97,15 +134,15 @@ class SecretTests(FieldCase):
 class TokenTests(FieldCase):
     def test_token(self) -> None:
         """A token of visible ASCII characters is taken as it is."""
-        for value in ("abcDEF-._~+/=09", "a", "eyJ.eyJ.sig", "'quoted'"):
+        for value in ("abcDEF-._~+/=09", "a", "eyJ.eyJ.sig", "one's"):
             self.assertEqual(self.read(ConfigToken("doc"), value), value)
 
     def test_line_end(self) -> None:
-        """A token with a line end, as when a file was read whole, is refused; so is any secret."""
+        """A token with a line end in it is refused; so is any secret."""
         for field in (ConfigToken("doc", required=True), ConfigSecret("doc")):
-            for value in ("marker\n", "marker\r\n", "\nmarker", "mar\nker"):
+            for value in ("\nmarker", "mar\nker", "mar\rker\n"):
                 sentence = self.refusal(field, value)
-                self.assertIn("has a line end", sentence)
+                self.assertIn("line end", sentence)
                 self.assertNotIn("ker", sentence)
 
     def test_space(self) -> None:
@@ -117,7 +154,7 @@ class TokenTests(FieldCase):
 
     def test_others(self) -> None:
         """Other characters that no header can hold are refused; the sentence says so."""
-        for value in ("markér", "mark\u2026", "mark\x00", "mark\x7f", "mark\ud800"):
+        for value in ("markér", "mark\u2026", "mark\x00er", "mark\x7fer"):
             sentence = self.refusal(ConfigToken("doc", required=True), value)
             self.assertIn("ASCII", sentence)
             self.assertNotIn("mark", sentence)
@@ -136,7 +173,7 @@ class ConnectorNameTests(FieldCase):
 
     def test_characters(self) -> None:
         """Spaces, nothing at all, and more than a queue's name can hold are refused."""
-        for value in ("a b", "a\n", "\x01", "", "x" * 201):
+        for value in ("a b", "a\nb", "a\x01b", "", "x" * 201):
             self.assertIn("from 1 to 200 characters, and no spaces", self.refusal(ConfigConnectorName("doc"), value))
 
 
@@ -259,7 +296,7 @@ class UrlTests(FieldCase):
         """What is no http(s) URL is refused, and one is shown."""
         for value in (
             "whatsapp.turn.io/v1", "ftp://turn.example/", "http://", "//turn.example", "http://h:99999/", "http://h:0/",
-            "http://[::1/", "http://h/a b", "http://h/\n", "http://h\x00/", "http://h/\x7f",
+            "http://[::1/", "http://h/a b", "http://h/\nx", "http://h\x00/", "http://h/\x7fx",
         ):  # fmt: skip
             sentence = self.refusal(ConfigUrl("doc"), value)
             self.assertIn("must be an http(s) URL, as https://whatsapp.turn.io/v1/numbers/<uuid>, not ", sentence)
@@ -291,7 +328,7 @@ class UrlPathTests(FieldCase):
 
     def test_no_path(self) -> None:
         """What could never be asked for is refused, and a path is shown."""
-        for value in ("turn", "https://h/turn", "/a b", "/a?b", "/a#b", "/<a>", "/a%20b", "/a\n"):
+        for value in ("turn", "https://h/turn", "/a b", "/a?b", "/a#b", "/<a>", "/a%20b", "/a\nb"):
             sentence = self.refusal(ConfigUrlPath("doc"), value)
             self.assertEqual(sentence, f"option must be a plain path that starts with a slash, as /turn, not {value!r}")
 
@@ -429,13 +466,18 @@ class ConfigTests(SynchronousTestCase):
         data: dict[Any, Any] = {**GOOD, "prefetsh": 1, "transport_nane": "x", "zzz": 1, "concurrency": 5, 7: 8}
         self.assertEqual(
             Application.unknown_keys(data),
-            [("prefetsh", "prefetch"), ("transport_nane", "transport_name"), ("zzz", None), ("7", None)],
+            [
+                ("prefetsh", "did you mean prefetch?"),
+                ("transport_nane", "did you mean transport_name?"),
+                ("zzz", ""),
+                ("7", ""),
+            ],
         )
 
     def test_known_elsewhere(self) -> None:
         """A key that means something elsewhere, as to a middleware, is not unknown."""
         found = Application.unknown_keys({"my_middleware": {}, "tokn": 1}, ["my_middleware"])
-        self.assertEqual(found, [("tokn", "token")])
+        self.assertEqual(found, [("tokn", "did you mean token?")])
 
     def test_post_validate(self) -> None:
         """A class may check more, once every option by itself is right; what it finds is said too."""

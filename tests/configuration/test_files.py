@@ -69,7 +69,7 @@ class YamlTests(SettingsCase):
             ("a: 1\nb: [1\nc: 2\n", ", line 3, column 2: is not YAML ("),
             ("a: 1\n\tb: 2\n", ", line 2, column 1: is not YAML ("),
             ("a: b: c\n", ", line 1, column 5: is not YAML ("),
-            ("a: *nowhere\n", ", line 1, column 4: is not YAML ("),
+            ("a: [*nowhere]\n", ", line 1, column 5: is not YAML ("),
             ("a: 1\n---\nb: 2\n", ", line 2, column 1: is not YAML ("),
             ("? [1]\n: 2\n", ", line 1, column 3: is not YAML ("),
         ):
@@ -77,8 +77,50 @@ class YamlTests(SettingsCase):
 
     def test_unknown_tags(self) -> None:
         """A tag that is not ours is refused, above all one that would run code."""
-        for tag in ("!foo", "!!python/object/apply:os.getcwd"):
-            self.assertIn(", line 1, column 4: is not YAML (", self.refusal(f"a: {tag} []\n"))
+        self.assertIn(", line 1, column 4: the value of a begins with !, which is a tag", self.refusal("a: !foo []\n"))
+        self.assertIn(", line 1, column 4: is not YAML (", self.refusal("a: !!python/object/apply:os.getcwd []\n"))
+
+    def test_signs_that_want_quotes(self) -> None:
+        """A text that begins with a sign of YAML's is an error that names the option and says to put quotes."""
+        for value in ("*120*8864#", "*120#", "%marker", "!marker", "@marker", "`marker"):
+            for line in (f"default_from_addr: {value}", f"  - 'from': {value}"):
+                sentence = self.refusal(f"a: 1\nb:\n{line}\n" if line[0] == " " else f"a: 1\nb: 2\n{line}\n")
+                key = line.partition(":")[0].strip(" -")
+                self.assertTrue(sentence.startswith(", line 3, column "), sentence)
+                self.assertIn(f"the value of {key} begins with {value[0]}, which is ", sentence)
+                self.assertIn(f'in YAML: put it in quotes, as {key}: "{value[0]}…"', sentence)
+                self.assertNotIn("marker", sentence)
+                self.assertNotIn("120", sentence)
+
+    def test_values_are_never_quoted(self) -> None:
+        """Whatever is wrong with a value, the error does not show it: it may be a secret."""
+        for text in (
+            "!!int marker", "!!float marker", "!!timestamp marker", "!marker", "*marker", "[*marker]",
+            "&marker *marker",
+            '"marker', '"\\qmarker"', "{marker", "marker: x", "!marker!x y", "!env marker", "!env [marker, 1, 2]",
+            "!!marker x", "|marker", ">9marker", "!!python/marker x", "[marker}",
+            "&marker x\nb: &marker y\nc: *marker2",
+        ):  # fmt: skip
+            self.assertNotIn("marker", self.refusal(f"auth_token: {text}\n").replace("marker2", ""), text)
+
+    def test_twice(self) -> None:
+        """A key that is given twice is an error with both lines; what it had been is not shown."""
+        sentence = self.refusal("a: marker\nb: 1\na: other\n")
+        self.assertEqual(sentence, ", line 3, column 1: a is given twice, in line 1 already")
+        self.assertIn(", line 1, column 11: x is given twice", self.refusal("b: {x: 1, x: 2}\n"))
+
+    def test_merged(self) -> None:
+        """What a merge brings may be given again: that is what it is for."""
+        found = self.load("base: &base {a: 1, b: 2}\nc:\n  <<: *base\n  a: 5\n")
+        self.assertEqual(found["c"], {"a": 5, "b": 2})
+
+    def test_aliases(self) -> None:
+        """Aliases within aliases that make a small file huge are refused at once; a moderate use works."""
+        lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+        lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
+        self.assertEqual(self.refusal("\n".join(lines)), ": its aliases make more than 200000 values of it")
+        self.assertEqual(len(self.load("\n".join(lines[:3]))["a2"]), 10)
+        self.assertIn("an alias refers to what it is part of", self.refusal("a: &a [*a]\n"))
 
     def test_values_that_are_none(self) -> None:
         """A value that is none of its type is told with its line."""
@@ -91,7 +133,7 @@ class YamlTests(SettingsCase):
 
     def test_not_utf_8(self) -> None:
         """A file in another encoding is refused."""
-        self.assertEqual(self.refusal("a: Žluť".encode("iso-8859-2")), ": is not UTF-8")
+        self.assertEqual(self.refusal("b: 1\na: Žluť".encode("iso-8859-2")), ", line 2: is not UTF-8")
 
     def test_deep(self) -> None:
         """A file that is nested without end is refused."""
@@ -121,13 +163,24 @@ class EnvTests(SettingsCase):
 
     def test_missing(self) -> None:
         """A name that the environment has not, and that has no default, is told."""
-        self.assertEqual(self.refusal("a: !env NAME\n"), ": the environment has no NAME, which !env asks for")
+        self.assertEqual(
+            self.refusal("a: !env NAME\n"), ", line 1, column 4: the environment has no NAME, which !env asks for"
+        )
 
     def test_wrong(self) -> None:
         """What is no name, or more than a name and a default, is refused, and no value is shown."""
         for text in ("!env", "!env []", "!env [A, marker, c]", "!env {A: marker}", "!env [[A], marker]"):
             sentence = self.refusal(f"a: {text}\n", {"A": "marker"})
-            self.assertEqual(sentence, ": !env wants a name, or [a name, a default]")
+            self.assertEqual(sentence, ", line 1, column 4: !env wants a name, or [a name, a default]")
+
+    def test_line_end(self) -> None:
+        """A line end after the value, as `export X="$(cat file; echo)"` makes one, is cut."""
+        self.assertEqual(self.load("a: !env NAME", {"NAME": "x y\r\n"}), {"a": "x y"})
+
+    def test_no_name(self) -> None:
+        """What does not look like a variable's name is not shown: it may be the secret itself."""
+        sentence = self.refusal("auth_token: !env 5eCreT-marker\n")
+        self.assertEqual(sentence, ", line 1, column 13: the environment has no such name, which !env asks for")
 
     def test_process(self) -> None:
         """The environment is the process's own where no other is given."""
@@ -179,8 +232,8 @@ class IncludeTests(SettingsCase):
         for text, sentence in (
             ("a: !include bad.yaml", f"{bad}, line 3, column 1: is not YAML ("),
             ("a: !include gone.yaml", f"{self.folder / 'gone.yaml'}: cannot be read (No such file or directory)"),
-            ("a: !include [gone.yaml]", f"{self.path}: !include wants the name of a file"),
-            ("a: !include", f"{self.path}: !include wants the name of a file"),
+            ("a: !include [gone.yaml]", f"{self.path}, line 1, column 4: !include wants the name of a file"),
+            ("a: !include", f"{self.path}, line 1, column 4: !include wants the name of a file"),
         ):
             error = self.assertRaises(SettingsError, self.load, text)
             self.assertTrue(str(error).startswith(sentence), str(error))
@@ -190,6 +243,50 @@ class IncludeTests(SettingsCase):
         (self.folder / "loop.yaml").symlink_to(self.folder / "loop.yaml")
         for name in ("loop.yaml", '"a\\0b"', '"\\ud800"'):
             self.assertRaises(SettingsError, self.load, f"a: !include {name}")
+
+    def test_merge(self) -> None:
+        """``<<: !include`` merges a file in, whose own tags are of its own folder; what is beside it wins."""
+        self.write("common/all.yaml", "a: 1\nb: !env NAME\nc: !include c.yaml\n")
+        self.write("common/c.yaml", "deep")
+        self.write("more.yaml", "{a: 7, d: 8}")
+        environ = {"NAME": "x"}
+        found = self.load("<<: !include common/all.yaml\na: 2\n", environ)
+        self.assertEqual(found, {"a": 2, "b": "x", "c": "deep"})
+        found = self.load("channels:\n  - <<: !include common/all.yaml\n    d: 3\n", environ)
+        self.assertEqual(found, {"channels": [{"a": 1, "b": "x", "c": "deep", "d": 3}]})
+        text = "base: &base {a: 5, e: 6}\nf:\n  <<: [!include common/all.yaml, !include more.yaml, *base]\n"
+        self.assertEqual(self.load(text, environ)["f"], {"a": 5, "b": "x", "c": "deep", "d": 8, "e": 6})
+
+    def test_merge_of_no_mapping(self) -> None:
+        """What is merged has to be a mapping."""
+        self.write("list.yaml", "[1]")
+        self.assertIn(
+            ", line 1, column 5: <<: !include wants a file with a mapping", self.refusal("<<: !include list.yaml")
+        )
+
+
+class FileTests(SettingsCase):
+    def test_line(self) -> None:
+        """``!file`` is a file's one line, without its end; the name is relative to the file that says it."""
+        self.write("secrets/token", "marker token\n")
+        self.write("other/one.yaml", "a: !file ../secrets/token")
+        self.assertEqual(self.load("a: !file secrets/token\nb: !include other/one.yaml\n"),
+                         {"a": "marker token", "b": {"a": "marker token"}})  # fmt: skip
+
+    def test_trouble(self) -> None:
+        """A file of several lines, or in another encoding, or none, is refused without a word of it."""
+        self.write("several", "marker\nmarker\n")
+        self.write("bytes", b"marker\xff")
+        for text, sentence in (
+            ("!file several", "must have one line"),
+            ("!file bytes", "is not UTF-8"),
+            ("!file gone", "cannot be read (No such file or directory)"),
+            ("!file [a]", "!file wants the name of a file"),
+            ("!file", "!file wants the name of a file"),
+        ):
+            found = str(self.assertRaises(SettingsError, self.load, f"a: {text}"))
+            self.assertIn(sentence, found)
+            self.assertNotIn("marker", found)
 
 
 class OverlayTests(SynchronousTestCase):

@@ -119,6 +119,38 @@ class BrokerFlagTests(OptionsCase):
         expected = "port must be a number from 1 to 65535, not 'rabbit'"
         self.assertEqual(self.refusal("--vumi-config", path, "--port", "rabbit"), expected)
 
+    def test_password_in_the_environment(self) -> None:
+        """AMQP_PASSWORD is the password where neither a flag, nor the file, nor a URL has one."""
+        self.patch(os, "environ", {"AMQP_PASSWORD": "secret\n"})
+        file = self.file("vumi.yaml", {"password": "of the file"})
+        url = self.file("url.yaml", {"amqp-url": "amqp://u@h/"})
+        for flags, password in (
+            ((), "secret"),
+            (("--amqp-url", "amqp://u@h/"), "secret"),
+            (("--vumi-config", url), "secret"),
+            (("--amqp-url", "amqp://u:p@h/"), "p"),
+            (("--vumi-config", file), "of the file"),
+            (("--password", "flag"), "flag"),
+            (("--vumi-config", url, "--password", "flag"), "flag"),
+        ):
+            self.assertEqual(self.parameters(*flags).password, password, flags)
+        self.assertEqual(self.parameters("--amqp-url", "amqp://u@h/").username, "u")
+
+    def test_password_in_a_file(self) -> None:
+        """The file of --vumi-config may take the password from another file."""
+        self.file("password", "secret\n")
+        path = self.file("vumi.yaml", "password: !file password\n")
+        self.assertEqual(self.parameters("--vumi-config", path).password, "secret")
+
+    def test_dirt(self) -> None:
+        """A line end after a value is cut; other dirt is an error that names the option, and no password."""
+        self.assertEqual(self.parameters("--hostname", "rabbit\n", "--password", "p\n").hostname, "rabbit")
+        self.assertIn("hostname has a space, a tab or a line end at its end", self.refusal("--hostname", "rabbit "))
+        for flags in (("--password", " marker"), ("--password", '"marker"'), ("--amqp-url", " amqp://u:marker@h/")):
+            sentence = self.refusal(*flags)
+            self.assertIn(f"{flags[0][2:]} has ", sentence)
+            self.assertTrue(sentence.endswith(": ***"), sentence)
+
     def test_wrong_url(self) -> None:
         """A URL that is none is refused without its password."""
         for url in ("http://u:marker@h", "amqp://u:marker@h:99999/", "amqp://u:marker@/"):

@@ -50,7 +50,7 @@ class ServiceTests(ServiceCase):
         """Each wrong option is one line that names it; no secret is shown."""
         path = self.file(
             "worker.yaml",
-            {"http_bind": 80, "max_retries": -1, "auth_token": "marker\n", "vumi_api_path": "x",
+            {"http_bind": 80, "max_retries": -1, "auth_token": "marker x", "vumi_api_path": "x",
              "message_cache_config": {"timeout": 0}, "middleware": ["no mapping"]},
         )  # fmt: skip
         lines = self.stopped("--config", path, worker_class=BRIDGE)
@@ -111,6 +111,8 @@ class ServiceTests(ServiceCase):
                 "connector_name": "demo",
                 "amqp_prefetch_cout": 5,
                 "zzz": 1,
+                "amqp_url": "amqp://u:marker@h",
+                "middlewares": [],
                 "middleware": [{"log_all": "vumi_turn.vumi.middlewares.LoggingMiddleware"}],
                 "log_all": {"log_level": "info"},
             },
@@ -122,9 +124,13 @@ class ServiceTests(ServiceCase):
         self.service("--config", path)
         lines = [formatEvent(event) for event in events if event["log_level"].name == "warn"]
         self.assertEqual(
-            lines,
+            sorted(lines),
             [
                 "The option amqp_prefetch_cout is not known, and is ignored: did you mean amqp_prefetch_count?",
+                "The option amqp_url is not known, and is ignored: the broker is named by flags (--amqp-url, "
+                "--hostname, ...) or in the file of --vumi-config",
+                "The option middlewares is not known, and is ignored: it is middleware here: a list of "
+                "'name: dotted.Class', with the options under the name",
                 "The option zzz is not known, and is ignored",
             ],
         )

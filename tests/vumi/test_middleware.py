@@ -189,6 +189,12 @@ class ResultTests(ApplyCase):
 
 
 class ConfigurationTests(SynchronousTestCase):
+    def test_vumi2(self) -> None:
+        """An item as vumi2 writes it is refused with what it is called here."""
+        for item in ({"class_path": "a.B", "enabled": True}, {"a": {"class_path": "a.B"}}):
+            (error,) = self.errors({"middleware": [item]})
+            self.assertIn("what vumi2 calls class_path is the class here", error)
+
     def errors(self, config: dict[str, Any]) -> list[str]:
         return list(self.assertRaises(ConfigErrors, create_middlewares, config, None).errors)
 

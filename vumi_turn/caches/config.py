@@ -40,8 +40,8 @@ def read_cache_config(config_class: type[Options], options: Any) -> Options:
         raise ConfigErrors([f"{OPTION} must be a mapping, not {type(options).__name__}"])
     errors = [
         f"{key} is not an option of this cache; "
-        + (f"did you mean {near}?" if near else f"there are {', '.join(sorted(config_class.known_names()))}")
-        for key, near in config_class.unknown_keys(options)
+        + (hint or f"there are {', '.join(sorted(config_class.known_names()))}")
+        for key, hint in config_class.unknown_keys(options)
     ]
     try:
         config = config_class(options)

@@ -7,6 +7,7 @@ from typing import Any
 from ..caches import MessageCache
 from ..configuration.fields import (
     ConfigClassName,
+    ConfigContent,
     ConfigFloat,
     ConfigInt,
     ConfigSecret,
@@ -78,7 +79,7 @@ class TurnChannelsApiConfig(ApplicationConfig):
         ConfigServerEndpoint("An address of their own for /health and /metrics, which then leave http_bind.")
     )
     empty_message_body = optional(
-        ConfigText("The text for a message without one. Default: the address that it came to.")
+        ConfigContent("The text for a message without one. Default: the address that it came to.")
     )
     max_request_size = ConfigInt("How many bytes a POST from Turn may have.", default=65536, minimum=1024)
     shutdown_timeout = ConfigFloat("Seconds to finish what is under way when stopping.", default=10.0, minimum=0)

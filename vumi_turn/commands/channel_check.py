@@ -92,9 +92,8 @@ class Check:
         except SettingsError as error:
             self._say(FAILED, "config", str(error))
             return None
-        for key, near in TurnChannelsApiConfig.unknown_keys(data, middleware_names(data)):
-            hint = f": did you mean {near}?" if near else ""
-            self._say(WARNING, "config", f"the option {key} is not known, and is ignored{hint}")
+        for key, hint in TurnChannelsApiConfig.unknown_keys(data, middleware_names(data)):
+            self._say(WARNING, "config", f"the option {key} is not known, and is ignored{hint and f': {hint}'}")
         try:
             worker = TurnChannelsApi(data, broker=MemoryBroker(self._reactor), reactor=self._reactor)
         except ConfigErrors as error:

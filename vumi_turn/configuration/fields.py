@@ -5,7 +5,7 @@ Configurations: typed options whose errors say what is wrong and what is expecte
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING, Any, Callable, Iterable, Mapping, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Callable, ClassVar, Iterable, Mapping, Sequence
 
 from .confmodel import ConfigError, ConfigMetaClass, ConfmodelConfig
 from .fields_network import ConfigServerEndpoint, ConfigUrl, ConfigUrlPath
@@ -14,6 +14,7 @@ from .fields_plain import (
     ConfigBool,
     ConfigClassName,
     ConfigConnectorName,
+    ConfigContent,
     ConfigDict,
     ConfigField,
     ConfigFloat,
@@ -23,6 +24,7 @@ from .fields_plain import (
     ConfigSecretDict,
     ConfigText,
     ConfigToken,
+    dirt_of,
     optional,
 )
 
@@ -32,6 +34,7 @@ __all__ = [
     "ConfigBool",
     "ConfigClassName",
     "ConfigConnectorName",
+    "ConfigContent",
     "ConfigDict",
     "ConfigError",
     "ConfigErrors",
@@ -46,6 +49,7 @@ __all__ = [
     "ConfigToken",
     "ConfigUrl",
     "ConfigUrlPath",
+    "dirt_of",
     "optional",
 ]
 
@@ -71,6 +75,9 @@ class Config(ConfmodelConfig, metaclass=ConfigMetaClass):
     :param static: as in confmodel.
     :raises ConfigErrors: with everything that is wrong.
     """
+
+    #: For keys that other programs have: what to write instead.
+    HINTS: ClassVar[Mapping[str, str]] = {}
 
     #: Checks of options that only make sense together: their names, and what
     #: takes their values and gives a sentence for each thing that is wrong.
@@ -156,11 +163,10 @@ class Config(ConfmodelConfig, metaclass=ConfigMetaClass):
         return {**{key: value for key, value in below.items() if key not in hidden}, **above}
 
     @classmethod
-    def unknown_keys(
-        cls, config_data: Mapping[str, Any], also_known: Iterable[str] = ()
-    ) -> list[tuple[str, Optional[str]]]:
+    def unknown_keys(cls, config_data: Mapping[str, Any], also_known: Iterable[str] = ()) -> list[tuple[str, str]]:
         """
-        The keys that are no options, each with the option whose name is nearest.
+        The keys that are no options, each with a hint: what to write instead,
+        or the option whose name is nearest; empty where there is nothing to say.
 
         :param also_known: names that mean something elsewhere, middlewares' for example.
         """
@@ -169,7 +175,8 @@ class Config(ConfmodelConfig, metaclass=ConfigMetaClass):
         for key in config_data:
             if key not in known:
                 near = difflib.get_close_matches(str(key), sorted(cls.known_names()), 1, 0.6)
-                found.append((str(key), near[0] if near else None))
+                hint = f"did you mean {near[0]}?" if near else ""
+                found.append((str(key), cls.HINTS.get(str(key), hint)))
         return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from typing import TYPE_CHECKING, Any, Generic, Mapping, NoReturn, Optional, Sequence, TypeVar, Union, cast, overload
 
 from twisted.python.reflect import namedAny
@@ -97,8 +98,35 @@ def _shown(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
+#: Quotation marks that people, shells and editors put around values.
+_QUOTES = {('"', '"'), ("'", "'"), ("`", "`"), ("“", "”"), ("„", "“"), ("”", "”"), ("‘", "’"), ("’", "’"), ("«", "»")}
+
+
+def dirt_of(text: str) -> Optional[str]:
+    """
+    What stands around a text, or in it, that was not meant: what a shell, an
+    editor or a copied web page leaves there.
+
+    :return: a phrase such as "has a space at its end", never the text itself; None for a clean one.
+    """
+    if any("\ud800" <= c <= "\udfff" for c in text):
+        return "has bytes that are not UTF-8"
+    if len(text) > 1 and (text[0], text[-1]) in _QUOTES:
+        return "has quotation marks around it, which became part of it"
+    for end, c in (("beginning", text[:1]), ("end", text[-1:])):
+        if c == "\ufeff":
+            return f"has a byte order mark at its {end}"
+        if c.isspace():
+            return f"has a space, a tab or a line end at its {end}"
+        if unicodedata.category(c or "x") in ("Cc", "Cf"):
+            return f"has an invisible character at its {end} (U+{ord(c):04X})"
+    return None
+
+
 class ConfigText(ConfigField[str]):
-    """A text."""
+    """
+    A text. A line end after it, as a file's or a shell's, is cut; other dirt around it is refused.
+    """
 
     field_type = "str"
     expected = "a text"
@@ -106,13 +134,27 @@ class ConfigText(ConfigField[str]):
     def clean(self, value: Any) -> str:
         if not isinstance(value, str):
             self.refuse(value, self.expected + self._hint(value))
-        if self.required and not value.strip():
+        text = value.rstrip("\r\n")
+        if self.required and not text.strip():
             self.wrong(f"must not be empty: {self.expected} is expected")
-        return value
+        dirt = self._dirt_of(text)
+        if dirt is not None:
+            self.wrong(f"{dirt}: {MASK if self.secret else _shown(value)}")
+        return text
+
+    def _dirt_of(self, text: str) -> Optional[str]:
+        return dirt_of(text)
 
     @staticmethod
     def _hint(value: Any) -> str:
         return " (put it in quotes)" if isinstance(value, (int, float)) else ""
+
+
+class ConfigContent(ConfigText):
+    """A text that people read: spaces and quotation marks around it are theirs."""
+
+    def _dirt_of(self, text: str) -> Optional[str]:
+        return "has bytes that are not UTF-8" if any("\ud800" <= c <= "\udfff" for c in text) else None
 
 
 class ConfigSecret(ConfigText):
@@ -123,7 +165,7 @@ class ConfigSecret(ConfigText):
     def clean(self, value: Any) -> str:
         text = super().clean(value)
         if re.search(r"[\r\n]", text):
-            self.wrong("must be one line, but has a line end: was it read from a file that ends with one?")
+            self.wrong("must be one line, but has a line end in it")
         return text
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Callable, Iterable, Mapping, Optional, TypeVar
+from urllib.parse import urlsplit
 
 from ..broker.interface import Broker
+from ..configuration.fields import MASK, dirt_of
 
 if TYPE_CHECKING:
     from ..broker.amqp.parameters import ConnectionParameters
@@ -29,6 +31,13 @@ DEFAULTS: Mapping[str, Any] = {
 #: What an AMQP URL has in one.
 PARTS_OF_URL = ("hostname", "port", "username", "password", "vhost")
 
+#: Those that are never shown.
+SECRETS = ("password", "amqp-url")
+
+#: The environment variable with the password, where neither a flag nor a file has one.
+#: Other users of the machine can see flags.
+PASSWORD_VARIABLE = "AMQP_PASSWORD"
+
 #: The key of ``vumi_options`` with those of them that win over the URL, if there are any.
 OVER_URL = "over-amqp-url"
 
@@ -47,7 +56,7 @@ def parameters_from_options(options: Mapping[str, Any]) -> ConnectionParameters:
     common = {"heartbeat": heartbeat, "ca_file": options["amqp-ca-file"]}
     if options["amqp-url"]:
         parts = _parts_of_url(options, options.get(OVER_URL, ()))
-        return ConnectionParameters.from_url(options["amqp-url"], **parts, **common)
+        return ConnectionParameters.from_url(_clean("amqp-url", options["amqp-url"]), **parts, **common)
     return ConnectionParameters(**_parts_of_url(options, PARTS_OF_URL), **common)
 
 
@@ -57,7 +66,7 @@ def _parts_of_url(options: Mapping[str, Any], names: Iterable[str]) -> dict[str,
 
     :raises ValueError: a value cannot be used; the text says which.
     """
-    parts: dict[str, Any] = {name: str(options[name]) for name in names}
+    parts: dict[str, Any] = {name: _clean(name, options[name]) for name in names}
     if "port" in parts:
         port = number(int, options["port"])
         if port is None or not 0 < port < 65536:
@@ -66,6 +75,28 @@ def _parts_of_url(options: Mapping[str, Any], names: Iterable[str]) -> dict[str,
     if not parts.get("hostname", "any").strip():
         raise ValueError("hostname must not be empty")
     return parts
+
+
+def has_password(url: object) -> bool:
+    """Whether an AMQP URL has a password in it; False for what is no URL."""
+    try:
+        return urlsplit(str(url or "")).password is not None
+    except ValueError:
+        return False
+
+
+def _clean(name: str, value: object) -> str:
+    """
+    The value's text, without a line end after it.
+
+    :raises ValueError: other dirt is around it.
+    """
+    text = str(value).rstrip("\r\n")
+    dirt = dirt_of(text)
+    if dirt is not None:
+        shown = MASK if name in SECRETS else repr(text)
+        raise ValueError(f"{name} {dirt}: {shown}")
+    return text
 
 
 def number(kind: Callable[[str], N], value: Any) -> Optional[N]:

@@ -7,6 +7,7 @@ defaults; those that are new say so in their text.
 
 from __future__ import annotations
 
+import os
 import re
 import warnings
 from typing import Any
@@ -14,7 +15,15 @@ from typing import Any
 from twisted.python import usage
 
 from ..configuration.files import SettingsError, load_yaml, overlay
-from .broker_options import DEFAULTS, OVER_URL, PARTS_OF_URL, number, parameters_from_options
+from .broker_options import (
+    DEFAULTS,
+    OVER_URL,
+    PARTS_OF_URL,
+    PASSWORD_VARIABLE,
+    has_password,
+    number,
+    parameters_from_options,
+)
 from .exits import stop, warn
 from .logs import FORMATS, LEVELS
 from .worker_class import find_worker_class
@@ -32,7 +41,7 @@ class VumiOptions(usage.Options):
         ["hostname", None, None, "AMQP broker (*)"],
         ["port", None, None, "AMQP port (*)"],
         ["username", None, None, "AMQP username (*)"],
-        ["password", None, None, "AMQP password (*)"],
+        ["password", None, None, "AMQP password; better in AMQP_PASSWORD: others can see flags (*)"],
         ["vhost", None, None, "AMQP virtual host (*)"],
         ["specfile", None, None, "Ignored: the AMQP definition is built in (*)"],
         ["sentry", None, None, "Sentry DSN (*)"],
@@ -66,9 +75,17 @@ class VumiOptions(usage.Options):
         for name in sorted(set(from_file) - set(DEFAULTS)):
             warn(f"{path}: {name} is no option of vumi, and is ignored")
             del from_file[name]
-        self.vumi_options = overlay(DEFAULTS, from_file, given)
-        if "amqp-url" in from_file and "amqp-url" not in given and not given.keys().isdisjoint(PARTS_OF_URL):
-            self.vumi_options[OVER_URL] = [name for name in PARTS_OF_URL if name in given]
+        from_environment: dict[str, Any] = {}
+        if os.environ.get(PASSWORD_VARIABLE):
+            from_environment["password"] = os.environ[PASSWORD_VARIABLE]
+        self.vumi_options = overlay(DEFAULTS, from_environment, from_file, given)
+        over_url = []
+        if "amqp-url" in from_file and "amqp-url" not in given:
+            over_url = [name for name in PARTS_OF_URL if name in given]
+        if from_environment and not has_password(self.vumi_options["amqp-url"]) and "password" not in over_url:
+            over_url.append("password")
+        if over_url and self.vumi_options["amqp-url"]:
+            self.vumi_options[OVER_URL] = over_url
         if self.vumi_options["specfile"] is not None:
             warn("--specfile is ignored: the AMQP definition is built in")
         try:

@@ -42,5 +42,5 @@ def unknown_keys(worker_class: Any, config: Mapping[str, Any]) -> Iterator[dict[
     middlewares = config.get("middleware")
     listed = middlewares if isinstance(middlewares, (list, tuple)) else ()
     also = {str(name) for item in listed if isinstance(item, dict) for name in item}
-    for key, near in worker_class.CONFIG_CLASS.unknown_keys(config, also):
-        yield {"key": key, "hint": f": did you mean {near}?" if near else ""}
+    for key, hint in worker_class.CONFIG_CLASS.unknown_keys(config, also):
+        yield {"key": key, "hint": f": {hint}" if hint else ""}

@@ -204,7 +204,7 @@ def middleware_names(config: Mapping[str, Any]) -> set[str]:
 
 def _create(item: Any, number: int, config: Mapping[str, Any], worker: Any) -> BaseMiddleware:
     if not isinstance(item, dict) or len(item) != 1:
-        raise ConfigErrors([f"middleware: item {number} must be {ITEM_FORM}"])
+        raise ConfigErrors([f"middleware: item {number} must be {ITEM_FORM}{_hint(item)}"])
     [(name, value)] = item.items()
     title = f"middleware {name}:"
     options = config.get(name) or {}
@@ -212,7 +212,7 @@ def _create(item: Any, number: int, config: Mapping[str, Any], worker: Any) -> B
         raise ConfigErrors([f"{title} its options must be a mapping, not {type(options).__name__}"])
     settings = {"class": value} if isinstance(value, str) else value
     if not isinstance(settings, dict) or not isinstance(settings.get("class"), str):
-        raise ConfigErrors([f"{title} must be {ITEM_FORM}"])
+        raise ConfigErrors([f"{title} must be {ITEM_FORM}{_hint(settings)}"])
     options = {**options, **_priorities(settings, title)}
     try:
         return middleware_class(settings["class"])(name, options, worker)
@@ -220,6 +220,13 @@ def _create(item: Any, number: int, config: Mapping[str, Any], worker: Any) -> B
         raise ConfigErrors([f"{title} {one}" for one in error.errors]) from None
     except ValueError as error:
         raise ConfigErrors([f"{title} {error}"]) from None
+
+
+def _hint(item: object) -> str:
+    """For items that are written as vumi2's."""
+    if isinstance(item, dict) and "class_path" in item:
+        return "; what vumi2 calls class_path is the class here"
+    return ""
 
 
 def _priorities(settings: Mapping[str, Any], title: str) -> dict[str, int]:
