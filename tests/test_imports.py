@@ -30,9 +30,6 @@ FLOORS = (
     {"timing", "_version"},
 )
 
-#: Imports that are still to be turned round.
-TO_BE_TURNED = {("turn.webhook", "outbound")}
-
 #: Libraries with one door each: the modules that may import them.
 DOORS = {
     "txamqp": ("broker.amqp",),
@@ -96,7 +93,7 @@ class ImportTests(SynchronousTestCase):
                     continue
                 if floor_of[other] <= floor_of[room]:
                     wrong.add((name, other))
-        self.assertEqual(wrong, TO_BE_TURNED)
+        self.assertEqual(wrong, set())
 
     def test_only_messages_of_vumi(self) -> None:
         """Caches and the Turn side know vumi's messages, and nothing else of vumi."""

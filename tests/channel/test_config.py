@@ -41,6 +41,7 @@ DEFAULTS: dict[str, Any] = {
     "send_to": {},
     "empty_message_body": None,
     "max_request_size": 65536,
+    "repeat_window": 5.0,
     "shutdown_timeout": 10.0,
     "worker_name": None,
     "middleware": [],
@@ -68,6 +69,7 @@ GOOD: dict[str, tuple[tuple[Any, Any], ...]] = {
     "max_message_age": ((90, 90.0),),
     "management_bind": ((":9000", "tcp:9000"),),
     "max_request_size": ((1024, 1024),),
+    "repeat_window": ((0, 0.0), ("2.5", 2.5)),
     "shutdown_timeout": ((0, 0.0),),
 }
 
@@ -102,6 +104,7 @@ WRONG: dict[str, tuple[tuple[Any, str], ...]] = {
     "send_to": (([], "a mapping"),),
     "empty_message_body": ((0, "in quotes"),),
     "max_request_size": ((1023, "1024 or more"),),
+    "repeat_window": ((-1, "0 or more"),),
     "shutdown_timeout": ((-1, "0 or more"),),
     "worker_name": ((1, "in quotes"),),
     "middleware": (({}, "a list"),),

@@ -24,7 +24,7 @@ from vumi_turn.caches.memory import MemoryMessageCache
 from vumi_turn.channel.worker import TurnChannelsApi
 from vumi_turn.http.errors import ApiUsageError
 from vumi_turn.turn.client import TurnResponse
-from vumi_turn.turn.errors import BrokerUnavailableError, MessageNotFound
+from vumi_turn.turn.errors import CacheUnavailableError, MessageNotFound
 from vumi_turn.turn.payloads import OutboundRequest
 from vumi_turn.vumi.messages import FailureMessage, TransportEvent, TransportUserMessage
 from vumi_turn.vumi.middleware import BaseMiddleware
@@ -386,7 +386,7 @@ class OutboundTests(BridgeCase):
 
         self.worker.cache.get_inbound = away  # type: ignore[method-assign]
         self.worker.cache.get_last_inbound = away  # type: ignore[method-assign]
-        self.refused(request(reply_to="x"), BrokerUnavailableError)
+        self.refused(request(reply_to="x"), CacheUnavailableError)
         self.assertIsNone(self.outbound(request()).in_reply_to)
 
 

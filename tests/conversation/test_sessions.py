@@ -12,7 +12,7 @@ from vumi_turn.caches import CacheUnavailable
 from vumi_turn.caches.memory import MemoryMessageCache
 from vumi_turn.conversation.sessions import Sessions
 from vumi_turn.http.errors import ApiUsageError
-from vumi_turn.turn.errors import BrokerUnavailableError, MessageNotFound
+from vumi_turn.turn.errors import CacheUnavailableError, MessageNotFound
 from vumi_turn.turn.payloads import OutboundRequest
 from vumi_turn.vumi.messages import TransportUserMessage
 
@@ -98,7 +98,7 @@ class OriginalTests(SessionsCase):
         self.heard("first")
         self.cache.trouble_is = CacheUnavailable()
         self.assertIsNone(self.original())
-        self.refused(BrokerUnavailableError, reply_to="first")
+        self.refused(CacheUnavailableError, reply_to="first")
 
 
 class EndTests(SessionsCase):

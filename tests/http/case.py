@@ -91,6 +91,10 @@ class Client:
         if not self.transport.gone:
             self.transport.protocol.dataReceived(data)
 
+    def half_close(self) -> None:
+        """Close the client's side, as one does that sends no more requests and still reads."""
+        self.transport.protocol.readConnectionLost()
+
     def leave(self) -> None:
         """Go away."""
         self.transport.go(ConnectionDone())

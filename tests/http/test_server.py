@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
@@ -379,6 +380,63 @@ class ConnectionTests(SiteCase):
     def test_only_http_1(self) -> None:
         """TLS clients are not offered HTTP/2, which would come without the limits."""
         self.assertEqual(self.site.acceptableProtocols(), [b"http/1.1"])
+
+
+class HalfClosedTests(SiteCase):
+    """Clients that close their side and still read."""
+
+    def test_answered(self) -> None:
+        """What was asked for is answered, then the connection is closed."""
+        self.echo.at_once = False
+        client = self.connect()
+        client.send(request(body=b"x"))
+        client.half_close()
+        self.assertFalse(client.transport.gone)
+        self.echo.answer()
+        self.assertEqual(client.response().body, b"late")
+        self.assertTrue(client.transport.gone)
+
+    def test_all_are_answered(self) -> None:
+        """So are all requests that came before; half a one behind them is not."""
+        client = self.connect()
+        client.send(request(body=b"one") + request(body=b"two") + request(body=b"three")[:-1])
+        client.half_close()
+        take_turns(self.clock)
+        self.assertEqual([response.body for response in client.responses()], [b"one", b"two"])
+        self.assertTrue(client.transport.gone)
+
+    def test_nothing_asked(self) -> None:
+        """Where nothing is asked for, or only half of it, the connection is closed at once."""
+        for sent in (b"", request(body=b"x")[:-1]):
+            client = self.connect()
+            if sent:
+                client.send(sent)
+            client.half_close()
+            self.assertTrue(client.transport.gone)
+        self.assertEqual(self.echo.bodies, [])
+
+
+class ResetTests(SiteCase):
+    """Connections that end with a reset."""
+
+    def reset_after(self, seconds: float, reason: Exception, more: bytes = b"") -> list[str]:
+        """Who was called back of a reset so long after an answer."""
+        called: list[str] = []
+        client = self.connect()
+        client.send(request(body=b"x"))
+        client.transport.protocol.call_if_reset(lambda: called.append("reset"))
+        if more:
+            client.send(more)
+        self.clock.advance(seconds)
+        client.transport.go(reason)
+        return called
+
+    def test_unread(self) -> None:
+        """A reset right after an answer is told; a close, a late reset and one after the next request are not."""
+        self.assertEqual(self.reset_after(0.9, ConnectionLost()), ["reset"])
+        self.assertEqual(self.reset_after(0.9, ConnectionDone()), [])
+        self.assertEqual(self.reset_after(1.0, ConnectionLost()), [])
+        self.assertEqual(self.reset_after(0.9, ConnectionLost(), request(body=b"y")), [])
 
 
 class RequestTests(SiteCase):

@@ -11,7 +11,7 @@ import re
 import socket
 import time
 from dataclasses import dataclass
-from typing import Any, Iterable, Iterator, Mapping, Optional
+from typing import Any, Callable, Iterable, Iterator, Mapping, Optional
 
 SIGNATURE = "X-Turn-Hook-Signature"
 
@@ -98,12 +98,43 @@ class HttpPeer:
 
     def post_and_leave(self, body: bytes) -> None:
         """A client that POSTs bytes, signed, and goes away at once."""
+        with self._connect() as connection:
+            connection.sendall(self._request(body))
+
+    def post_and_reset(self, body: bytes) -> None:
+        """A client that POSTs bytes, signed, and goes away without reading the answer that has come."""
+        with self._connect() as connection:
+            connection.sendall(self._request(body))
+            # With unread data the close is a reset.
+            connection.recv(1, socket.MSG_PEEK)
+
+    def post_all_but_the_end(self, body: bytes) -> Callable[[], None]:
+        """A client whose last byte is on its way for long: call what is given to let it arrive, and the close."""
+        connection = self._connect()
+        connection.sendall(self._request(body)[:-1])
+
+        def finish() -> None:
+            with connection:
+                connection.sendall(body[-1:])
+
+        return finish
+
+    def post_and_half_close(self, body: bytes) -> bytes:
+        """A client that POSTs bytes, signed, closes its side and reads: what it reads."""
+        with self._connect() as connection:
+            connection.sendall(self._request(body))
+            connection.shutdown(socket.SHUT_WR)
+            return b"".join(iter(lambda: connection.recv(65536), b""))
+
+    def _connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=10)
+
+    def _request(self, body: bytes) -> bytes:
         head = (
             f"POST {self.path} HTTP/1.1\r\nHost: here\r\nContent-Length: {len(body)}\r\n"
             f"{SIGNATURE}: {sign(self.secret, body)}\r\n\r\n"
         )
-        with socket.create_connection(("127.0.0.1", self.port), timeout=10) as connection:
-            connection.sendall(head.encode() + body)
+        return head.encode() + body
 
     def metric(self, name: str) -> float:
         """

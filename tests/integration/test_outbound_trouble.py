@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 from tests.integration.bridge_case import BridgeCase
 from tests.integration.http_peer import Response, outbound
@@ -15,13 +17,15 @@ from tests.integration.waiting import wait_for
 
 PUBLISH_TIMEOUT = 1.5
 
+REPEAT_WINDOW = 2.0
+
 #: What a busy machine may add to it, in seconds.
 SLACK = 1.5
 
 
 class OutboundTroubleTests(BridgeCase):
     connector = "outbound_trouble"
-    config = {"publish_timeout": PUBLISH_TIMEOUT}
+    config = {"publish_timeout": PUBLISH_TIMEOUT, "repeat_window": REPEAT_WINDOW}
 
     # What the tests look at
 
@@ -101,11 +105,56 @@ class OutboundTroubleTests(BridgeCase):
         self.assertEqual(set(ids) - set(queued), set())
 
     def test_after_a_200(self) -> None:
-        """The same body after its 200 is another message: people say the same thing twice."""
+        """The same body shortly after its 200 is the same message; later it is another one."""
         body = self.body()
-        ids = [self.accepted(body), self.accepted(body)]
-        self.assertNotEqual(*ids)
-        self.assertEqual(self.queued(), ids)
+        first = self.accepted(body)
+        self.assertEqual(self.accepted(body), first)
+        time.sleep(REPEAT_WINDOW + 0.1)
+        second = self.accepted(body)
+        self.assertEqual(self.queued(), [first, second])
+        self.assertNotEqual(first, second)
+
+    def test_asked_again(self) -> None:
+        """Shortly after its 200 the same body is another message where its person has answered the first."""
+        person = new_person()
+        body = json.dumps(outbound(person)).encode()
+        first = self.accepted(body)
+        self.delivered(self.say(inbound(from_addr=person)))
+        second = self.accepted(body)
+        self.assertEqual(self.queued(), [first, second])
+
+    def test_eight_at_once(self) -> None:
+        """Eight deliveries of one request at once are one message."""
+        body = self.body()
+        with ThreadPoolExecutor(8) as pool:
+            ids = set(pool.map(self.accepted, [body] * 8))
+        self.assertEqual(self.queued(), list(ids))
+
+    def test_reset_with_the_200_unread(self) -> None:
+        """Clients that reset the connection before they read their 200: what they send again is one message."""
+        bodies = [self.body() for _ in range(20)]
+        for _ in range(3):
+            for body in bodies:
+                self.http.post_and_reset(body)
+        time.sleep(REPEAT_WINDOW + 0.1)
+        ids = [self.accepted(body) for body in bodies]
+        self.assertEqual(sorted(self.queued()), sorted(ids))
+
+    def test_segments_of_a_client_that_has_gone(self) -> None:
+        """Requests whose last bytes come after their repeats were answered, from clients that have gone, do nothing."""
+        bodies = [self.body() for _ in range(20)]
+        late = [self.http.post_all_but_the_end(body) for body in bodies]
+        ids = [self.accepted(body) for body in bodies]
+        time.sleep(REPEAT_WINDOW + 0.1)
+        for finish in late:
+            finish()
+        wait_for(lambda: self.http.metric('vumi_turn_outbound_total{answer="BrokerUnavailable"}') >= 20, "them")
+        self.assertEqual(sorted(self.queued()), sorted(ids))
+
+    def test_half_closed(self) -> None:
+        """A client that closes its side after its request gets its answer."""
+        self.assertIn(b"HTTP/1.1 200 ", self.http.post_and_half_close(self.body()))
+        self.assertEqual(len(self.queued()), 1)
 
     def test_blocked(self) -> None:
         """While RabbitMQ is short of memory repeats are 503 in time; afterwards they are one message."""
@@ -177,14 +226,16 @@ class OutboundTroubleTests(BridgeCase):
 
     def test_too_many_unconfirmed(self) -> None:
         """No more than 1,000 wait for the broker; the next one is 503 at once, and nothing is lost of them."""
-        gone = self.http.gone()
+        answered = 'vumi_turn_outbound_total{answer="BrokerUnavailable"}'
+        before = self.http.metric(answered)
         bodies = [self.body() for _ in range(1000)]
         one_more = self.body()
         self.node.pause()
         try:
-            for body in bodies:
-                self.http.post_and_leave(body)
-            wait_for(lambda: self.http.gone() == gone + 1000, "the worker to have read them")
+            for start in range(0, 1000, 250):  # that many connections are open until publish_timeout
+                for body in bodies[start : start + 250]:
+                    self.http.post_and_leave(body)
+                wait_for(lambda: self.http.metric(answered) == before + start + 250, "the worker to have read them")
             self.assertLess(self.busy(one_more).seconds, PUBLISH_TIMEOUT / 2)
         finally:
             self.node.resume()

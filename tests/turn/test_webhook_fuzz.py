@@ -64,25 +64,24 @@ BODIES = st.fixed_dictionaries(
 quick = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 
 
+class TakesAll:
+    """A handler that takes every request."""
+
+    async def accept(self, request: OutboundRequest, key: bytes, client: object) -> str:
+        TransportUserMessage.send(request.to, request.content).to_json()
+        return "m1"
+
+    def answered(self, request: OutboundRequest, key: bytes, message_id: str, was_read: bool) -> None:
+        pass
+
+    def client_left(self, key: bytes, message_id: str) -> None:
+        pass
+
+
 class FuzzTests(SynchronousTestCase):
     def site(self) -> tuple[BoundedSite, Clock]:
-        async def build(wanted: OutboundRequest, message_id: str) -> TransportUserMessage:
-            return TransportUserMessage.send(wanted.to, wanted.content, message_id=message_id)
-
-        async def publish(message: TransportUserMessage) -> None:
-            message.to_json()
-
         clock = Clock()
-        webhook = Webhook(
-            secret=SECRET.decode(),
-            build=build,
-            publish=publish,
-            clock=clock,
-            request_timeout=240,
-            publish_timeout=4,
-            max_request_size=1000,
-            new_id=lambda: "m1",
-        )
+        webhook = Webhook(secret=SECRET.decode(), handler=TakesAll(), clock=clock, max_request_size=1000)
         return webhook.site(), clock
 
     def still_works(self, site: BoundedSite) -> None:

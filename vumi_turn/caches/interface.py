@@ -10,9 +10,13 @@ from __future__ import annotations
 import abc
 from typing import Any, ClassVar, Mapping, Optional
 
+from twisted.internet.interfaces import IReactorTime
+
 from ..configuration.fields import ConfigErrors
 from ..vumi.messages import TransportUserMessage
 from .config import CacheConfig, read_cache_config
+from .requests import RequestStore
+from .requests_memory import MemoryRequestStore
 
 #: A message this many seconds older than the last one known of the same person
 #: is taken for an old one that comes again (parked and replayed, say), although
@@ -126,6 +130,18 @@ class MessageCache(abc.ABC):
 
         :return: None if it is not known, or cannot be looked up now.
         """
+
+    def request_store(self, clock: IReactorTime, repeat_window: float) -> RequestStore:
+        """
+        The store of Turn's requests that goes with this cache. Unless a cache
+        has another it is one in memory, with no repeat window: it does not
+        know who has written since a 200.
+
+        :param clock: tells the time.
+        :param repeat_window: seconds after a 200 in which the same body is the
+            same message; 0 is off.
+        """
+        return MemoryRequestStore(clock, 0.0, lambda person: None)
 
 
 def stripped(message: TransportUserMessage) -> TransportUserMessage:

@@ -19,6 +19,7 @@ from ..vumi.messages import TransportUserMessage
 from .addresses import person_of
 from .config import read_cache_config
 from .interface import LATE_AFTER, MessageCache, stripped
+from .requests_memory import MemoryRequestStore
 
 #: How many expired entries one operation clears away at most: more than one, so
 #: that they become fewer; few, so that no operation is slow after an idle hour.
@@ -176,6 +177,15 @@ class MemoryMessageCache(MessageCache):
     async def get_recipient(self, message_id: str) -> Optional[str]:
         """See :meth:`MessageCache.get_recipient`."""
         return self._outbound.get(message_id)
+
+    def request_store(self, clock: IReactorTime, repeat_window: float) -> MemoryRequestStore:
+        """See :meth:`MessageCache.request_store`."""
+        return MemoryRequestStore(clock, repeat_window, self.last_id)
+
+    def last_id(self, address: str) -> Optional[str]:
+        """The id of a person's last message, also if its session is closed."""
+        last = self.last(address)
+        return None if last is None else last.message.message_id
 
 
 def _comes_again(timestamp: datetime, last: Last, redelivered: bool, known: bool) -> bool:

@@ -14,14 +14,17 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any, Mapping, Optional, Protocol, Sequence
 
+from twisted.internet.interfaces import IReactorTime
+
 from ..configuration.fields import ConfigErrors, ConfigInt, ConfigText
-from ..vumi.messages import MalformedMessage, TransportUserMessage
+from ..vumi.messages import MalformedMessage, TransportUserMessage, generate_id
 from .addresses import person_of
 from .config import CacheConfig, read_cache_config
 from .interface import LATE_AFTER, CacheUnavailable, MessageCache, stripped
 from .memory import Last, MemoryMessageCache
 from .redis_address import ConfigRedisUrl
 from .redis_connection import RedisAway, RedisConnection
+from .requests_redis import RedisRequestStore
 
 #: How many writes are kept for a Redis that is away; the oldest go.
 BACKLOG = 10_000
@@ -132,6 +135,7 @@ class RedisMessageCache(MessageCache):
         self._outbound_timeout = int(1000 * options.outbound_timeout) or 1
         self._memory = MemoryMessageCache({key: getattr(options, key) for key in CacheConfig.known_names()}, reactor)
         self._backlog: deque[Write] = deque(maxlen=BACKLOG)
+        self._request_stores: list[RedisRequestStore] = []
         self._connection: Connection = connection or RedisConnection(options.url, reactor, on_up=self.catch_up)
 
     @property
@@ -155,6 +159,8 @@ class RedisMessageCache(MessageCache):
 
     async def stop(self) -> None:
         """Close the connection."""
+        for store in self._request_stores:
+            store.stop()
         await self._connection.stop()
         await self._memory.stop()
 
@@ -245,6 +251,15 @@ class RedisMessageCache(MessageCache):
         except RedisAway:
             return None
         return None if found is None else found.decode("utf-8")
+
+    def request_store(self, clock: IReactorTime, repeat_window: float) -> RedisRequestStore:
+        """See :meth:`MessageCache.request_store`; shared by the workers as the messages are."""
+        memory = self._memory.request_store(clock, repeat_window)
+        store = RedisRequestStore(
+            clock, self._connection, memory, self._prefix, self._person, generate_id(), repeat_window
+        )
+        self._request_stores.append(store)
+        return store
 
     async def _write(self, write: Write, later: Optional[Write] = None) -> None:
         if self._connection.up:

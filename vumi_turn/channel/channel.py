@@ -25,6 +25,7 @@ from ..delivery import DeliveryScheduler, Result
 from ..failures.dead_letter import PERMANENT, TEMPORARY, DeadLetter
 from ..failures.queue import FAILURES, FailureQueue
 from ..monitoring.metrics import NOTHING_TO_SEND, ChannelMetrics
+from ..outbound.publisher import OutboundPublisher
 from ..turn.payloads import OutboundRequest, message_payload
 from ..turn.verdicts import MESSAGE, Verdict
 from ..turn.webhook import Webhook
@@ -95,17 +96,21 @@ class Channel:
             prefetch=config.amqp_prefetch_count,
             observer=metrics,
         )
-        self.webhook = Webhook(
-            secret=config.turn_hmac_secret,
-            build=self.build_outbound,
-            publish=self.publish_outbound,
+        self.publisher = OutboundPublisher(
+            clock,
+            flow=self,
             retryable=(BrokerError,),
-            clock=clock,
-            api_path=config.vumi_api_path,
+            store=cache.request_store(clock, config.repeat_window),
+            new_id=generate_id,
             request_timeout=config.request_timeout,
             publish_timeout=config.publish_timeout,
+        )
+        self.webhook = Webhook(
+            secret=config.turn_hmac_secret,
+            handler=self.publisher,
+            clock=clock,
+            api_path=config.vumi_api_path,
             max_request_size=config.max_request_size,
-            new_id=generate_id,
             observe=metrics.outbound,
         )
 
@@ -116,8 +121,8 @@ class Channel:
 
         :param timeout: seconds for what is under way.
         """
-        self.webhook.stop()
-        finishing = [self.scheduler.stop(timeout), self.webhook.drain(timeout)]
+        self.publisher.stop()
+        finishing = [self.scheduler.stop(timeout), self.publisher.drain(timeout)]
         await gatherResults([ensureDeferred(part) for part in finishing], consumeErrors=True)
 
     # -- from a person to Turn ----------------------------------------------
@@ -172,7 +177,7 @@ class Channel:
 
     async def _recipient_of(self, message_id: str) -> Optional[str]:
         """Whom a message of ours went to, once Turn has been told its id."""
-        await self.webhook.written(message_id)
+        await self.publisher.written(message_id)
         return await self._sessions.recipient_of(message_id)
 
     # -- from Turn to a person ----------------------------------------------
@@ -186,7 +191,7 @@ class Channel:
         :param message_id: the id that Turn will be told.
         :raises MessageNotFound: ``reply_to`` is unknown or expired.
         :raises ApiUsageError: ``reply_to`` is another person's message.
-        :raises BrokerUnavailableError: the cache that would know is away.
+        :raises CacheUnavailableError: the cache that would know is away.
         """
         session_event = (
             TransportUserMessage.SESSION_RESUME

@@ -82,4 +82,9 @@ class TurnChannelsApiConfig(ApplicationConfig):
         ConfigContent("The text for a message without one. Default: the address that it came to.")
     )
     max_request_size = ConfigInt("How many bytes a POST from Turn may have.", default=65536, minimum=1024)
+    repeat_window = ConfigFloat(
+        "Seconds after a 200 in which the same request of Turn's is taken for a repeat of it. 0 is off.",
+        default=5.0,
+        minimum=0,
+    )
     shutdown_timeout = ConfigFloat("Seconds to finish what is under way when stopping.", default=10.0, minimum=0)

@@ -12,7 +12,7 @@ from twisted.logger import Logger
 
 from ..caches import CacheUnavailable, MessageCache, person_of
 from ..http.errors import ApiUsageError
-from ..turn.errors import BrokerUnavailableError, MessageNotFound
+from ..turn.errors import CacheUnavailableError, MessageNotFound
 from ..turn.payloads import OutboundRequest
 from ..vumi.messages import TransportUserMessage
 
@@ -39,14 +39,14 @@ class Sessions:
         :return: None if it answers none.
         :raises MessageNotFound: ``reply_to`` is unknown or expired.
         :raises ApiUsageError: ``reply_to`` is another person's message.
-        :raises BrokerUnavailableError: the cache that would know is away.
+        :raises CacheUnavailableError: the cache that would know is away.
         """
         if request.reply_to is None:
             return await self._last_of(request.to)
         try:
             original = await self._cache.get_inbound(request.reply_to)
         except CacheUnavailable:
-            raise BrokerUnavailableError(
+            raise CacheUnavailableError(
                 "the message cache is away, so reply_to cannot be looked up; try again later"
             ) from None
         if original is None:

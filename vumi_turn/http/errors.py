@@ -100,7 +100,7 @@ class InternalError(ApiError):
         self.error_id = error_id
 
 
-class TimeoutError_(ApiError):
+class RequestTimeoutError(ApiError):
     """The request took longer than ``request_timeout``."""
 
     status = 504

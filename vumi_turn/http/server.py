@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from typing import Any, Callable, Mapping, Optional
 
-from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IAddress, IDelayedCall, IHalfCloseableProtocol, IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.protocols.basic import LineReceiver
@@ -20,6 +21,7 @@ from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import Request, Site
+from zope.interface import implementer
 
 from .errors import ApiError, ApiUsageError, BodyTooLarge
 from .responses import BoundedRequest
@@ -30,6 +32,8 @@ log = Logger()
 ARRIVAL_TIME = 20.0
 #: Seconds for which a connection may be idle; proxies close theirs after 60 or so.
 IDLE_TIME = 75.0
+#: Seconds after an answer in which a reset says that it was not read.
+RESET_TIME = 1.0
 #: Seconds for which what a refused client still sends is thrown away, so that
 #: it gets to read the answer.
 LINGER_TIME = 2.0
@@ -40,12 +44,15 @@ LINGER_SIZE = 32 * 1024 * 1024
 MAX_CONNECTIONS = 500
 
 
+@implementer(IHalfCloseableProtocol)
 class BoundedChannel(HTTPChannel):
     """
     A connection.
 
     It is *waiting* while no whole request has arrived: those that wait are the
     ones that may be closed.
+
+    :ivar client_has_closed: the client has closed its side, or both.
     """
 
     totalHeadersSize = 16384
@@ -65,6 +72,8 @@ class BoundedChannel(HTTPChannel):
         self._refused = False
         self._thrown_away = 0
         self._turn: Optional[IDelayedCall] = None
+        self._on_reset: Optional[tuple[float, Callable[[], None]]] = None
+        self.client_has_closed = False
 
     def connectionMade(self) -> None:
         super().connectionMade()
@@ -74,7 +83,34 @@ class BoundedChannel(HTTPChannel):
         if self._turn is not None:
             self._turn.cancel()
         self.site.gone(self)
+        if self._on_reset is not None and not reason.check(ConnectionDone):
+            until, callback = self._on_reset
+            if self.site.reactor.seconds() < until:
+                callback()
         super().connectionLost(reason)
+
+    def readConnectionLost(self) -> None:
+        """
+        The client has closed its side. It may have closed both, which cannot
+        be told apart before something is written: what it has asked for whole
+        is answered, and then the connection is closed.
+        """
+        self.client_has_closed = True
+        self._close_if_done()
+
+    def writeConnectionLost(self) -> None:
+        """Our side has been closed by ourselves."""
+
+    def _close_if_done(self) -> None:
+        if self.client_has_closed and not self._answering and self._turn is None and not self._refused:
+            self.transport.loseConnection()
+
+    def call_if_reset(self, callback: Callable[[], None]) -> None:
+        """
+        Call back where the client resets the connection right after an answer
+        and before its next request: it has closed it with the answer unread.
+        """
+        self._on_reset = self.site.reactor.seconds() + RESET_TIME, callback
 
     def dataReceived(self, data: bytes) -> None:
         """
@@ -115,6 +151,7 @@ class BoundedChannel(HTTPChannel):
             return
         self._arriving = False
         self._answering = True
+        self._on_reset = None
         self.site.waits_no_more(self)
         # What the connection is given when the answer has been written.
         self.timeOut = IDLE_TIME
@@ -135,6 +172,7 @@ class BoundedChannel(HTTPChannel):
         self.paused = False
         if self.persistent and self._buffer:
             self._wait_for_turn()
+        self._close_if_done()
 
     def _wait_for_turn(self) -> None:
         """
@@ -154,6 +192,7 @@ class BoundedChannel(HTTPChannel):
         self.paused = False
         self._networkProducer.resumeProducing()
         LineReceiver.dataReceived(self, b"")
+        self._close_if_done()
 
     def resumeProducing(self) -> None:
         """The client has read its answers."""

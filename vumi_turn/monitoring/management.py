@@ -14,7 +14,7 @@ from twisted.internet.task import deferLater
 from twisted.web.server import Request
 
 from ..http.responses import respond
-from ..turn.webhook import answer_routing_errors
+from ..http.routing import answer_routing_errors
 from .health import Reporter
 from .metrics import CONTENT_TYPE, MetricsRegistry
 
