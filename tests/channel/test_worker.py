@@ -99,7 +99,7 @@ def request(**fields: Any) -> OutboundRequest:
         "to": "+26612345678",
         "from_addr": None,
         "reply_to": None,
-        "content": "Hi",
+        "text": "Hi",
         "waiting_for_user_input": False,
     }
     values.update(fields)

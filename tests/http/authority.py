@@ -53,7 +53,8 @@ class Authority:
         pem = certificate.public_bytes(serialization.Encoding.PEM) + key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
-        return PrivateCertificate.loadPEM(pem)
+        certificate_and_key: PrivateCertificate = PrivateCertificate.loadPEM(pem)
+        return certificate_and_key
 
     def _builder(
         self, subject: x509.Name, key: Any, since: datetime, until: datetime, issuer: Optional[x509.Name] = None

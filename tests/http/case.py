@@ -163,11 +163,12 @@ def take_turns(clock: Clock) -> int:
     :return: how many rounds that were.
     """
     rounds = 0
-    while due := [call for call in clock.getDelayedCalls() if call.getTime() <= clock.seconds()]:
+    calls: Any = clock.calls
+    while due := [call for call in calls if call.getTime() <= clock.seconds()]:
         rounds += 1
         for call in due:
             if call.active():
-                clock.calls.remove(call)
+                calls.remove(call)
                 call.called = 1
                 call.func(*call.args, **call.kw)
     return rounds

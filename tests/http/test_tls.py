@@ -25,7 +25,7 @@ class Ends(Protocol):
         self.data = b""
 
     def connectionMade(self) -> None:
-        self.transport.write(b"hello")  # type: ignore[union-attr,call-arg]
+        self.transport.write(b"hello")  # type: ignore[union-attr]
 
     def dataReceived(self, data: bytes) -> None:
         self.data += data

@@ -9,6 +9,7 @@ import http.client
 import json
 import re
 import socket
+import struct
 import time
 from dataclasses import dataclass
 from typing import Any, Callable, Iterable, Iterator, Mapping, Optional
@@ -100,6 +101,13 @@ class HttpPeer:
         """A client that POSTs bytes, signed, and goes away at once."""
         with self._connect() as connection:
             connection.sendall(self._request(body))
+
+    def post_and_abort(self, body: bytes) -> None:
+        """A client that POSTs bytes, signed, and resets the connection when they have been read."""
+        with self._connect() as connection:
+            connection.sendall(self._request(body))
+            time.sleep(0.3)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     def post_and_reset(self, body: bytes) -> None:
         """A client that POSTs bytes, signed, and goes away without reading the answer that has come."""

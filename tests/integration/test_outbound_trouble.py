@@ -63,6 +63,10 @@ class OutboundTroubleTests(BridgeCase):
         """The ids of all messages in the queue, taken out."""
         return [json.loads(body)["message_id"] for body in self.peer.take_all(self.rig.queue("outbound"))]
 
+    def wait_for_metric(self, name: str, value: float) -> None:
+        """Wait until a counter has reached a value."""
+        wait_for(lambda: self.http.metric(name) >= value, f"{name} to be {value:g}")
+
     # The tests
 
     def test_nacked(self) -> None:
@@ -235,7 +239,7 @@ class OutboundTroubleTests(BridgeCase):
             for start in range(0, 1000, 250):  # that many connections are open until publish_timeout
                 for body in bodies[start : start + 250]:
                     self.http.post_and_leave(body)
-                wait_for(lambda: self.http.metric(answered) == before + start + 250, "the worker to have read them")
+                self.wait_for_metric(answered, before + start + 250)
             self.assertLess(self.busy(one_more).seconds, PUBLISH_TIMEOUT / 2)
         finally:
             self.node.resume()

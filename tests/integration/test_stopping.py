@@ -147,5 +147,5 @@ class StoppingTests(BridgeCase):
         """RabbitMQ hangs, and a client that has POSTed this goes away without an answer."""
         gone = self.http.gone()
         self.node.pause()
-        self.http.post_and_leave(body)
+        self.http.post_and_abort(body)
         wait_for(lambda: self.http.gone() == gone + 1, "the worker to have read it")

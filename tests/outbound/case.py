@@ -88,7 +88,7 @@ class OutboundCase(SynchronousTestCase):
             await self.build_waits
         if self.build_error is not None:
             raise self.build_error
-        return TransportUserMessage.send(wanted.to, wanted.content, message_id=message_id)
+        return TransportUserMessage.send(wanted.to, wanted.text, message_id=message_id)
 
     async def publish_outbound(self, message: TransportUserMessage) -> None:
         self.published.append(message)

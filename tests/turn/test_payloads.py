@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import time
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -190,7 +191,8 @@ class OutboundTests(SynchronousTestCase):
     def refusal(self, error: type[ApiError], request: Any) -> str:
         """The details with which a body is refused."""
         body = request if isinstance(request, bytes) else json.dumps(request).encode()
-        return self.assertRaises(error, parse_outbound, body).details
+        details: str = self.assertRaises(error, parse_outbound, body).details
+        return details
 
     def with_value(self, path: str, value: Any) -> dict[str, Any]:
         """The request with another value at a path such as ``turn.text.body``."""
@@ -215,12 +217,14 @@ class OutboundTests(SynchronousTestCase):
         """Each field is taken from its place."""
         turn = {"type": "text", "text": {"body": "Ünïcode 😀"}}
         request = self.parse(**{"from": "8864", "reply_to": "0f" * 16, "turn": turn, "waiting_for_user_input": True})
-        self.assertEqual(request, OutboundRequest("+26612345678", "8864", "0f" * 16, "Ünïcode 😀", True))
+        self.assertEqual(
+            request, OutboundRequest("+26612345678", "8864", "0f" * 16, "Ünïcode 😀", True, turn, REQUEST["content"])
+        )
 
     def test_only_what_is_required(self) -> None:
         """``to`` and ``turn`` are enough."""
         request = parse_outbound(json.dumps({"to": "+26612345678", "turn": REQUEST["turn"]}).encode())
-        self.assertEqual(request, OutboundRequest("+26612345678", None, None, "Hi", False))
+        self.assertEqual(request, OutboundRequest("+26612345678", None, None, "Hi", False, REQUEST["turn"], None))
 
     def test_null_and_empty_are_missing(self) -> None:
         """Optional fields that are null or empty count as not given."""
@@ -232,22 +236,24 @@ class OutboundTests(SynchronousTestCase):
     def test_unknown_fields(self) -> None:
         """What is not used may hold anything."""
         request = self.parse(context={"a": 1}, block=[1], resources="r", evaluated_resources=5, new={})
-        self.assertEqual(request.content, "Hi")
+        self.assertEqual(request.text, "Hi")
 
     def test_empty_text(self) -> None:
         """An empty text is carried: a session may be ended without a word."""
         request = parse_outbound(json.dumps(self.with_value("turn.text.body", "")).encode())
-        self.assertEqual(request.content, "")
+        self.assertEqual(request.text, "")
 
     def test_missing(self) -> None:
         """Each required field that is missing is named."""
-        for path in ("to", "turn", "turn.type", "turn.text", "turn.text.body"):
+        for path in ("to", "turn", "turn.text", "turn.text.body"):
             self.assertEqual(self.refusal(ApiUsageError, self.without(path)), f"{path} is missing")
 
     def test_strings_of_the_wrong_type(self) -> None:
         """Each required string of another type is named, with the type found."""
         for path in ("to", "turn.type", "turn.text.body"):
             for value, kind in (*WRONG, ({}, "an object"), (True, "a boolean")):
+                if path == "turn.type" and value is None:
+                    continue  # the same as none
                 self.assertEqual(
                     self.refusal(ApiUsageError, self.with_value(path, value)),
                     f"{path} must be a string, not {kind}",
@@ -264,7 +270,7 @@ class OutboundTests(SynchronousTestCase):
 
     def test_optional_fields_of_the_wrong_type(self) -> None:
         """An optional field of the wrong type is an error too."""
-        for path in ("from", "reply_to", "content"):
+        for path in ("from", "reply_to"):
             for value, kind in ((5, "a number"), ([], "a list"), ({}, "an object"), (False, "a boolean")):
                 self.assertEqual(
                     self.refusal(ApiUsageError, self.with_value(path, value)),
@@ -304,7 +310,7 @@ class OutboundTests(SynchronousTestCase):
     def test_half_of_a_surrogate_pair(self) -> None:
         """In a text half of an emoji is replaced; in an address or id it is refused."""
         request = json.dumps(self.with_value("turn.text.body", "cut \ud83d")).encode()
-        self.assertEqual(parse_outbound(request).content, "cut \ufffd")
+        self.assertEqual(parse_outbound(request).text, "cut \ufffd")
         for path in ("to", "from", "reply_to"):
             self.assertEqual(
                 self.refusal(ApiUsageError, self.with_value(path, "a\ud83d")),
@@ -324,16 +330,57 @@ class OutboundTests(SynchronousTestCase):
             b'{"a":' * 20_000: "the body is nested too deep",
             good.replace(b'"block": null', b'"block": NaN'): "the body is not JSON: NaN is not a number",
             good.replace(b'"block": null', b'"block": -Infinity'): ("the body is not JSON: -Infinity is not a number"),
-            good.replace(b'"block": null', b'"block": 1e999'): "the body holds a number that is too large",
-            good.replace(b'"block": null', b'"block": ' + b"9" * 5000): (
-                "the body holds a number with too many digits"
-            ),
-            good.replace(b'"block": null', b'"to": "+26687654321"'): ("the body has an object with the same key twice"),
-            good.replace(b'"text": {', b'"text": {"body": "other", '): (
-                "the body has an object with the same key twice"
-            ),
+            good.replace(b'"block": null', b'"to": "+26687654321"'): "the body has to twice",
+            good.replace(b'"block": null', b'"reply_to": "other"'): "the body has reply_to twice",
+            good.replace(b'"text": {', b'"text": {"body": "other", '): "the body has turn.text.body twice",
         }.items():
             self.assertEqual(self.refusal(JsonDecodeError, body), details)
+
+    def test_text_without_a_type(self) -> None:
+        """``turn`` without a type that has a text is a text."""
+        for turn in ({"text": {"body": "Hi"}}, {"type": None, "text": {"body": "Hi"}}):
+            self.assertEqual(self.parse(turn=turn).text, "Hi")
+        self.assertEqual(self.refusal(ApiUsageError, {**REQUEST, "turn": {}}), "turn.type is missing")
+        wrong = {**REQUEST, "turn": {"text": "Hi"}}
+        self.assertEqual(self.refusal(ApiUsageError, wrong), "turn.text must be an object, not a string")
+
+    def test_what_is_not_used(self) -> None:
+        """What nobody uses may have a key twice, numbers of any size, and any depth, wherever it stands."""
+        good = json.dumps(REQUEST).encode()
+        deep = b"[" * 20_000 + b'"]"' + b"]" * 20_000
+        for value in (
+            b'{"a": 1, "a": 2}',
+            b"1e400",
+            b"-" + b"9" * 5000,
+            b'{"x": ' * 5000 + b"1e999" + b"}" * 5000,
+            deep,
+            b"[" + b'{"a": 1}, ' * 500 + b'"[{"]',
+        ):
+            for place, changed in (
+                (b'"block": null', b'"block": ' + value),
+                (b'"text": {', b'"text": {"more": ' + value + b", "),
+                (b'"turn": {', b'"context": {"body": ' + value + b'}, "turn": {'),
+                (b'"content": "Hi"', b'"content": ' + value),
+            ):
+                body = good.replace(place, changed)
+                self.assertNotEqual(body, good)
+                self.assertEqual(parse_outbound(body).text, "Hi", (place, value[:20]))
+
+    def test_what_is_used_in_odd_forms(self) -> None:
+        """A number of any size where a text is meant is named; so is a body that ends inside of a string."""
+        for number in (b"9" * 5000, b"1e400"):
+            body = json.dumps(REQUEST).encode().replace(b'"+26612345678"', number)
+            self.assertEqual(self.refusal(ApiUsageError, body), "to must be a string, not a number")
+        for end in (b'"', b'"\\', b'"\\"'):
+            details = self.refusal(JsonDecodeError, b'{"a": [' + b"[" * 70 + end)
+            self.assertEqual(details, "the body is nested too deep")
+
+    def test_time(self) -> None:
+        """A quarter of a megabyte of brackets, or of quotes in a string without end, takes no time to speak of."""
+        for body in (b'{"a": "' + b'\\"[' * 80_000, b"[{" * 120_000, b'["\\""' * 50_000):
+            began = time.process_time()
+            self.refusal(JsonDecodeError, body)
+            self.assertLess(time.process_time() - began, 2)
 
     def test_repr(self) -> None:
         """A request that is shown in a log shows no address and no content."""

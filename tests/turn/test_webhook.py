@@ -7,7 +7,7 @@ from typing import Any, Optional
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionLost
 from twisted.internet.task import Clock
-from twisted.logger import LogLevel, globalLogPublisher
+from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.http.case import SECRET, Response, request
@@ -96,7 +96,7 @@ class AnswerTests(WebhookCase):
         self.post(body)
         self.assertTrue(self.client.silent())
         ((wanted, key, _),) = self.handler.accepted
-        self.assertEqual((wanted.to, wanted.content), (ADDRESS, CONTENT))
+        self.assertEqual((wanted.to, wanted.text), (ADDRESS, CONTENT))
         self.assertEqual(key, sign(SECRET, body))
         self.handler.confirms[0].callback(None)
         response = self.client.response()
@@ -260,9 +260,10 @@ class RequestLineTests(WebhookCase):
 class LogTests(WebhookCase):
     def setUp(self) -> None:
         super().setUp()
-        self.events: list[Any] = []
-        globalLogPublisher.addObserver(self.events.append)
-        self.addCleanup(globalLogPublisher.removeObserver, self.events.append)
+        self.events: list[LogEvent] = []
+        observer: ILogObserver = self.events.append  # type: ignore[assignment]
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
 
     def lines(self) -> list[str]:
         told = [event for event in self.events if event["log_level"] > LogLevel.debug]

@@ -68,7 +68,7 @@ class TakesAll:
     """A handler that takes every request."""
 
     async def accept(self, request: OutboundRequest, key: bytes, client: object) -> str:
-        TransportUserMessage.send(request.to, request.content).to_json()
+        TransportUserMessage.send(request.to, request.text).to_json()
         return "m1"
 
     def answered(self, request: OutboundRequest, key: bytes, message_id: str, was_read: bool) -> None:

@@ -201,10 +201,10 @@ class Channel:
         now = datetime.fromtimestamp(self._clock.seconds(), timezone.utc)
         original = await self._sessions.original_of(request)
         if original is not None:
-            return original.reply(request.content, session_event=session_event, message_id=message_id, timestamp=now)
+            return original.reply(request.text, session_event=session_event, message_id=message_id, timestamp=now)
         return TransportUserMessage.send(
             request.to,
-            request.content,
+            request.text,
             from_addr=request.from_addr or self._config.default_from_addr,
             session_event=session_event,
             transport_name=self._config.connector_name,

@@ -25,7 +25,6 @@ def answer_routing_errors(app: Klein, note: Note = lambda request, error: None) 
         been told another path than ours.
     """
 
-    @app.handle_errors(HTTPException)
     def refuse(request: Request, failure: Failure) -> bytes:
         error = failure.value
         if isinstance(error, WrongMethod):
@@ -34,3 +33,5 @@ def answer_routing_errors(app: Klein, note: Note = lambda request, error: None) 
         if request.method == b"POST":
             note(request, missing)
         return respond_error(request, missing)
+
+    app.handle_errors(HTTPException)(refuse)

@@ -8,16 +8,15 @@ became of a message and its formats are in this module and nowhere else.
 
 from __future__ import annotations
 
-import json
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
-from typing import Any, Mapping, NoReturn, Optional
+from typing import Any, Mapping, Optional
 
 from ..http.errors import ApiUsageError, JsonDecodeError
 from ..vumi.messages import MalformedMessage, TransportEvent, TransportUserMessage
 from ..vumi.messages.encoding import kind_of
 from .errors import UnsupportedMessageType
+from .json_body import AmbiguousObject, decode_body
 
 #: Below ``turn_api_url``: people's messages, and what became of ours.
 MESSAGES_PATH = "/messages"
@@ -34,9 +33,6 @@ STATUS_OF_EVENT: Mapping[tuple[str, Optional[str]], str] = {
 
 #: The text of a message that has none, where not even the address it came to is known.
 NO_TEXT = "-"
-
-#: Python itself refuses longer ones, but not in all of its versions.
-MAX_DIGITS = 4300
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _SECOND = timedelta(seconds=1)
@@ -107,16 +103,20 @@ class OutboundRequest:
     :ivar to: the person's address, never empty.
     :ivar from_addr: the sender that Turn wants, if it wants a certain one.
     :ivar reply_to: the id of the message it answers, if Turn says so.
-    :ivar content: the text. It may be empty: that is how a session is ended
+    :ivar text: what the person is sent. It may be empty: that is how a session is ended
         without a word, and whether it can be shown is the transport's to say.
     :ivar waiting_for_user_input: the person is expected to answer.
+    :ivar turn: the message as Turn means it, ``text`` among its fields or not.
+    :ivar content: what Turn says beside it, of any kind; as a rule the text.
     """
 
     to: str
     from_addr: Optional[str]
     reply_to: Optional[str]
-    content: str
+    text: str
     waiting_for_user_input: bool
+    turn: Mapping[str, Any] = field(default_factory=dict)
+    content: object = None
 
     def __repr__(self) -> str:
         return f"<OutboundRequest waiting_for_user_input={self.waiting_for_user_input}>"
@@ -130,11 +130,12 @@ def parse_outbound(body: bytes) -> OutboundRequest:
     What is not used (``context``, ``block``, ``resources``, …) is not looked
     at, so that Turn may change it.
 
-    :raises JsonDecodeError: it is not UTF-8, or not JSON in its strict form.
+    :raises JsonDecodeError: it is not UTF-8 or not JSON, nested too deep, or
+        has a field that is used twice.
     :raises ApiUsageError: a field is missing or of the wrong type.
     :raises UnsupportedMessageType: it is not a text.
     """
-    request = _decode_body(body)
+    request = decode_body(body)
     if not isinstance(request, dict):
         raise ApiUsageError(f"the body must be an object, not {kind_of(request)}")
     to = _address(_required(request, "", "to", str), "to")
@@ -142,21 +143,34 @@ def parse_outbound(body: bytes) -> OutboundRequest:
         raise ApiUsageError("to must not be empty")
     from_addr = _optional(request, "from", str)
     reply_to = _optional(request, "reply_to", str)
-    _optional(request, "content", str)
     waiting = _optional(request, "waiting_for_user_input", bool)
     turn = _required(request, "", "turn", dict)
-    kind = _required(turn, "turn.", "type", str)
-    if kind != "text":
-        raise UnsupportedMessageType(f"turn.type {_shorten(kind)} cannot be carried, only text")
-    text = _required(turn, "turn.", "text", dict)
-    content = _required(text, "turn.text.", "body", str)
     return OutboundRequest(
         to=to,
         from_addr=_address(from_addr, "from") if from_addr else None,
         reply_to=_address(reply_to, "reply_to") if reply_to else None,
-        content=_unicode(content),
+        text=text_of(turn),
         waiting_for_user_input=bool(waiting),
+        turn=turn,
+        content=request.get("content"),
     )
+
+
+def text_of(turn: Mapping[str, Any]) -> str:
+    """
+    The text of a message of Turn's; one without a type that has a text is a text.
+
+    Source: WhatsApp's Cloud API, "Text messages", whose form Turn uses.
+
+    :raises ApiUsageError: a part is missing or of the wrong kind.
+    :raises UnsupportedMessageType: it is not a text.
+    """
+    if turn.get("type") is not None or "text" not in turn:
+        kind = _required(turn, "turn.", "type", str)
+        if kind != "text":
+            raise UnsupportedMessageType(f"turn.type {_shorten(kind)} cannot be carried, only text")
+    text = _required(turn, "turn.", "text", dict)
+    return _unicode(_required(text, "turn.text.", "body", str))
 
 
 # -- fields -------------------------------------------------------------------
@@ -168,17 +182,23 @@ _NAMES = {str: "a string", dict: "an object", bool: "a boolean"}
 def _required(parent: Mapping[str, Any], path: str, key: str, kind: type) -> Any:
     if key not in parent:
         raise ApiUsageError(f"{path}{key} is missing")
-    value = parent[key]
+    value = _unambiguous(parent, path, key)
     if not isinstance(value, kind):
         raise ApiUsageError(f"{path}{key} must be {_NAMES[kind]}, not {kind_of(value)}")
     return value
 
 
 def _optional(parent: Mapping[str, Any], key: str, kind: type) -> Any:
-    value = parent.get(key)
+    value = _unambiguous(parent, "", key)
     if value is not None and not isinstance(value, kind):
         raise ApiUsageError(f"{key} must be {_NAMES[kind]} or null, not {kind_of(value)}")
     return value
+
+
+def _unambiguous(parent: Mapping[str, Any], path: str, key: str) -> Any:
+    if isinstance(parent, AmbiguousObject) and key in parent.repeated:
+        raise JsonDecodeError(f"the body has {path}{key} twice")
+    return parent.get(key)
 
 
 def _address(value: str, name: str) -> str:
@@ -207,46 +227,3 @@ def _is_unicode(text: str) -> bool:
 
 def _shorten(text: str) -> str:
     return repr(text if len(text) <= 40 else text[:40] + "…")
-
-
-# -- strict JSON: what Turn signs it has written itself, so nothing odd is meant ---
-
-
-def _decode_body(body: bytes) -> Any:
-    try:
-        return _decode(body.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise JsonDecodeError(f"the body is not UTF-8 (at byte {error.start})") from None
-    except json.JSONDecodeError as error:
-        raise JsonDecodeError(f"the body is not JSON: {error.msg} at character {error.pos}") from None
-    except RecursionError:
-        raise JsonDecodeError("the body is nested too deep") from None
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise JsonDecodeError("the body has an object with the same key twice")
-    return found
-
-
-def _integer(digits: str) -> int:
-    if len(digits) > MAX_DIGITS:
-        raise JsonDecodeError("the body holds a number with too many digits")
-    return int(digits)
-
-
-def _float(digits: str) -> float:
-    number = float(digits)
-    if not math.isfinite(number):
-        raise JsonDecodeError("the body holds a number that is too large")
-    return number
-
-
-def _constant(name: str) -> NoReturn:
-    raise JsonDecodeError(f"the body is not JSON: {name} is not a number")
-
-
-_decode = json.JSONDecoder(
-    object_pairs_hook=_object, parse_int=_integer, parse_float=_float, parse_constant=_constant
-).decode
