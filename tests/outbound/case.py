@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.http.case import SECRET, Client, Response, request
 from vumi_turn.caches.requests_memory import MemoryRequestStore
 from vumi_turn.http.server import BoundedSite
-from vumi_turn.outbound.publisher import OutboundPublisher
+from vumi_turn.outbound.publisher import PRESENCE_TIME, OutboundPublisher
 from vumi_turn.turn.payloads import OutboundRequest
 from vumi_turn.turn.webhook import Webhook
 from vumi_turn.vumi.messages import TransportUserMessage
@@ -107,6 +107,10 @@ class OutboundCase(SynchronousTestCase):
             confirm.callback(None)
         else:
             confirm.errback(error)
+
+    def pump(self) -> None:
+        """Let the time pass in which a client may show that it has gone."""
+        self.clock.pump([PRESENCE_TIME, 0, 0])
 
     def another(self) -> Client:
         """A further client."""

@@ -6,7 +6,7 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from tests.outbound.case import ADDRESS, Nacked, OutboundCase, outbound
 from vumi_turn.outbound.answers import ANSWER_TIMEOUT, FLUSH_TIME
-from vumi_turn.outbound.publisher import PRESENCE_TIME, WRITING_TIME
+from vumi_turn.outbound.publisher import WRITING_TIME
 from vumi_turn.turn.errors import MessageNotFound
 
 
@@ -126,7 +126,7 @@ class RepeatTests(OutboundCase):
         self.assertEqual(self.answer().message_id, "m1")
         self.clock.advance(5)
         self.post()
-        self.clock.advance(PRESENCE_TIME)
+        self.pump()
         self.assertEqual(self.client.response().message_id, self.published[-1].message_id)
         self.assertEqual(len(set(self.ids_published())), 2)
 
@@ -137,7 +137,7 @@ class RepeatTests(OutboundCase):
         self.assertEqual(self.answer().message_id, "m1")
         self.heard[ADDRESS] = "in2"
         self.post()
-        self.clock.advance(PRESENCE_TIME)
+        self.pump()
         self.assertNotEqual(self.client.response().message_id, "m1")
         self.assertEqual(len(self.published), 2)
 
@@ -148,7 +148,7 @@ class RepeatTests(OutboundCase):
         self.clock.advance(60)
         self.post()
         self.client.leave()
-        self.clock.advance(PRESENCE_TIME)
+        self.pump()
         self.assertEqual(self.ids_published(), ["m1"])
         self.assertEqual(self.titles, ["ok", "ClientGone"])
 
@@ -159,7 +159,7 @@ class RepeatTests(OutboundCase):
         self.clock.advance(60)
         self.post()
         self.client.half_close()
-        self.clock.advance(PRESENCE_TIME)
+        self.pump()
         self.assertBusy(self.client.response())
         self.assertEqual(self.ids_published(), ["m1"])
 
@@ -171,7 +171,7 @@ class RepeatTests(OutboundCase):
         self.post()
         self.client.leave()
         second = self.post(client=self.another())
-        self.clock.advance(PRESENCE_TIME)
+        self.pump()
         self.assertEqual(second.response().message_id, self.published[1].message_id)
         self.assertEqual(len(self.published), 2)
 

@@ -31,7 +31,7 @@ STOPPING = "the worker is stopping; try again later"
 CLIENT_GONE = "the client has closed its side of the connection, and the same request was answered before"
 
 #: Seconds that a client of a request which was answered before is given to show that it has gone.
-PRESENCE_TIME = 0.05
+PRESENCE_TIME = 0.1
 #: Seconds between two questions whether another worker has published a message.
 POLL_INTERVAL = 0.1
 #: Seconds in which the last answers leave the connections' buffers when stopping.
@@ -311,6 +311,8 @@ class OutboundPublisher(OutboundHandler):
         were late on the network looks like a new one, but its client has gone.
         """
         await deferLater(self._clock, PRESENCE_TIME)
+        for _ in range(2):  # a busy reactor runs its timers before it looks at connections
+            await deferLater(self._clock, 0)
         if not any(waiter.client.present for waiter in publishing.waiters):
             raise BrokerUnavailableError(CLIENT_GONE)
 
