@@ -47,7 +47,7 @@ class Cache(MemoryMessageCache):
 
 def request(to: str = PERSON, reply_to: Optional[str] = None) -> OutboundRequest:
     """What Turn POSTs."""
-    return OutboundRequest(to=to, from_addr=None, reply_to=reply_to, content="Hi", waiting_for_user_input=False)
+    return OutboundRequest(to=to, from_addr=None, reply_to=reply_to, text="Hi", waiting_for_user_input=False)
 
 
 class SessionsCase(SynchronousTestCase):
