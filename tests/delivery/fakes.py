@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from vumi_turn.delivery import DeliveryRequest, DeliveryScheduler, Result
 from vumi_turn.failures.dead_letter import DeadLetter
+from vumi_turn.turn.verdicts import BodyMeaning
 
 #: A moment that is nobody's zero.
 START = 1_628_345_678.0
@@ -30,6 +31,7 @@ class FakeAnswer:
     wait: Optional[float] = None
     detail: str = ""
     bucket: Optional[str] = None
+    meaning: BodyMeaning = BodyMeaning.NOTHING
 
 
 OK = FakeAnswer(200)

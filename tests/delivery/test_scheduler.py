@@ -25,7 +25,7 @@ from vumi_turn.delivery import Result
 from vumi_turn.delivery.retries import Action, Step
 from vumi_turn.delivery.sender import _dead_letter_of, _Tried
 from vumi_turn.failures.dead_letter import DeadLetter
-from vumi_turn.turn.verdicts import Verdict
+from vumi_turn.turn.verdicts import BodyMeaning, Verdict
 
 MALFORMED = DeadLetter(Verdict.MALFORMED, "permanent", "Not a vumi message: no content")
 
@@ -560,6 +560,29 @@ class ThrottledTests(SchedulerTestCase):
         self.pass_time(600)
         self.assertEqual({self.result(request) for request in requests}, {Result.DELIVERED})
         self.assertEqual([event for event in self.events if event["log_level"].name != "debug"], [])
+
+    def test_buckets(self) -> None:
+        """A status whose rate limit bucket is exhausted delays no message, which falls into another one."""
+        text, general = FakeAnswer(200, bucket="text"), FakeAnswer(429, wait=16.0, bucket="general")
+        self.turn.answer = lambda request: text if request.kind == "message" else general
+        self.send("first")
+        self.send("status", kind="status")
+        message = self.send("message")
+        self.assertIs(self.result(message), Result.DELIVERED)
+        self.pass_time(15)
+        self.assertEqual(self.turn.names, ["first", "status", "message"])
+
+    def test_accepted_that_is_none(self) -> None:
+        """A 2xx with errors is a refusal, with an error 429 a wait, with a web page a misconfiguration."""
+        says = {"a": BodyMeaning.ERRORS, "b": BodyMeaning.WEB_PAGE}
+        self.turn.answer = lambda request: FakeAnswer(200, meaning=says.get(request.name, BodyMeaning.NOTHING))
+        a, b = self.send("a"), self.send("b")
+        self.assertEqual((self.result(a), self.result(b)), (Result.PARKED, None))
+        self.assertIn("status 200 with a list of errors", a.parkings[0].reason)
+        self.assertTrue(self.scheduler.misconfigured)
+        self.turn.answer = lambda request: FakeAnswer(200, wait=5.0, meaning=BodyMeaning.TOO_MANY)
+        self.pass_time(1.5)
+        self.assertEqual(self.scheduler.throttled_until, START + 6.0)
 
     def test_never_counts(self) -> None:
         """However often one is throttled, it is neither parked nor held."""

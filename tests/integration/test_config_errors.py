@@ -47,6 +47,7 @@ WRONG: dict[str, Any] = {
     "retry_delay_base": 0,
     "amqp_prefetch_count": 0,
     "max_message_age": "old",
+    "max_deliveries": 0,
     "send_to": [],
     "max_request_size": 1.5,
     "shutdown_timeout": "long",

@@ -26,7 +26,6 @@ from tests.http.case import Transport
 from tests.http.resolving import ResolvingReactor
 from vumi_turn.http.agent import (
     IDLE_TIMEOUT,
-    MAX_BODY,
     BytesProducer,
     LeanAgent,
     PreparedHeaders,
@@ -36,6 +35,8 @@ from vumi_turn.http.agent import (
 from vumi_turn.http.tls import CertificateRefused
 from vumi_turn.turn.client import CLOSE_TIMEOUT, TurnClient, TurnResponse, answer_for_failure
 from vumi_turn.turn.rate_limit import wait_told
+from vumi_turn.turn.response_body import MAX_BODY
+from vumi_turn.turn.verdicts import BodyMeaning
 
 #: 10 s after this moment Turn will take requests again.
 NOW = 1_700_000_000.0
@@ -260,6 +261,67 @@ class AnswerTests(ClientCase):
         self.assertEqual(self.successResultOf(posted).status, 200)
         self.assertEqual(transport.producerState, "stopped")
 
+    def test_late_body(self) -> None:
+        """A body that has not come when the time is over changes nothing: the status stands."""
+        for status in (200, 400, 503):
+            posted = self.post()
+            transport = self.connect()
+            self.answer(status, body=b'{"errors": [', length=20)
+            self.reactor.advance(10)
+            answer = self.successResultOf(posted)
+            self.assertEqual((answer.status, answer.error, answer.meaning), (status, None, BodyMeaning.NOTHING))
+            self.assertTrue(transport.gone or transport.producerState == "stopped")
+
+    def test_closed_while_reading(self) -> None:
+        """So it is where the client is closed, or the connection lost, while the body is read."""
+        for reason in (ConnectionDone(), ConnectionLost(), SSL.Error([("SSL routines", "", "bad record mac")])):
+            posted = self.post()
+            transport = self.connect()
+            self.answer(body=b"{", length=20)
+            transport.go(reason)
+            self.assertEqual(self.successResultOf(posted).status, 200)
+        posted = self.post()
+        self.connect()
+        self.answer(body=b"{", length=20)
+        closing = Deferred.fromCoroutine(self.client.close())
+        self.assertEqual(self.successResultOf(posted).status, 200)
+        self.reactor.advance(CLOSE_TIMEOUT)
+        self.successResultOf(closing)
+
+    def test_broken_chunks(self) -> None:
+        """A body whose chunks are none changes nothing either."""
+        for rest in (b"xx\r\n", b"5\r\nab", b"2\r\n{}junk", b"-1\r\n", b"2;" + b"e" * 20000, b"2\r\n{}\r\n0\r\n"):
+            posted = self.post()
+            transport = self.connect()
+            transport.protocol.dataReceived(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+            transport.protocol.dataReceived(rest)
+            transport.go(ConnectionDone())
+            self.reactor.advance(0)
+            self.assertEqual(self.successResultOf(posted).status, 200, rest)
+
+    def test_meaning(self) -> None:
+        """What the body of a 2xx says is in the answer, with the bucket, and a wait as if it had been a 429."""
+        posted = self.post()
+        self.connect()
+        headers = {"Date": DATE, "Retry-After": "7", "X-Ratelimit-Bucket": "text"}
+        self.answer(headers=headers, body=b'{"errors": [{"code": 429}]}')
+        answer = self.successResultOf(posted)
+        self.assertEqual(
+            (answer.status, answer.meaning, answer.wait, answer.bucket), (200, BodyMeaning.TOO_MANY, 7.0, "text")
+        )
+        self.assertIsNone(self.exchange(200, {"Retry-After": "7"}).wait)
+
+    def test_words(self) -> None:
+        """The beginning of a body that is no plain yes is kept, and shown by no repr; that of a yes is not."""
+        for status, kept in ((400, b"marker"), (200, b"")):
+            posted = self.post()
+            if self.reactor.tcpClients:
+                self.connect()
+            self.answer(status, body=b"marker")
+            answer = self.successResultOf(posted)
+            self.assertEqual(answer.words, kept)
+            self.assertNotIn("marker", repr(answer))
+
     def test_compressed_bomb(self) -> None:
         """A body is not decompressed: a small one stays small, and its connection is kept."""
         posted = self.post()
@@ -300,8 +362,8 @@ class TroubleTests(ClientCase):
         self.assertEqual((answer.status, answer.error), (None, "dns"))
 
     def test_lost(self) -> None:
-        """A connection that ends before the answer, or within it, is ``lost``."""
-        for part in (b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf"):
+        """A connection that ends before the answer's headers are there is ``lost``."""
+        for part in (b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n"):
             for reason in (ConnectionDone(), ConnectionLost()):
                 posted = self.post()
                 transport = self.connect()
@@ -323,7 +385,7 @@ class TroubleTests(ClientCase):
             self.assertNotIn("marker", answer.detail)
 
     def test_timeout(self) -> None:
-        """The whole POST has its time: to connect, for the headers, and for the body."""
+        """The whole POST has its time: to connect, and for the headers."""
 
         def connecting() -> None:
             pass
@@ -331,12 +393,8 @@ class TroubleTests(ClientCase):
         def waiting() -> None:
             self.connect()
 
-        def reading() -> None:
-            self.connect()
-            self.answer(body=b"ha", length=4)
-
         for kind, seconds in (("message", 10), ("status", 4)):
-            for stage in (connecting, waiting, reading):
+            for stage in (connecting, waiting):
                 posted = self.post(kind)
                 self.reactor.advance(seconds - 1)
                 stage()

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.delivery.fakes import FakeAnswer
 from vumi_turn.delivery.retries import Action, RetryPlan, Rounds
-from vumi_turn.turn.verdicts import Verdict, classify, describe
+from vumi_turn.turn.verdicts import BodyMeaning, Verdict, classify, describe
 
 #: What Turn says, and what that means for a message and for a status.
 TABLE = [
@@ -28,6 +28,18 @@ TABLE = [
 
 class ClassifyTests(SynchronousTestCase):
     """What an answer means."""
+
+    def test_accepted_that_is_none(self) -> None:
+        """What the body says counts with a 2xx, and only with that."""
+        for meaning, verdict in (
+            (BodyMeaning.ERRORS, Verdict.REFUSED),
+            (BodyMeaning.TOO_MANY, Verdict.THROTTLED),
+            (BodyMeaning.WEB_PAGE, Verdict.MISCONFIGURED),
+        ):
+            for kind in ("message", "status"):
+                self.assertIs(classify(kind, FakeAnswer(201, meaning=meaning)), verdict)
+            self.assertIs(classify("message", FakeAnswer(503, meaning=meaning)), Verdict.UNAVAILABLE)
+            self.assertIn("status 201 with a", describe(FakeAnswer(201, meaning=meaning)))
 
     def test_statuses(self) -> None:
         """Every status belongs to the class that the contract gives it."""

@@ -94,6 +94,7 @@ class Channel:
             retry_delay_base=config.retry_delay_base,
             retry_delay_exponent=config.retry_delay_exponent,
             prefetch=config.amqp_prefetch_count,
+            max_deliveries=config.max_deliveries,
             observer=metrics,
         )
         self.publisher = OutboundPublisher(

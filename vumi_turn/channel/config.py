@@ -75,6 +75,12 @@ class TurnChannelsApiConfig(ApplicationConfig):
             exclusive_minimum=0,
         )
     )
+    max_deliveries = ConfigInt(
+        "How often a message may go back to a queue that counts that, before it is parked: fewer times than the"
+        " queue's delivery limit, at which it drops it.",
+        default=15,
+        minimum=1,
+    )
     management_bind = optional(
         ConfigServerEndpoint("An address of their own for /health and /metrics, which then leave http_bind.")
     )

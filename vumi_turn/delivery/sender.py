@@ -181,6 +181,7 @@ class DeliverySender:
             accepted=accepted,
             throttled=verdict is Verdict.THROTTLED,
             wait=None if answer is None else answer.wait,
+            bucket=None if answer is None else answer.bucket,
         )
         if not accepted:
             self._breaker.answered(task, verdict, tried.what)

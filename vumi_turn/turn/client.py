@@ -1,5 +1,5 @@
 """
-POSTs to Turn: one POST, one :class:`Answer`.
+POSTs to Turn: one POST, one :class:`TurnResponse`.
 
 What an answer means, whether to try again and when, is decided elsewhere.
 """
@@ -7,7 +7,7 @@ What an answer means, whether to try again and when, is decided elsewhere.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Optional
 
@@ -29,11 +29,17 @@ from twisted.web.client import (
     ResponseNeverReceived,
 )
 from twisted.web.http_headers import Headers
+from twisted.web.iweb import IResponse
 
-from ..http.agent import BytesProducer, LeanAgent, NoCookies, PreparedHeaders, PreparedURL, drain, host_header
+from ..http.agent import BytesProducer, LeanAgent, NoCookies, PreparedHeaders, PreparedURL, host_header
 from ..http.tls import CertificateRefused
 from .payloads import MESSAGES_PATH, STATUSES_PATH
-from .rate_limit import value_of, wait_told, whole_number
+from .rate_limit import TOO_MANY_REQUESTS, bucket_of, value_of, wait_told, whole_number
+from .response_body import Body, meaning_of, read_body
+from .verdicts import BodyMeaning
+
+#: Bytes that are kept of the body of an answer that was no plain yes.
+MAX_WORDS = 2048
 
 #: Seconds for idle connections to be closed properly.
 CLOSE_TIMEOUT = 1.0
@@ -62,17 +68,24 @@ class TurnResponse:
     """
     What became of one POST.
 
-    :ivar status: the HTTP status, None where there was no whole answer.
-    :ivar error: why there was none: ``connect``, ``dns``, ``tls``, ``lost``
+    :ivar status: the HTTP status, None where no answer's headers came.
+    :ivar error: why there were none: ``connect``, ``dns``, ``tls``, ``lost``
         (the connection, at any moment) or ``timeout``.
     :ivar wait: seconds that Turn told us to wait before the next request.
     :ivar detail: a few words for people; never content, addresses or tokens.
+    :ivar meaning: what the body of a 2xx says.
+    :ivar bucket: the rate limit bucket that the answer names.
+    :ivar words: the beginning of the body of an answer that was no plain yes. It
+        may quote what was sent: never logged.
     """
 
     status: Optional[int]
     error: Optional[str] = None
     wait: Optional[float] = None
     detail: str = ""
+    meaning: BodyMeaning = BodyMeaning.NOTHING
+    bucket: Optional[str] = None
+    words: bytes = field(default=b"", repr=False, compare=False)
 
 
 class TurnClient:
@@ -83,7 +96,8 @@ class TurnClient:
     :param api_url: the URL above ``/messages`` and ``/statuses``.
     :param token: the channel's token.
     :param message_timeout: seconds for a whole POST of a message: to connect,
-        to send, to read the answer with its body.
+        to send, to read the answer. Once its headers are there the answer counts,
+        though its body may come no further.
     :param status_timeout: the same for a status.
     :param pool_size: how many idle connections are kept.
     :param trust: authorities other than the system's, for HTTPS.
@@ -173,7 +187,9 @@ class TurnClient:
             self._pending.discard(exchange)
             if timer.active():
                 timer.cancel()
-        return TurnResponse(None, "timeout", detail=f"no answer within {timeout:g} s") if timed_out else answer
+        if timed_out and answer.status is None:
+            return TurnResponse(None, "timeout", detail=f"no answer within {timeout:g} s")
+        return answer
 
     async def _exchange(self, url: PreparedURL, body: bytes) -> TurnResponse:
         try:
@@ -186,13 +202,27 @@ class TurnClient:
                 unbuffered=True,
                 reactor=self._reactor,
             )
-            await drain(response)
         except NETWORK_TROUBLE as error:
             return answer_for_failure(error)
-        headers = response.headers
+        body = Body()
+        try:
+            await read_body(response, body)
+        except CancelledError:
+            pass  # it is too late for the rest of the body; the answer is there
+        return self._answer(response, body)
+
+    def _answer(self, response: IResponse, body: Body) -> TurnResponse:
+        status, headers = response.code, response.headers
         self._note_limits(headers)
-        wait = wait_told(response.code, headers, self._reactor.seconds())
-        return TurnResponse(response.code, None, wait, _words_for(response.code))
+        meaning = BodyMeaning.NOTHING
+        accepted = 200 <= status < 300
+        if accepted:
+            meaning = meaning_of(value_of(headers, b"Content-Type"), body)
+        throttled = meaning is BodyMeaning.TOO_MANY
+        wait = wait_told(TOO_MANY_REQUESTS if throttled else status, headers, self._reactor.seconds())
+        plain_yes = accepted and meaning is BodyMeaning.NOTHING
+        words = b"" if plain_yes else body.data[:MAX_WORDS]
+        return TurnResponse(status, None, wait, _words_for(status), meaning, bucket_of(headers), words)
 
     def _note_limits(self, headers: Headers) -> None:
         limit = whole_number(value_of(headers, b"X-Ratelimit-Limit"))
@@ -208,7 +238,7 @@ class TurnClient:
 
 def answer_for_failure(error: BaseException) -> TurnResponse:
     """
-    The :class:`Answer` for a POST that got none.
+    The :class:`TurnResponse` for a POST that got none.
 
     Reasons are told by their types: their texts may hold what was sent.
     """

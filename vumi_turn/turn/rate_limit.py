@@ -3,8 +3,9 @@ What Turn says about its rate limit: how long to wait, and how much is left.
 
 Source: Turn's documentation of its API (whatsapp.turn.io/docs, "Rate limits"):
 a 429 has ``Retry-After`` in seconds; ``X-Ratelimit-Limit``, ``-Remaining`` and
-``-Reset``, a float of Unix seconds, may come with any answer. A proxy before
-Turn may say ``Retry-After`` as a date, as RFC 9110 allows.
+``-Reset``, a float of Unix seconds, may come with any answer, and ``-Bucket``
+names what they count for (``general``, ``text``, ``media``). A proxy before Turn
+may say ``Retry-After`` as a date, as RFC 9110 allows.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from twisted.web.http_headers import Headers
 MAX_WAIT = 600.0
 
 TOO_MANY_REQUESTS = 429
+
+#: Characters of a bucket's name that count.
+MAX_BUCKET = 64
 
 _SECONDS = re.compile(rb"[0-9]+(\.[0-9]*)?\Z")
 
@@ -63,6 +67,12 @@ def value_of(headers: Headers, name: bytes) -> Optional[bytes]:
     """A header's first value, if there is such a header."""
     values = headers.getRawHeaders(name)
     return values[0].strip() if values else None
+
+
+def bucket_of(headers: Headers) -> Optional[str]:
+    """The rate limit bucket that an answer names, if it names one."""
+    value = value_of(headers, b"X-Ratelimit-Bucket")
+    return value.decode("latin-1")[:MAX_BUCKET] if value else None
 
 
 def _seconds(value: Optional[bytes]) -> Optional[float]:

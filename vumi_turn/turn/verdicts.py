@@ -34,6 +34,19 @@ class Verdict(enum.Enum):
     STALE = "stale"
 
 
+class BodyMeaning(enum.Enum):
+    """What the body of an answer with 2xx says."""
+
+    #: Nothing that changes what the status says.
+    NOTHING = "nothing"
+    #: A list of errors: it is no yes.
+    ERRORS = "errors"
+    #: A list of errors with code 429 in it.
+    TOO_MANY = "too many"
+    #: A web page: this is not Turn's API.
+    WEB_PAGE = "web page"
+
+
 #: Messages with these are held, never parked, while Turn accepts nothing else.
 HELD_CLASSES = frozenset({Verdict.UNAVAILABLE, Verdict.MISCONFIGURED})
 
@@ -61,10 +74,33 @@ class TurnResponse(Protocol):
     def detail(self) -> str:
         """A short reason for people: never an address, never content."""
 
+    @property
+    def meaning(self) -> BodyMeaning:
+        """What the body of a 2xx says."""
+
+    @property
+    def bucket(self) -> Optional[str]:
+        """The rate limit bucket that the answer names, if it names one."""
+
 
 #: Timeouts on Turn's side, "too early", and what proxies say of a server that is away.
 _UNAVAILABLE = frozenset({408, 425, 502, 503, 504})
 _MISCONFIGURED = frozenset({401, 403})
+
+#: What a 2xx means with such a body.
+_OF_ACCEPTED = {
+    BodyMeaning.NOTHING: Verdict.DELIVERED,
+    BodyMeaning.ERRORS: Verdict.REFUSED,
+    BodyMeaning.TOO_MANY: Verdict.THROTTLED,
+    BodyMeaning.WEB_PAGE: Verdict.MISCONFIGURED,
+}
+
+_WORDS = {
+    BodyMeaning.NOTHING: "",
+    BodyMeaning.ERRORS: " with a list of errors",
+    BodyMeaning.TOO_MANY: " with an error 429",
+    BodyMeaning.WEB_PAGE: " with a web page",
+}
 
 
 def classify(kind: str, answer: TurnResponse) -> Verdict:
@@ -80,7 +116,7 @@ def classify(kind: str, answer: TurnResponse) -> Verdict:
     if status is None:
         return Verdict.UNAVAILABLE
     if 200 <= status < 300:
-        return Verdict.DELIVERED
+        return _OF_ACCEPTED[answer.meaning]
     if status == 429:
         return Verdict.THROTTLED
     if status in _UNAVAILABLE:
@@ -98,5 +134,8 @@ def describe(answer: Optional[TurnResponse]) -> str:
     """What came of a POST, in a few words for people."""
     if answer is None:
         return "no answer"
-    words = f"status {answer.status}" if answer.status is not None else (answer.error or "no answer")
+    if answer.status is None:
+        words = answer.error or "no answer"
+    else:
+        words = f"status {answer.status}{_WORDS[answer.meaning]}"
     return f"{words}: {answer.detail}" if answer.detail else words
