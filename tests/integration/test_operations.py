@@ -261,7 +261,7 @@ class EntrypointTests(OperationsCase):
         self.assertIn(b"vumi_worker", command)
         self.assertNotIn(b"p@ss", command)
         message = self.say(inbound(content=None))
-        self.assertEqual(self.delivered(message)["message"]["text"], {"body": '  it\'s: "empty"\n'})
+        self.assertEqual(self.delivered(message)["message"]["text"], {"body": '  it\'s: "empty"'})
         process.send_signal(signal.SIGTERM)
         said, _ = process.communicate(timeout=PATIENCE)
         self.assertEqual(process.returncode, -signal.SIGTERM)

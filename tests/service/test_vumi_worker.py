@@ -20,8 +20,8 @@ class ServiceCase(OptionsCase):
     def service(self, *flags: str, worker_class: str = ECHO) -> Any:
         """The worker that these flags make."""
         service: Any = makeService(self.options(*flags, worker_class=worker_class))
-        (worker,) = service
-        return worker
+        (host,) = service
+        return host.worker
 
     def stopped(self, *flags: str, **options: Any) -> list[str]:
         """The lines with which making the worker ends."""

@@ -14,9 +14,9 @@ from twisted.python import usage
 from ..configuration.fields import ConfigErrors
 from ..configuration.files import SettingsError, load_yaml
 from ..service.broker_options import broker_from_options
-from ..service.exits import end_with_failure
 from ..service.logs import LEVELS, LoggedService
 from ..service.options import VumiOptions
+from ..service.twistd_process import TwistdProcess, end_with_failure
 from ..service.worker_class import warn_of_unknown_keys
 from .listening import Listening, address, host_and_port, reachable, tell
 from .phone_network.phones import USSD_CODE
@@ -129,7 +129,7 @@ def makeService(options: SandboxOptions) -> IService:
             broker=broker_from_options(options.vumi_options, reactor) if options.real_broker else None,
             phones=not options["no-phones"],
             ready=lambda: _welcome(reactor, url, options["open"]),
-            fatal=lambda: _worker_failed(reactor, options["worker-http"]),
+            fatal=lambda: _worker_failed(reactor, options),
         )
     except (ConfigErrors, ValueError) as error:
         for line in getattr(error, "errors", [str(error)]):
@@ -144,9 +144,9 @@ def makeService(options: SandboxOptions) -> IService:
         site_of(server.app, reactor, host),  # type: ignore[arg-type]
         inside=simulation,
         stopping=server.stop,
-        fatal=lambda: end_with_failure(reactor),
+        fatal=lambda: end_with_failure(reactor, TwistdProcess(options.parent)),
     )
-    return LoggedService(service, options.parent, "text", options["log-level"])
+    return LoggedService(service, options.parent, "text", options["log-level"], reactor)
 
 
 def _welcome(reactor: Any, url: str, show: bool) -> None:
@@ -156,10 +156,13 @@ def _welcome(reactor: Any, url: str, show: bool) -> None:
         reactor.callInThread(webbrowser.open, url)
 
 
-def _worker_failed(reactor: Any, where: str) -> None:
+def _worker_failed(reactor: Any, options: SandboxOptions) -> None:
     """The worker has logged why; say what is the sandbox's part in it."""
-    log.critical("The sandbox's worker listens at {where}; --worker-http names another place", where=where)
-    end_with_failure(reactor)
+    log.critical(
+        "The sandbox's worker listens at {where}; --worker-http names another place",
+        where=options["worker-http"],
+    )
+    end_with_failure(reactor, TwistdProcess(options.parent))
 
 
 Options = SandboxOptions

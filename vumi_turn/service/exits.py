@@ -1,10 +1,9 @@
-"""How the process ends before a worker runs, and after one could not start."""
+"""What is said on the terminal before a worker runs."""
 
 from __future__ import annotations
 
-import os
 import sys
-from typing import Any, NoReturn
+from typing import NoReturn
 
 
 def warn(line: str) -> None:
@@ -21,16 +20,3 @@ def stop(*lines: str) -> NoReturn:
     for line in lines:
         print("vumi_worker:", " ".join(line.split()), file=sys.stderr)
     raise SystemExit(1)
-
-
-def end_with_failure(reactor: Any, status: int = 1) -> None:
-    """Stop the reactor in order, and end the process with an exit status of failure."""
-
-    def end() -> None:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
-
-    reactor.addSystemEventTrigger("after", "shutdown", end)
-    # A set-up may fail before the reactor runs; then it is stopped in its first turn.
-    reactor.callLater(0, reactor.stop)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import sys
 from datetime import datetime, timezone
 from typing import Any, Mapping, Optional, TextIO
@@ -20,6 +21,7 @@ from twisted.logger import (
     ILogObserver,
     LegacyLogObserverWrapper,
     LogEvent,
+    Logger,
     LogLevel,
     LogLevelFilterPredicate,
     PredicateResult,
@@ -29,6 +31,10 @@ from twisted.logger import (
 from twisted.python.components import Componentized
 from twisted.python.logfile import LogFile
 from zope.interface import provider
+
+from .twistd_process import on_signal
+
+log = Logger()
 
 FORMATS = ("text", "json")
 LEVELS = ("debug", "info", "warn", "error")
@@ -118,13 +124,25 @@ def without_noise(event: LogEvent) -> Any:
     return PredicateResult.no if noisy else PredicateResult.maybe
 
 
-def observer_for(twistd: Mapping[str, Any], log_format: str, level: str) -> ILogObserver:
+def log_file_for(twistd: Mapping[str, Any]) -> Optional[LogFile]:
+    """The file that twistd would write the log to; None where it would not write one."""
+    name = twistd.get("logfile")
+    if twistd.get("syslog") or name == "-" or (not name and twistd.get("nodaemon")):
+        return None
+    file: LogFile = LogFile.fromFullPath(name or "twistd.log")
+    return file
+
+
+def observer_for(
+    twistd: Mapping[str, Any], log_format: str, level: str, file: Optional[LogFile] = None
+) -> ILogObserver:
     """
     What writes the log where twistd would write it.
 
     :param twistd: twistd's own options: ``logfile``, ``nodaemon``, ``syslog``, ``prefix``.
     :param log_format: ``text`` or ``json``.
     :param level: the lowest level that is written.
+    :param file: what :func:`log_file_for` gave.
     """
     if twistd.get("syslog"):
         from twisted.python.syslog import SyslogObserver
@@ -137,10 +155,8 @@ def observer_for(twistd: Mapping[str, Any], log_format: str, level: str) -> ILog
             lines(printable_event(event))
 
         return filtered(emit, level)
-    name = twistd.get("logfile")
-    if name == "-" or (not name and twistd.get("nodaemon")):
-        return make_observer(sys.stdout, log_format, level)
-    return make_observer(LogFile.fromFullPath(name or "twistd.log"), log_format, level)
+    stream: Any = file or log_file_for(twistd) or sys.stdout
+    return make_observer(stream, log_format, level)
 
 
 class LoggedService(MultiService):
@@ -152,10 +168,13 @@ class LoggedService(MultiService):
     :param twistd: twistd's own options, None outside twistd.
     :param log_format: ``text`` or ``json``.
     :param level: the lowest level that is written.
+    :param reactor: delivers SIGUSR1, on which the log's file is rotated.
     """
 
-    def __init__(self, service: IService, twistd: Any, log_format: str, level: str) -> None:
+    def __init__(self, service: IService, twistd: Any, log_format: str, level: str, reactor: Any = None) -> None:
         super().__init__()
+        self._reactor = reactor
+        self._file: Optional[LogFile] = None
         self._twistd = twistd
         self._log_format = log_format
         self._level = level
@@ -163,5 +182,19 @@ class LoggedService(MultiService):
 
     def setServiceParent(self, parent: Any) -> None:
         if isinstance(parent, Componentized) and self._twistd is not None:
-            parent.setComponent(ILogObserver, observer_for(self._twistd, self._log_format, self._level))
+            self._file = log_file_for(self._twistd)
+            observer = observer_for(self._twistd, self._log_format, self._level, self._file)
+            parent.setComponent(ILogObserver, observer)
         super().setServiceParent(parent)
+
+    def startService(self) -> None:
+        """Rotate the log's file on SIGUSR1, as twistd does with its own; without a file nothing happens then."""
+        if self._reactor is not None:
+            on_signal(signal.SIGUSR1, self._reactor, self._rotate)
+        super().startService()
+
+    def _rotate(self) -> None:
+        if self._file is None:
+            log.info("SIGUSR1: the log does not go to a file of ours, so there is nothing to rotate")
+        else:
+            self._file.rotate()

@@ -146,10 +146,18 @@ class StartWorkerOptions(VumiOptions):
         if self["worker-help"]:
             self._help()
         try:
-            self.from_file = load_yaml(self["config"]) if self["config"] else {}
+            self.from_file = self.read_config()
         except SettingsError as error:
             stop(str(error))
         self.worker_config = overlay(self.from_file, self.set_options)
+
+    def read_config(self) -> dict[str, Any]:
+        """
+        What the file of ``--config`` says now.
+
+        :raises SettingsError: it cannot be used.
+        """
+        return load_yaml(self["config"]) if self["config"] else {}
 
     def _help(self) -> None:
         worker_class = find_worker_class(self.worker_class_name)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import gc
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 from twisted.application.service import IService
 
 from ..configuration.fields import ConfigErrors
+from ..vumi.worker import BaseWorker
 from .broker_options import broker_from_options
-from .exits import end_with_failure, stop
+from .exits import stop
 from .logs import LoggedService
 from .options import StartWorkerOptions
+from .reload import WorkerHost
+from .twistd_process import TwistdProcess
 from .worker_class import find_worker_class, unknown_keys, warn_of_unknown_keys
 
 #: Python looks for circular garbage among its newest objects whenever there
@@ -39,21 +42,30 @@ def makeService(options: StartWorkerOptions) -> IService:
     config = worker_class.CONFIG_CLASS.laid_over(options.from_file, options.set_options)
     if vumi["sentry"]:
         _install_sentry(str(vumi["sentry"]), options.worker_class_name, vumi["system-id"], reactor)
-    try:
-        worker: IService = worker_class(
+
+    def make(config: dict[str, Any], fatal: Callable[[], None]) -> BaseWorker[Any]:
+        worker: BaseWorker[Any] = worker_class(
             config,
             broker=broker_from_options(vumi, reactor),
             reactor=reactor,
             system_id=vumi["system-id"] or "global",
-            fatal=lambda: end_with_failure(reactor),
+            fatal=fatal,
         )
+        return worker
+
+    def read() -> dict[str, Any]:
+        laid: dict[str, Any] = worker_class.CONFIG_CLASS.laid_over(options.read_config(), options.set_options)
+        return laid
+
+    try:
+        host = WorkerHost(make, read, config, reactor, TwistdProcess(options.parent))
     except ConfigErrors as error:
         line = "The option {key} is not known, and is ignored{hint}"
         stop(*error.errors, *(line.format(**fields) for fields in unknown_keys(worker_class, config)))
     except ValueError as error:
         stop(str(error))
     warn_of_unknown_keys(worker_class, config)
-    return LoggedService(worker, options.parent, options["log-format"], options["log-level"])
+    return LoggedService(host, options.parent, options["log-format"], options["log-level"], reactor)
 
 
 def _install_sentry(dsn: str, worker_class_name: str, system_id: Optional[str], reactor: Any) -> None:

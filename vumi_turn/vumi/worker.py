@@ -73,6 +73,7 @@ class BaseWorker(MultiService, Generic[ConfigT]):
     :param fatal: stops the process with exit status 1; called after a set-up
         that failed, which has been logged.
     :raises ConfigErrors: with everything that is wrong with ``config``.
+    :ivar when_set_up: fires once with whether the set-up has worked.
     :ivar config: the options, as ``CONFIG_CLASS`` reads them.
     :ivar connectors: by name.
     :ivar middlewares: in the order of the configuration.
@@ -101,6 +102,7 @@ class BaseWorker(MultiService, Generic[ConfigT]):
         self._ready_middlewares: list[BaseMiddleware] = []
         self._ports: list[IListeningPort] = []
         self._rests = Timeouts(reactor)
+        self.when_set_up: Deferred[bool] = Deferred()
         self._set_up: Deferred[None] = Deferred()
         self._is_set_up = False
         self._heartbeat: Optional[Heartbeat] = None
@@ -275,6 +277,7 @@ class BaseWorker(MultiService, Generic[ConfigT]):
         await _done(self.setup_connectors())
         await _done(self.setup_worker())
         self._is_set_up = True
+        self.when_set_up.callback(True)
 
     async def _set_up_middlewares(self) -> None:
         for middleware in self.middlewares:
@@ -299,6 +302,7 @@ class BaseWorker(MultiService, Generic[ConfigT]):
 
     def _not_started(self, failure: Failure) -> None:
         if self.stopping:
+            self.when_set_up.callback(False)
             return
         name = type(self).__name__
         if failure.check(ConfigErrors, CannotListenError):
@@ -307,6 +311,7 @@ class BaseWorker(MultiService, Generic[ConfigT]):
         else:
             error_id = generate_id()
             log.failure("{worker} cannot start (error {error_id})", failure, worker=name, error_id=error_id)
+        self.when_set_up.callback(False)
         if self.fatal is not None:
             self.fatal()
 

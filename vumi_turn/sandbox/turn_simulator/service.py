@@ -11,9 +11,9 @@ from twisted.application.service import IService
 from twisted.internet.defer import Deferred
 from twisted.python import usage
 
-from ...service.exits import end_with_failure
 from ...service.logs import LEVELS, LoggedService
 from ...service.options import VumiOptions
+from ...service.twistd_process import TwistdProcess, end_with_failure
 from ..listening import Listening, address, host_and_port, reachable, tell
 from .api import simulator_app
 from .rate_limit import RateLimit
@@ -96,9 +96,9 @@ def makeService(options: SimulatorOptions) -> IService:
         site_of(simulator_app(turn), reactor, options.where[0]),  # type: ignore[arg-type]
         ready=lambda: tell(WELCOME.format(url=where, webhook=options["webhook"])),
         stopping=stop,
-        fatal=lambda: end_with_failure(reactor),
+        fatal=lambda: end_with_failure(reactor, TwistdProcess(options.parent)),
     )
-    return LoggedService(service, options.parent, "text", options["log-level"])
+    return LoggedService(service, options.parent, "text", options["log-level"], reactor)
 
 
 Options = SimulatorOptions
