@@ -79,9 +79,11 @@ class MetricsRegistry:
         return channel
 
     def remove(self, connector: str) -> None:
-        """A channel has gone, and its numbers with it."""
-        self._channels.pop(connector).remove()
-        self._watched.remove(connector)
+        """A channel has gone, and its numbers with it; nothing happens where there is none of that name."""
+        channel = self._channels.pop(connector, None)
+        if channel is not None:
+            channel.remove()
+            self._watched.remove(connector)
 
     def watch(
         self,
