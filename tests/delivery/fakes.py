@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from vumi_turn.delivery import DeliveryRequest, DeliveryScheduler, Result
 from vumi_turn.failures.dead_letter import DeadLetter
-from vumi_turn.turn.verdicts import BodyMeaning
+from vumi_turn.turn.verdicts import BodyMeaning, Verdict
 
 #: A moment that is nobody's zero.
 START = 1_628_345_678.0
@@ -185,11 +185,11 @@ class Counted:
     tries: list[tuple[str, str, float]] = field(default_factory=list)
     results: list[tuple[str, str]] = field(default_factory=list)
 
-    def tried(self, kind: str, verdict_name: str, seconds: float) -> None:
-        self.tries.append((kind, verdict_name, seconds))
+    def tried(self, request: DeliveryRequest, verdict: Verdict, what: str, seconds: float) -> None:
+        self.tries.append((request.kind, verdict.value, seconds))
 
-    def settled(self, kind: str, result_name: str) -> None:
-        self.results.append((kind, result_name))
+    def settled(self, request: DeliveryRequest, result: Result) -> None:
+        self.results.append((request.kind, result.value))
 
 
 class SchedulerTestCase(SynchronousTestCase):

@@ -24,10 +24,11 @@ from ..conversation.sessions import Sessions
 from ..delivery import DeliveryScheduler, Result
 from ..failures.dead_letter import PERMANENT, TEMPORARY, DeadLetter
 from ..failures.queue import FAILURES, FailureQueue
-from ..monitoring.metrics import NOTHING_TO_SEND, ChannelMetrics
+from ..monitoring.metrics import NOTHING_TO_SEND
+from ..monitoring.recorder import DeliveryRecorder
 from ..outbound.publisher import OutboundPublisher
 from ..turn.payloads import OutboundRequest, message_payload
-from ..turn.verdicts import MESSAGE, Verdict
+from ..turn.verdicts import MESSAGE, STATUS, Verdict
 from ..turn.webhook import Webhook
 from ..vumi.connectors import ReceiveInboundConnector
 from ..vumi.messages import MalformedMessage, TransportEvent, TransportUserMessage, generate_id
@@ -62,7 +63,7 @@ class Channel:
     :param connector: where messages come from and go to.
     :param turn: posts to Turn.
     :param cache: knows people's last messages, and whom ours went to.
-    :param metrics: counts.
+    :param recorder: keeps what happens.
     :param clock: the reactor, or a clock.
     :param rng: draws the waits between tries.
     """
@@ -75,7 +76,7 @@ class Channel:
         connector: ReceiveInboundConnector,
         turn: TurnApi,
         cache: MessageCache,
-        metrics: ChannelMetrics,
+        recorder: DeliveryRecorder,
         clock: Any,
         rng: random.Random,
     ) -> None:
@@ -83,7 +84,8 @@ class Channel:
         self._connector = connector
         self._turn = turn
         self._cache = cache
-        self._metrics = metrics
+        self._recorder = recorder
+        metrics = self._metrics = recorder.metrics
         self._clock = clock
         self._sessions = Sessions(cache, metrics.status_without_recipient)
         self._failures = FailureQueue(broker.publisher(f"{config.connector_name}.{FAILURES}"), clock)
@@ -95,7 +97,7 @@ class Channel:
             retry_delay_exponent=config.retry_delay_exponent,
             prefetch=config.amqp_prefetch_count,
             max_deliveries=config.max_deliveries,
-            observer=metrics,
+            observer=recorder,
         )
         self.publisher = OutboundPublisher(
             clock,
@@ -144,6 +146,7 @@ class Channel:
         except MalformedMessage as error:
             return await self.park_malformed(delivery, error)
         recorded = self._cache.add_inbound(message, delivery.redelivered)
+        self._recorder.message_consumed(message.message_id, message.from_addr, delivery.redelivered)
         request = MessageDelivery(message, payload, recorded, self._turn, self._failures, self._expiry_of(message))
         try:
             return await self._deliver(request)
@@ -174,6 +177,7 @@ class Channel:
         :param event: from the connector's ``event`` queue.
         :return: what becomes of its delivery.
         """
+        self._recorder.event_consumed(event.user_message_id, STATUS, event.delivery_status or event.event_type)
         return await self._deliver(StatusDelivery(event, self._recipient_of, self._turn, self._failures))
 
     async def _recipient_of(self, message_id: str) -> Optional[str]:
@@ -258,11 +262,7 @@ class Channel:
     # -- what the flows share ---------------------------------------------------
 
     async def _deliver(self, request: QueuedRequest) -> Outcome:
-        self._metrics.consumed(request.kind)
-        result = await self.scheduler.deliver(request)
-        if result is Result.DELIVERED:
-            self._metrics.queue_to_turn(request.kind, self._clock.seconds() - request.received)
-        return OUTCOME_OF_RESULT[result]
+        return OUTCOME_OF_RESULT[await self.scheduler.deliver(request)]
 
     def _expiry_of(self, message: TransportUserMessage) -> Optional[float]:
         """When a message is too old to be of use: only in a session, only where it is configured."""

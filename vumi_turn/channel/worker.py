@@ -10,6 +10,7 @@ from twisted.python.failure import Failure
 from ..broker.interface import Delivery, Outcome
 from ..caches import MessageCache
 from ..monitoring.health import ChannelHealth, watch_channel
+from ..monitoring.recorder import DeliveryRecorder
 from ..turn.client import TurnClient
 from ..vumi.application import ApplicationWorker
 from ..vumi.messages import MalformedMessage, TransportEvent, TransportUserMessage
@@ -57,7 +58,7 @@ class TurnChannelsApi(ApplicationWorker[TurnChannelsApiConfig]):
             connector=self.connectors[config.connector_name],
             turn=self.turn,
             cache=self.cache,
-            metrics=metrics,
+            recorder=DeliveryRecorder(metrics, self.host.traces.channel(config.connector_name), self.reactor),
             clock=self.reactor,
             rng=random.Random(),
         )

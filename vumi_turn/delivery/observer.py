@@ -10,7 +10,8 @@ from typing import Optional
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from .request import DeliveryObserver, Window
+from ..turn.verdicts import Verdict
+from .request import DeliveryObserver, DeliveryRequest, Result, Window
 
 log = Logger()
 
@@ -21,17 +22,17 @@ class ErrorIsolatingObserver:
     def __init__(self, observer: Optional[DeliveryObserver]) -> None:
         self._observer = observer
 
-    def tried(self, kind: str, verdict_name: str, seconds: float) -> None:
+    def tried(self, request: DeliveryRequest, verdict: Verdict, what: str, seconds: float) -> None:
         if self._observer is not None:
             try:
-                self._observer.tried(kind, verdict_name, seconds)
+                self._observer.tried(request, verdict, what, seconds)
             except Exception:  # a boundary: an observer must not change what it observes
                 log.failure("Counting a try failed")
 
-    def settled(self, kind: str, result_name: str) -> None:
+    def settled(self, request: DeliveryRequest, result: Result) -> None:
         if self._observer is not None:
             try:
-                self._observer.settled(kind, result_name)
+                self._observer.settled(request, result)
             except Exception:  # a boundary, as above
                 log.failure("Counting a result failed")
 

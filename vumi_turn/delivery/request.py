@@ -9,7 +9,7 @@ import enum
 from typing import Callable, Hashable, Optional, Protocol
 
 from ..failures.dead_letter import DeadLetter
-from ..turn.verdicts import TurnResponse
+from ..turn.verdicts import TurnResponse, Verdict
 
 
 class Result(enum.Enum):
@@ -37,8 +37,10 @@ class DeliveryRequest(abc.ABC):
     :ivar delivery_count: how often it went back to its queue, where the queue counts that.
     :ivar received: when it was delivered, in the clock's seconds.
     :ivar expires: when it stops being of use, in the clock's seconds, or None.
+    :ivar tries: how often it was sent; the observer counts.
     """
 
+    tries: int = 0
     kind: str
     key: str
     identity: Hashable
@@ -83,12 +85,12 @@ class DeliveryRequest(abc.ABC):
 
 
 class DeliveryObserver(Protocol):
-    """Is told what happens to requests, for metrics; what it raises is logged and changes nothing."""
+    """Is told what happens to requests, for metrics and traces; what it raises is logged and changes nothing."""
 
-    def tried(self, kind: str, verdict_name: str, seconds: float) -> None:
-        """A request was sent, and got this verdict after so many seconds."""
+    def tried(self, request: DeliveryRequest, verdict: Verdict, what: str, seconds: float) -> None:
+        """A request was sent, and got this verdict after so many seconds; ``what`` says it in a few words."""
 
-    def settled(self, kind: str, result_name: str) -> None:
+    def settled(self, request: DeliveryRequest, result: Result) -> None:
         """A request has its result."""
 
 

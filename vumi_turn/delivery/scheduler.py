@@ -282,7 +282,7 @@ class DeliveryScheduler:
             self._tasks.remove(each)
         for each in ending:
             each.outcome.callback(result)
-            self._observer.settled(each.request.kind, result.value)
+            self._observer.settled(each.request, result)
         for each in ending:
             each.cancel()
         if following is not None and result is Result.LOST:
@@ -293,7 +293,7 @@ class DeliveryScheduler:
             self._idle.fire(None)
 
     def _settle_at_once(self, request: DeliveryRequest, result: Result) -> Deferred[Result]:
-        self._observer.settled(request.kind, result.value)
+        self._observer.settled(request, result)
         return succeed(result)
 
     def _lost(self, task: DeliveryTask) -> None:

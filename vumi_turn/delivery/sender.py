@@ -169,7 +169,7 @@ class DeliverySender:
             verdict = Verdict.MISCONFIGURED
         tried = _Tried(verdict, answer, error)
         self._tell_limits(task, ticket, tried)
-        self._observer.tried(kind, verdict.value, self._clock.seconds() - started)
+        self._observer.tried(request, verdict, tried.what, self._clock.seconds() - started)
         return tried
 
     def _tell_limits(self, task: DeliveryTask, ticket: Ticket, tried: _Tried) -> None:

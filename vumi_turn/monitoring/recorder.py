@@ -1,0 +1,74 @@
+"""
+What is kept of each delivery: its numbers, its steps in the trace, and one
+line in the log when it is settled.
+"""
+
+from __future__ import annotations
+
+from typing import Optional
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from ..delivery import DeliveryRequest, Result
+from ..turn.verdicts import MESSAGE, Verdict
+from .metrics import ChannelMetrics
+from .trace import ChannelTrace, Detail
+
+log = Logger()
+
+
+class DeliveryRecorder:
+    """
+    The observer of one channel's scheduler (:class:`vumi_turn.delivery.DeliveryObserver`).
+
+    :param metrics: the channel's.
+    :param trace: the channel's.
+    :param clock: what requests were received by.
+    """
+
+    def __init__(self, metrics: ChannelMetrics, trace: ChannelTrace, clock: IReactorTime) -> None:
+        self.metrics = metrics
+        self.trace = trace
+        self._clock = clock
+
+    def message_consumed(self, message_id: str, address: Optional[str], redelivered: bool) -> None:
+        """A person's message was taken from its queue."""
+        self.metrics.consumed(MESSAGE)
+        step = "delivered again" if redelivered else "received"
+        self.trace.begin(message_id, "inbound", MESSAGE, address, step)
+
+    def event_consumed(self, message_id: str, kind: str, event: str) -> None:
+        """
+        What the network says of a message of ours was taken from its queue.
+
+        :param message_id: of that message.
+        :param event: ``ack``, ``nack`` or what was reported.
+        """
+        self.metrics.consumed(kind)
+        self.trace.begin(message_id, "outbound", MESSAGE, None, f"event {event}")
+
+    def tried(self, request: DeliveryRequest, verdict: Verdict, what: str, seconds: float) -> None:
+        """See :class:`vumi_turn.delivery.DeliveryObserver`."""
+        self.metrics.tried(request.kind, verdict.value, seconds)
+        request.tries += 1
+        detail: Detail = {"kind": request.kind, "verdict": verdict.value, "answer": what, "ms": round(seconds * 1000)}
+        self.trace.add(request.name, "tried", detail)
+
+    def settled(self, request: DeliveryRequest, result: Result) -> None:
+        """See :class:`vumi_turn.delivery.DeliveryObserver`."""
+        self.metrics.settled(request.kind, result.value)
+        seconds = self._clock.seconds() - request.received
+        if result is Result.DELIVERED:
+            self.metrics.queue_to_turn(request.kind, seconds)
+        milliseconds = round(seconds * 1000)
+        self.trace.add(request.name, result.value, {"kind": request.kind, "tries": request.tries, "ms": milliseconds})
+        log.info(
+            "{kind} {message_id}: {result} after {tries} tries, {milliseconds} ms",
+            kind=request.kind,
+            message_id=request.name,
+            result=result.value,
+            tries=request.tries,
+            milliseconds=milliseconds,
+            connector=self.metrics.connector,
+        )
