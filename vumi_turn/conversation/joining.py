@@ -33,7 +33,7 @@ from twisted.logger import Logger
 from ..broker.interface import BrokerError, Delivery, Outcome
 from ..caches import CacheUnavailable
 from ..caches.documents import DocumentStore, Kind, Lifetime
-from ..timing.backoff import ExponentialBackoff
+from ..timing.backoff import Backoff
 from ..vumi.messages import MalformedMessage, TransportUserMessage
 from .answers import Finish, InputAnswers
 
@@ -300,7 +300,7 @@ class Joiner:
         if finish is Finish.LATE:
             self._flow.late(len(members))
         waits = finish is not Finish.CLOSE
-        backoff = ExponentialBackoff()
+        backoff = Backoff()
         while True:
             members = [member for member in members if not member.delivery.lost]
             if not members:
