@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any, Mapping, Optional
 
 from twisted.internet.defer import Deferred, ensureDeferred, succeed
 
@@ -14,6 +14,8 @@ from vumi_turn.broker.interface import (
     Handler,
     Outcome,
     Publisher,
+    QueueCounts,
+    QueueLock,
     StateObserver,
 )
 from vumi_turn.vumi.messages import TransportEvent, TransportUserMessage
@@ -26,6 +28,7 @@ class FakeConsumer(Consumer):
         self.handler = handler
         self.prefetch = prefetch
         self._paused = True
+        self.additional = 0
 
     def pause(self) -> None:
         self._paused = True
@@ -37,17 +40,22 @@ class FakeConsumer(Consumer):
     def paused(self) -> bool:
         return self._paused
 
+    def allow_more(self, count: int) -> None:
+        self.additional = count
+
 
 class FakePublisher(Publisher):
     """A publisher that keeps what it is given."""
 
     def __init__(self, broker: FakeBroker) -> None:
         self.bodies: list[bytes] = []
+        self.headers: list[Mapping[str, Any]] = []
         self.pending: list[Deferred[None]] = []
         self._broker = broker
 
-    def publish(self, body: bytes) -> Deferred[None]:
+    def publish(self, body: bytes, headers: Optional[Mapping[str, Any]] = None) -> Deferred[None]:
         self.bodies.append(body)
+        self.headers.append(headers or {})
         if self._broker.confirms:
             return succeed(None)
         self.pending.append(Deferred())
@@ -74,15 +82,30 @@ class FakeBroker(Broker):
     def on_state(self, observer: StateObserver) -> None:
         """No state is told."""
 
-    def consume(self, queue: str, handler: Handler, prefetch: int) -> FakeConsumer:
+    def consume(self, queue: str, handler: Handler, prefetch: int, *, single_active: bool = False) -> FakeConsumer:
         self.consumers[queue] = FakeConsumer(handler, prefetch)
         return self.consumers[queue]
 
-    def publisher(self, routing_key: str) -> FakePublisher:
+    def publisher(self, routing_key: str, *, single_active: bool = False) -> FakePublisher:
         return self.publishers.setdefault(routing_key, FakePublisher(self))
 
     def transient_publisher(self, exchange: str, routing_key: str) -> FakePublisher:
         return self.publishers.setdefault(f"{exchange}/{routing_key}", FakePublisher(self))
+
+    def scope(self, name: str) -> FakeBroker:
+        return self
+
+    def lock(self, queue: str) -> QueueLock:
+        raise NotImplementedError("this broker has no locks")
+
+    async def counts(self, queue: str) -> Optional[QueueCounts]:
+        return None
+
+    def heard_since(self, moment: float) -> bool:
+        return True
+
+    async def probe(self) -> bool:
+        return True
 
     def stop(self, timeout: Optional[float] = None) -> Deferred[None]:
         self.calls.append(f"stop {timeout}")

@@ -11,7 +11,18 @@ from typing import Any, Awaitable, Callable, Coroutine, Mapping, Optional
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from vumi_turn.broker.interface import Broker, BrokerError, BrokerState, BrokerUnavailable, Delivery, Outcome
+from vumi_turn.broker.interface import (
+    MAX_UNCONFIRMED,
+    Broker,
+    BrokerError,
+    BrokerState,
+    BrokerUnavailable,
+    Delivery,
+    MessageTooLarge,
+    Nacked,
+    Outcome,
+    QueueCounts,
+)
 
 
 def scenario(method: Callable[[Any], Coroutine[Any, Any, None]]) -> Callable[[Any], Any]:
@@ -98,6 +109,22 @@ class BrokerContract:
 
     async def unblock(self) -> None:
         """Let it take messages again."""
+        raise NotImplementedError
+
+    def now(self) -> float:
+        """What the broker's clock says, in seconds."""
+        raise NotImplementedError
+
+    async def another(self) -> Broker:
+        """Another broker of the same queues, by a connection of its own; connected."""
+        raise NotImplementedError
+
+    async def limit_messages(self, size: int) -> None:
+        """Let the broker take no message of more bytes, until the end of the test."""
+        raise NotImplementedError
+
+    async def fill(self, queue: str) -> None:
+        """Let the broker refuse what is published to ``queue``."""
         raise NotImplementedError
 
     # What the scenarios have in common
@@ -248,14 +275,24 @@ class BrokerContract:
 
     @scenario
     async def test_headers_of_any_kind(self) -> None:
-        """Headers, dead-lettered messages' too, spoil nothing, and tell the delivery count."""
+        """Headers, dead-lettered messages' too, arrive as they were sent."""
         hand = self.consuming()
         death = [{"queue": "other", "reason": "rejected", "count": 1, "routing-keys": ["a", "b"]}]
-        await self.push(b"dead", {"x-death": death, "none": None, "yes": True, "bytes": b"\xff"})
-        await self.push(b"counted", {"x-delivery-count": 7})
+        headers = {"x-death": death, "none": None, "yes": True, "bytes": b"\xff"}
+        await self.push(b"dead", headers)
         await self.push(b"plain")
-        await self.until(lambda: len(hand.taken) == 3)
-        self.assertEqual([delivery.delivery_count for delivery in hand.taken], [0, 7, 0])
+        await self.until(lambda: len(hand.taken) == 2)
+        self.assertEqual([dict(delivery.headers) for delivery in hand.taken], [headers, {}])
+
+    @scenario
+    async def test_delivery_count(self) -> None:
+        """A delivery count counts only on a redelivered message: another queue's came with a message that was moved."""
+        hand = self.consuming()
+        await self.push(b"moved", {"x-delivery-count": 7})
+        await self.until(lambda: len(hand.taken) == 1)
+        hand.settle(b"moved", Outcome.REQUEUE)
+        await self.until(lambda: len(hand.taken) == 2)
+        self.assertEqual([delivery.delivery_count for delivery in hand.taken], [0, 7])
 
     @scenario
     async def test_bytes_are_kept(self) -> None:
@@ -341,6 +378,284 @@ class BrokerContract:
             return written
 
         await self.until(attempt)
+
+    @scenario
+    async def test_publish_with_headers(self) -> None:
+        """Headers of a publish arrive with it, of any type."""
+        hand = self.consuming()
+        headers = {"reason": "Grüße", "origin": {"queue": "c.inbound"}, "tries": [1, 2], "raw": b"\xff", "replay": True}
+        await self.broker.publisher(self.queue).publish(b"1", headers)
+        await self.until(lambda: hand.taken)
+        self.assertEqual(dict(hand.taken[0].headers), headers)
+
+    @scenario
+    async def test_too_large(self) -> None:
+        """A message over the broker's limit fails by itself: the others around it are published, in order."""
+        publisher = self.broker.publisher(self.queue)
+        await publisher.publish(b"before")
+        await self.limit_messages(100)
+        bodies = [b"1", b"2", b"x" * 101, b"3", b"y" * 100]
+        results = [publisher.publish(body) for body in bodies]
+        error = await self.refusal(results.pop(2))
+        for done in results:
+            await done
+        self.assertIsInstance(error, MessageTooLarge)
+        self.assertEqual(getattr(error, "limit", None), 100)
+        self.assertIsInstance(await self.refusal(publisher.publish(b"z" * 101)), MessageTooLarge)
+        await publisher.publish(b"after")
+        self.assertEqual(self.broker.state, BrokerState.CONNECTED)
+        # What was read before the channel was closed may be there twice, under the same body.
+        found = list(dict.fromkeys(await self.contents()))
+        self.assertEqual(found, [b"before", b"1", b"2", b"3", b"y" * 100, b"after"])
+
+    @scenario
+    async def test_full_queue(self) -> None:
+        """A queue that takes no message is a nack, and other queues take theirs."""
+        full, other = self.broker.publisher(self.queue), self.broker.publisher(self.queue + ".out")
+        await full.publish(b"fits")
+        await self.fill(self.queue)
+        self.assertIsInstance(await self.refusal(full.publish(b"does not")), Nacked)
+        await other.publish(b"other")
+        self.assertEqual(await self.contents(), [b"fits"])
+
+    # More than the prefetch
+
+    @scenario
+    async def test_more_than_the_prefetch(self) -> None:
+        """What cannot move is allowed for: as many more are delivered, in the queue's order, and not one more."""
+        hand = self.consuming(prefetch=2)
+        await self.pushed(*(b"%d" % number for number in range(12)))
+        await self.until(lambda: len(hand.taken) == 2)
+        self.consumer.allow_more(2)
+        await self.until(lambda: len(hand.taken) == 4)
+        await self.a_while()
+        self.assertEqual(hand.bodies, [b"0", b"1", b"2", b"3"])
+        self.consumer.allow_more(3)  # rounded up to a multiple of the prefetch
+        await self.until(lambda: len(hand.taken) == 6)
+        await self.a_while()
+        self.assertEqual(hand.bodies, [b"%d" % number for number in range(6)])
+        for body in (b"4", b"5"):  # these move; the others don't
+            hand.settle(body)
+        await self.until(lambda: len(hand.taken) == 8)
+        await self.a_while()
+        self.assertEqual(hand.bodies, [b"%d" % number for number in range(8)])
+
+    @scenario
+    async def test_back_to_the_prefetch(self) -> None:
+        """When nothing is in the way any more the window is the prefetch again; what was delivered can be settled."""
+        hand = self.consuming(prefetch=2)
+        self.consumer.allow_more(4)
+        await self.pushed(*(b"%d" % number for number in range(10)))
+        await self.until(lambda: len(hand.taken) == 6)
+        self.consumer.allow_more(0)
+        await self.a_while()
+        for body in list(hand.bodies):
+            hand.settle(body)
+        await self.until(lambda: len(hand.taken) == 8)
+        await self.a_while()
+        self.assertEqual(sorted(hand.bodies), [b"%d" % number for number in range(8)])
+        for body in hand.bodies[6:]:
+            hand.settle(body)
+        await self.until(lambda: len(hand.taken) == 10)
+        self.consumer.allow_more(2)
+        await self.pushed(b"a", b"b", b"c")
+        await self.until(lambda: len(hand.taken) == 12)
+        await self.a_while()
+        self.assertEqual(hand.bodies[-2:], [b"a", b"b"])
+
+    @scenario
+    async def test_more_is_kept_over_a_reconnect(self) -> None:
+        """What is allowed beyond the prefetch holds on the next connection too, and while pausing it is kept."""
+        hand = self.consuming(prefetch=1)
+        self.consumer.allow_more(2)
+        await self.pushed(b"1", b"2", b"3", b"4")
+        await self.until(lambda: len(hand.taken) == 3)
+        await self.lose_connection()
+        await self.until(lambda: len(hand.taken) == 6)
+        self.consumer.pause()
+        await self.a_while()
+        for body in (b"1", b"2", b"3"):
+            hand.settle(body)
+        await self.a_while()
+        self.assertEqual(len(hand.taken), 6)
+        self.assertEqual(await self.contents(), [b"4"])
+
+    # Single active consumers
+
+    @scenario
+    async def test_single_active(self) -> None:
+        """Of several consumers of such a queue the first gets everything; when it pauses, the next one does."""
+        first, second = ManualHandler(), ManualHandler()
+        consumers = [
+            broker.consume(self.queue + ".single", hand, 10_000, single_active=True)
+            for broker, hand in ((self.broker, first), (await self.another(), second))
+        ]
+        consumers[0].unpause()
+        await self.until(lambda: self.broker.state is BrokerState.CONNECTED)
+        consumers[1].unpause()
+        await self.a_while()
+        publisher = self.broker.publisher(self.queue + ".single", single_active=True)
+        for body in (b"1", b"2", b"3"):
+            await publisher.publish(body)
+        await self.until(lambda: len(first.taken) == 3)
+        self.assertEqual(second.taken, [])
+        for body in (b"1", b"2"):
+            first.settle(body)
+        consumers[0].pause()
+        await self.a_while()
+        await publisher.publish(b"4")
+        await self.until(lambda: len(second.taken) == 1)
+        self.assertEqual(second.bodies, [b"4"])
+        first.settle(b"3", Outcome.REQUEUE)
+        await self.until(lambda: len(second.taken) == 2)
+        self.assertEqual(second.bodies, [b"4", b"3"])
+        second.settle(b"4")
+        second.settle(b"3")
+
+    @scenario
+    async def test_single_active_is_lost(self) -> None:
+        """What the active consumer had when its connection was lost goes to the next one, in order."""
+        first, second = ManualHandler(), ManualHandler()
+        other = await self.another()
+        for broker, hand in ((self.broker, first), (other, second)):
+            broker.consume(self.queue + ".single", hand, 10_000, single_active=True).unpause()
+            await self.until(lambda: broker.state is BrokerState.CONNECTED)  # noqa: B023
+            await self.a_while()
+        publisher = other.publisher(self.queue + ".single", single_active=True)
+        for body in (b"1", b"2"):
+            await publisher.publish(body)
+        await self.until(lambda: len(first.taken) == 2)
+        await self.lose_connection()
+        await self.until(lambda: len(second.taken) == 2)
+        self.assertEqual(second.bodies, [b"1", b"2"])
+        self.assertEqual([delivery.redelivered for delivery in second.taken], [True, True])
+        self.assertTrue(all(delivery.lost for delivery in first.taken))
+        for body in (b"1", b"2"):
+            second.settle(body)
+        await self.a_while()
+
+    # Scopes
+
+    @scenario
+    async def test_scope(self) -> None:
+        """A scope consumes and publishes by the connections that it shares, also over a reconnect."""
+        scope = self.broker.scope("a channel")
+        self.assertEqual(scope.state, BrokerState.CONNECTING)
+        hand = ManualHandler()
+        scope.consume(self.queue, hand, 10).unpause()
+        publisher = scope.publisher(self.queue)
+        states: list[BrokerState] = []
+        scope.on_state(states.append)
+        scope.start()
+        await self.until(lambda: scope.state is BrokerState.CONNECTED)
+        await publisher.publish(b"1")
+        await self.until(lambda: hand.taken)
+        await self.lose_connection()
+        await self.until(lambda: len(hand.taken) == 2)
+        self.assertEqual(scope.reconnects, self.broker.reconnects)
+        await self.until(lambda: scope.state is BrokerState.CONNECTED)
+        await scope.stop(5)
+        self.assertEqual(states[0], BrokerState.CONNECTED)
+        self.assertEqual(states[-1], BrokerState.CLOSED)
+
+    @scenario
+    async def test_scope_that_stops(self) -> None:
+        """A scope that stops gives back what it has; the others notice nothing, and a new one may take its place."""
+        hand, other = self.consuming(), ManualHandler()
+        scope = self.broker.scope("a channel")
+        scope.consume(self.queue + ".out", other, 10).unpause()
+        publisher = scope.publisher(self.queue + ".out")
+        scope.start()
+        await self.until(lambda: scope.state is BrokerState.CONNECTED)
+        await self.push(b"mine")
+        await publisher.publish(b"1")
+        await self.until(lambda: hand.taken and other.taken)
+        reconnects = self.broker.reconnects
+        await scope.stop(5)
+        self.assertTrue(other.taken[0].lost)
+        self.assertFalse(hand.taken[0].lost)
+        self.assertIsInstance(await self.refusal(publisher.publish(b"late")), BrokerUnavailable)
+        again = self.broker.scope("a channel")
+        again.consume(self.queue + ".out", other, 10).unpause()
+        again.start()
+        await self.until(lambda: len(other.taken) == 2)
+        self.assertTrue(other.taken[1].redelivered)
+        other.settle(b"1")
+        await self.a_while()
+        await again.stop(5)
+        hand.settle(b"mine")
+        await self.a_while()
+        self.assertEqual((self.broker.state, self.broker.reconnects), (BrokerState.CONNECTED, reconnects))
+        self.assertEqual(await self.contents(), [])
+
+    @scenario
+    async def test_scopes_have_bounds_of_their_own(self) -> None:
+        """As many unconfirmed publishes as one scope may have cost another one nothing."""
+        scope = self.broker.scope("a channel")
+        publisher, other = self.broker.publisher(self.queue), scope.publisher(self.queue)
+        scope.start()
+        await self.until(lambda: scope.state is BrokerState.CONNECTED)
+        pending = [publisher.publish(b"") for _ in range(MAX_UNCONFIRMED)]
+        over, fits = publisher.publish(b""), other.publish(b"")
+        self.assertIsInstance(await self.refusal(over), BrokerUnavailable)
+        await fits
+        for done in pending:
+            await done
+        await scope.stop(5)
+
+    # Locks and looks
+
+    @scenario
+    async def test_lock(self) -> None:
+        """One connection holds a lock; another one gets it when it is released or its holder's connection is lost."""
+        mine, theirs = self.broker.lock(self.queue + ".lock"), (await self.another()).lock(self.queue + ".lock")
+        lost: list[str] = []
+        mine.on_lost(lambda: lost.append("mine"))
+        self.assertFalse(mine.held)
+        self.assertEqual([await mine.acquire(), await theirs.acquire()], [True, False])
+        self.assertEqual((mine.held, theirs.held), (True, False))
+        self.assertTrue(await mine.acquire())
+        await mine.release()
+        await mine.release()
+        self.assertFalse(mine.held)
+        self.assertTrue(await theirs.acquire())
+        self.assertFalse(await mine.acquire())
+        await theirs.release()
+        self.assertTrue(await mine.acquire())
+        self.assertEqual(lost, [])
+        await self.lose_connection()
+        self.assertEqual((mine.held, lost), (False, ["mine"]))
+        await self.until(lambda: self.broker.state is BrokerState.CONNECTED)
+        self.assertTrue(await theirs.acquire())
+        self.assertFalse(await mine.acquire())
+        await theirs.release()
+
+    @scenario
+    async def test_counts(self) -> None:
+        """The messages that are ready and the consumers of a queue are counted; what is not there is told."""
+        await self.pushed(b"1", b"2", b"3")
+        hand = self.consuming(prefetch=1)
+        await self.until(lambda: hand.taken)
+        await self.a_while()
+        self.assertEqual(await self.broker.counts(self.queue), QueueCounts(2, 1))
+        self.assertIs(await self.broker.counts(self.queue + ".unheard"), None)
+        self.consumer.pause()
+        await self.a_while()
+        self.assertEqual(await self.broker.counts(self.queue), QueueCounts(2, 0))
+
+    @scenario
+    async def test_probe(self) -> None:
+        """A connected broker answers, and is heard doing so; a stopped one does not."""
+        before = self.now()
+        await self.a_while()
+        self.assertTrue(await self.broker.probe())
+        await self.broker.publisher(self.queue).publish(b"something happens")
+        self.assertTrue(self.broker.heard_since(before))
+        await self.a_while()
+        self.assertFalse(self.broker.heard_since(self.now() + 1))
+        await self.broker.stop(5)
+        self.assertFalse(await self.broker.probe())
+        self.assertFalse(self.broker.heard_since(before))
 
     # Losing the connection
 

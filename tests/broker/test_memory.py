@@ -82,6 +82,21 @@ class ContractTests(BrokerContract, MemoryCase):
     async def unblock(self) -> None:
         self.broker.unblock()
 
+    def now(self) -> float:
+        return self.clock.seconds()
+
+    async def another(self) -> MemoryBroker:
+        broker = self.broker.another()
+        broker.start()
+        self.addCleanup(broker.stop)
+        return broker
+
+    async def limit_messages(self, size: int) -> None:
+        self.broker.server.message_limit = size
+
+    async def fill(self, queue: str) -> None:
+        self.broker.server.full.add(queue)
+
 
 class ConfirmTests(MemoryCase):
     """When publishes are confirmed, and when they are not."""

@@ -58,7 +58,7 @@ class RequestCase(SynchronousTestCase):
         self.records = 0
 
     def delivery(self, queue: str, body: bytes) -> Delivery:
-        return Delivery(f"c.{queue}", body, redelivered=True, delivery_count=3, received=START - 5)
+        return Delivery(f"c.{queue}", body, redelivered=True, headers={"x-delivery-count": 3}, received=START - 5)
 
     async def record(self) -> None:
         self.records += 1

@@ -27,6 +27,7 @@ class ContractTests(BrokerContract, TestCase):
 
     async def setUp(self) -> None:
         self.node = shared_rabbitmq()
+        self.others: list[AmqpBroker] = []
         self.queue = f"contract.{uuid.uuid4().hex}"
         self.peer = AmqpPeer(self.node.port)
         self.peer.declare(self.queue)
@@ -38,9 +39,10 @@ class ContractTests(BrokerContract, TestCase):
         await self.until(lambda: self.broker.state == BrokerState.CONNECTED)
 
     async def tearDown(self) -> None:
-        await self.broker.stop(5)
+        for broker in (self.broker, *self.others):
+            await broker.stop(5)
         await self.proxy.close()
-        self.peer.delete(self.queue, self.queue + ".out", self.queue + ".next")
+        self.peer.delete(*(self.queue + suffix for suffix in ("", ".out", ".next", ".single")))
         self.peer.close()
 
     def play(self, test: Coroutine[Any, Any, None]) -> Deferred[None]:
@@ -71,3 +73,28 @@ class ContractTests(BrokerContract, TestCase):
 
     async def unblock(self) -> None:
         self.node.unblock()
+
+    def now(self) -> float:
+        return float(reactor.seconds())
+
+    async def another(self) -> AmqpBroker:
+        broker = AmqpBroker(ConnectionParameters(**parameters(self.node)), reactor)
+        broker.start()
+        self.others.append(broker)
+        await self.until(lambda: broker.state == BrokerState.CONNECTED)
+        return broker
+
+    async def limit_messages(self, size: int) -> None:
+        self.set_max_message_size(size)
+        self.addCleanup(self.set_max_message_size, 134217728)
+        await self.lose_connection()  # RabbitMQ reads the limit when a channel is opened
+        await self.until(lambda: self.broker.state == BrokerState.CONNECTED)
+
+    def set_max_message_size(self, size: int) -> None:
+        self.node.ctl("eval", f"application:set_env(rabbit, max_message_size, {size}).")
+
+    async def fill(self, queue: str) -> None:
+        definition = '{"max-length": 1, "overflow": "reject-publish"}'
+        self.node.ctl("set_policy", "-p", "/develop", queue, f"^{queue}$", definition, "--apply-to", "queues")
+        self.addCleanup(self.node.ctl, "clear_policy", "-p", "/develop", queue)
+        await self.a_while()

@@ -392,6 +392,22 @@ class MiddlewareTests(ConnectorCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
 
+class AllowMoreTests(ConnectorCase):
+    """A queue whose messages cannot move."""
+
+    def test_one_queue_only(self) -> None:
+        """More is allowed for the queue that is named, and not for the connector's others."""
+        connector = self.connector()
+        connector.allow_more("inbound", 5)
+        more = {name: consumer.additional for name, consumer in self.broker.consumers.items()}
+        self.assertEqual(more, {"c.inbound": 5, "c.event": 0})
+
+    def test_not_consumed(self) -> None:
+        """A queue that the connector does not consume is a mistake of the caller's."""
+        with self.assertRaises(KeyError):
+            self.connector().allow_more("outbound", 1)
+
+
 class PublishingTests(ConnectorCase):
     def published(self, queue: str) -> list[dict[str, Any]]:
         return [json.loads(body) for body in self.broker.publishers[queue].bodies]

@@ -10,96 +10,46 @@ from __future__ import annotations
 
 import abc
 import enum
-from typing import Awaitable, Callable, Optional
+from typing import Any, Awaitable, Callable, Mapping, NamedTuple, Optional
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
+
+from .errors import BrokerError, BrokerUnavailable, ConnectionLost, MessageTooLarge, Nacked, Returned
+from .states import BrokerState, StateObserver
+
+__all__ = [
+    "Broker",
+    "BrokerError",
+    "BrokerState",
+    "BrokerUnavailable",
+    "ConnectionLost",
+    "Consumer",
+    "Delivery",
+    "Handler",
+    "MAX_ADDITIONAL",
+    "MAX_UNCONFIRMED",
+    "MessageTooLarge",
+    "Nacked",
+    "Outcome",
+    "Publisher",
+    "QueueCounts",
+    "QueueLock",
+    "Returned",
+    "StateObserver",
+    "VUMI_EXCHANGE",
+]
 
 log = Logger()
 
 #: The durable direct exchange that all vumi workers share.
 VUMI_EXCHANGE = "vumi"
 
-#: No more publishes than this may wait for the broker's confirmation.
+#: No more publishes than this may wait for the broker's confirmation, in each scope.
 MAX_UNCONFIRMED = 1000
 
-
-class BrokerError(Exception):
-    """The broker has not taken the message; publishing it again may work."""
-
-
-class BrokerUnavailable(BrokerError):
-    """There is no usable connection: not connected, blocked, or too much is unconfirmed."""
-
-
-class ConnectionLost(BrokerError):
-    """The connection went away before the broker confirmed the message."""
-
-
-class Nacked(BrokerError):
-    """The broker said that it could not take the message."""
-
-
-class Returned(BrokerError):
-    """No queue took the message, also after declaring the queue again."""
-
-
-class BrokerState(str, enum.Enum):
-    """
-    How a broker's connections are. Members are texts, so that JSON and metrics show them as they are.
-
-    ============  =======================================================
-    CONNECTING    consuming or publishing does not work; being set up
-    CONNECTED     consuming and publishing both work
-    BLOCKED       consuming works; the broker takes no messages for now
-    CLOSED        stopped
-    ============  =======================================================
-
-    A broker starts as CONNECTING, changes between the first three as the
-    connections do, and is CLOSED from :meth:`Broker.stop` on.
-    """
-
-    CONNECTING = "connecting"
-    CONNECTED = "connected"
-    BLOCKED = "blocked"
-    CLOSED = "closed"
-
-    def __str__(self) -> str:
-        return self.value
-
-    def __format__(self, spec: str) -> str:
-        return format(self.value, spec)
-
-
-#: Told of each new state of a broker.
-StateObserver = Callable[[BrokerState], None]
-
-
-class StateCell:
-    """
-    A broker's state, and who is told of it; for brokers only.
-
-    :ivar current: the state.
-    """
-
-    def __init__(self) -> None:
-        self.current = BrokerState.CONNECTING
-        self._observers: list[StateObserver] = []
-
-    def observe(self, observer: StateObserver) -> None:
-        """Call ``observer`` with each new state."""
-        self._observers.append(observer)
-
-    def change(self, state: BrokerState) -> None:
-        """Set the state. Observers' exceptions are logged; they never propagate into the broker."""
-        if state is self.current:
-            return
-        self.current = state
-        for observer in list(self._observers):
-            try:
-                observer(state)
-            except Exception:  # an observer must not keep the connections from being made
-                log.failure("An observer of the broker's state failed")
+#: No more unsettled deliveries than this beyond a consumer's prefetch (:meth:`Consumer.allow_more`).
+MAX_ADDITIONAL = 1000
 
 
 class Outcome(enum.Enum):
@@ -115,43 +65,51 @@ class Delivery:
 
     :ivar queue: the name of the queue it came from.
     :ivar body: the message's bytes.
-    :ivar redelivered: True if the broker has given it to somebody before.
-    :ivar delivery_count: how often it was returned to a quorum queue
-        (``x-delivery-count``), 0 on other queues.
+    :ivar redelivered: True if the broker has delivered it before.
+    :ivar headers: its AMQP headers: texts, numbers, bytes, booleans, None,
+        datetimes, Decimals, and lists and dicts of these.
     :ivar received: when it arrived, in the clock's seconds.
     :ivar lost: True once its connection is gone: it can no longer be settled,
         and the broker will deliver it again.
     :ivar tag: the broker's number for it.
     """
 
-    __slots__ = (
-        "queue",
-        "body",
-        "redelivered",
-        "delivery_count",
-        "received",
-        "lost",
-        "tag",
-        "_observers",
-    )
+    __slots__ = ("queue", "body", "redelivered", "received", "lost", "tag", "_headers", "_observers")
 
     def __init__(
         self,
         queue: str,
         body: bytes,
         redelivered: bool = False,
-        delivery_count: int = 0,
+        headers: Optional[Mapping[str, Any]] = None,
         received: float = 0.0,
         tag: int = 0,
     ) -> None:
         self.queue = queue
         self.body = body
         self.redelivered = redelivered
-        self.delivery_count = delivery_count
         self.received = received
         self.tag = tag
         self.lost = False
+        self._headers = headers
         self._observers: list[Callable[[], None]] = []
+
+    @property
+    def headers(self) -> Mapping[str, Any]:
+        """See the class."""
+        return self._headers or {}
+
+    @property
+    def delivery_count(self) -> int:
+        """
+        How often it was returned to a quorum queue (the header ``x-delivery-count``), 0 on
+        other queues. Without :attr:`redelivered` the header came from another queue, from
+        which the message was moved (by a shovel, for example), and counts nothing here.
+        """
+        if not self.redelivered:
+            return 0
+        count = self.headers.get("x-delivery-count", 0)
+        return count if isinstance(count, int) and count > 0 else 0
 
     def on_lost(self, callback: Callable[[], None]) -> None:
         """Call ``callback`` once when the delivery's connection is gone."""
@@ -199,32 +157,98 @@ class Consumer(abc.ABC):
 
     @abc.abstractmethod
     def unpause(self) -> None:
-        """Take deliveries (again); there is never more than one consumer."""
+        """Take deliveries (again). Calling it twice does not consume twice."""
 
     @property
     @abc.abstractmethod
     def paused(self) -> bool:
         """True while no new deliveries are taken."""
 
+    @abc.abstractmethod
+    def allow_more(self, count: int) -> None:
+        """
+        Let the consumer hold more than its prefetch, because that many of its
+        deliveries cannot move (they wait behind another one of the same key, or
+        to be parked) and must not keep others from being delivered.
+
+        May be called with each change of the number: changes cost the broker
+        something only now and then. Deliveries that are in hand stay valid
+        when the number falls.
+
+        :param count: how many unsettled deliveries may be held beyond the
+            prefetch; it is rounded up to a multiple of the prefetch, and bounded
+            by :data:`MAX_ADDITIONAL`. Without effect on a queue with a single
+            active consumer.
+        """
+
 
 class Publisher(abc.ABC):
     """Publishes to one routing key."""
 
     @abc.abstractmethod
-    def publish(self, body: bytes) -> Deferred[None]:
+    def publish(self, body: bytes, headers: Optional[Mapping[str, Any]] = None) -> Deferred[None]:
         """
         Publish one message.
 
         :param body: the message's bytes.
+        :param headers: AMQP headers, of the types of :attr:`Delivery.headers`;
+            all together less than 4,000 bytes.
         :return: fires when the broker has confirmed that a queue holds the
             message. It has no timeout of its own and may not be cancelled: a
             caller that stops waiting leaves it alone.
         :raises BrokerUnavailable: (as all of these through the Deferred) at
             once, where nothing was sent.
-        :raises Nacked: the broker refused it.
+        :raises MessageTooLarge: the body is larger than the broker takes: at once
+            when the limit is known, else by the broker's answer. Other messages
+            that are unconfirmed then are published again, by the broker object.
+        :raises Nacked: the broker refused it, because its queue is full for example.
         :raises Returned: no queue took it.
         :raises ConnectionLost: whether the broker has it is not known.
+        :raises ValueError: a header has no type in AMQP, or they are too large.
         """
+
+
+class QueueCounts(NamedTuple):
+    """
+    What a queue has.
+
+    :ivar messages: how many messages are ready to be delivered.
+    :ivar consumers: how many consumers it has.
+    """
+
+    messages: int
+    consumers: int
+
+
+class QueueLock(abc.ABC):
+    """
+    A lock that at most one connection to the broker holds: an exclusive queue
+    of that name. The broker releases it when the holder's connection ends.
+    """
+
+    @property
+    @abc.abstractmethod
+    def held(self) -> bool:
+        """True while the consuming connection that acquired it is open, as far as is known here."""
+
+    @abc.abstractmethod
+    async def acquire(self) -> bool:
+        """
+        Try to get the lock, without waiting for another holder. A refusal is an
+        error line in the broker's log: look at :meth:`Broker.counts` of what
+        the holder consumes first.
+
+        :return: True if it is held now; False if another connection holds it.
+        :raises BrokerUnavailable: there is no connection, or no answer.
+        """
+
+    @abc.abstractmethod
+    async def release(self) -> None:
+        """Give the lock back; nothing happens where it is not held."""
+
+    @abc.abstractmethod
+    def on_lost(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` each time that the lock is lost with its connection (not when it is released)."""
 
 
 class Broker(abc.ABC):
@@ -232,10 +256,13 @@ class Broker(abc.ABC):
     A connection to a broker that is made again whenever it is lost.
 
     :ivar state: whether consuming and publishing work.
+    :ivar reason: why the state is CONNECTING, as a sentence; empty where that
+        is not known, or where the state is another one.
     :ivar reconnects: how often a usable connection was lost since the start.
     """
 
     state: BrokerState = BrokerState.CONNECTING
+    reason: str = ""
     reconnects: int = 0
 
     @abc.abstractmethod
@@ -251,29 +278,92 @@ class Broker(abc.ABC):
         """Connect, and stay connected until :meth:`stop`."""
 
     @abc.abstractmethod
-    def consume(self, queue: str, handler: Handler, prefetch: int) -> Consumer:
+    def consume(self, queue: str, handler: Handler, prefetch: int, *, single_active: bool = False) -> Consumer:
         """
         Declare ``queue``, bind it to :data:`VUMI_EXCHANGE` and consume from it,
         now and after each reconnect. The consumer starts paused.
 
+        Where we may not declare (no ``configure`` permission), what exists is
+        consumed. A queue that the broker refuses (another kind, a stream) is
+        tried again with backoff; meanwhile :attr:`reason` says why.
+
         :param queue: queue and routing key.
         :param handler: gets each delivery.
-        :param prefetch: how many deliveries may be unsettled at a time.
+        :param prefetch: how many deliveries may be unsettled at a time, 1 to 65535.
+        :param single_active: declare the queue with ``x-single-active-consumer``:
+            of all its consumers, also of other connections, the one that came
+            first gets all deliveries; when it ends, the next one does.
         """
 
     @abc.abstractmethod
-    def publisher(self, routing_key: str) -> Publisher:
+    def publisher(self, routing_key: str, *, single_active: bool = False) -> Publisher:
         """
         A publisher of persistent, mandatory, confirmed messages to
         :data:`VUMI_EXCHANGE`. The queue of the same name is declared and bound.
+
+        :param single_active: as for :meth:`consume`.
         """
 
     @abc.abstractmethod
     def transient_publisher(self, exchange: str, routing_key: str) -> Publisher:
         """
-        A publisher of messages nobody has to keep (heartbeats): declares the
+        A publisher of messages that may be lost (heartbeats): declares the
         durable direct exchange only; not persistent, not mandatory; its
         Deferred fires as soon as the message is written.
+        """
+
+    @abc.abstractmethod
+    def scope(self, name: str) -> Broker:
+        """
+        A broker that shares this one's connections and nothing else: it has AMQP
+        channels, confirm numbers, a bound of unconfirmed publishes, a set-up, a
+        :attr:`state` and a :attr:`reason` of its own. A queue that is refused, or a
+        call that is not answered, in one scope leaves the others untouched.
+
+        :meth:`start` and :meth:`stop` of a scope begin and end its use of the
+        connections; they never open or close these. After :meth:`stop` it cannot
+        be started again: make another one.
+
+        :param name: shown in log lines.
+        """
+
+    @abc.abstractmethod
+    def lock(self, queue: str) -> QueueLock:
+        """
+        A lock on the consuming connection, not acquired yet.
+
+        :param queue: the name of the exclusive queue; nothing may publish to it.
+        """
+
+    @abc.abstractmethod
+    async def counts(self, queue: str) -> Optional[QueueCounts]:
+        """
+        Look at a queue by a passive declaration, which changes nothing and, where the
+        queue exists, leaves no line in the broker's log.
+
+        :return: None if there is no such queue.
+        :raises BrokerUnavailable: there is no connection, no answer, or no permission.
+        """
+
+    @abc.abstractmethod
+    def heard_since(self, moment: float) -> bool:
+        """
+        Tell whether anything has arrived on the consuming connection since a moment.
+
+        After the reactor stood still, what arrives first may have been sent long before;
+        :meth:`probe` asks the broker.
+
+        :param moment: in the clock's seconds.
+        """
+
+    @abc.abstractmethod
+    async def probe(self) -> bool:
+        """
+        Ask the broker for an answer on the consuming connection: a round trip, at most
+        10 s after the last byte that came.
+
+        :return: True if it answered: the connection, and a lock that it holds, were
+            still there when it did. False if the connection is gone.
         """
 
     @abc.abstractmethod

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Mapping
+from typing import TYPE_CHECKING, Any, Mapping
 
 from .interface import Delivery, Handler, Outcome
-from .settling import SettlingConsumer
+from .settling import SettlingConsumer, additional_window
+
+if TYPE_CHECKING:
+    from .memory_server import MemoryServer
 
 
 class Message:
@@ -27,25 +30,18 @@ class MemoryConsumer(SettlingConsumer):
     """
     What :meth:`vumi_turn.broker.memory.MemoryBroker.consume` gives.
 
-    :param requeue: puts a message back at its position in the queue.
-    :param wake: called when the consumer may be able to take another delivery.
+    :param server: where the queue is.
     :ivar held: the messages of the unsettled deliveries, by tag.
     """
 
-    def __init__(
-        self,
-        queue: str,
-        handler: Handler,
-        prefetch: int,
-        requeue: Callable[[str, Message], None],
-        wake: Callable[[], None],
-    ) -> None:
+    def __init__(self, queue: str, handler: Handler, prefetch: int, server: MemoryServer) -> None:
         super().__init__(queue, handler)
         self.held: dict[int, Message] = {}
         self._prefetch = prefetch
-        self._requeue = requeue
-        self._wake = wake
+        self._additional = 0
+        self._server = server
         self._paused = True
+        self._connected = False
 
     @property
     def paused(self) -> bool:
@@ -53,25 +49,39 @@ class MemoryConsumer(SettlingConsumer):
 
     def pause(self) -> None:
         self._paused = True
+        self._server.end(self)
 
     def unpause(self) -> None:
         self._paused = False
-        self._wake()
+        if self._connected:
+            self._server.begin(self)
+
+    def allow_more(self, count: int) -> None:
+        self._additional = additional_window(count, self._prefetch)
+        if self._connected:
+            self._server.schedule()
 
     @property
-    def able(self) -> bool:
-        """True while it takes another delivery."""
-        return not self._paused and len(self.unsettled) < self._prefetch
+    def has_room(self) -> bool:
+        """True while it may hold another delivery."""
+        return len(self.unsettled) < self._prefetch + self._additional
 
-    def deliver(self, delivery: Delivery, message: Message) -> None:
-        """Give a message to the handler; for the broker only."""
-        self.held[delivery.tag] = message
-        self._handle(delivery)
+    def attach(self) -> None:
+        """There is a connection; for the broker only."""
+        self._connected = True
+        if not self._paused:
+            self._server.begin(self)
 
     def detach(self) -> list[Delivery]:
-        """Put all unsettled messages back; the caller marks the deliveries as lost. For the broker only."""
+        """
+        The connection is gone: put all unsettled messages back. For the broker only.
+
+        :return: the deliveries, which the caller marks as lost.
+        """
+        self._connected = False
+        self._server.end(self)
         for message in self.held.values():
-            self._requeue(self.queue, message)
+            self._server.requeue(self.queue, message)
         return self.forget()
 
     def forget(self) -> list[Delivery]:
@@ -79,9 +89,14 @@ class MemoryConsumer(SettlingConsumer):
         self.held.clear()
         return self._take_unsettled()
 
+    def deliver(self, delivery: Delivery, message: Message) -> None:
+        """Give a message to the handler; for the broker only."""
+        self.held[delivery.tag] = message
+        self._handle(delivery)
+
     def _settled(self, delivery: Delivery, outcome: Outcome) -> None:
         message = self.held.pop(delivery.tag)
         if outcome is Outcome.ACK:
-            self._wake()
+            self._server.schedule()
         else:
-            self._requeue(self.queue, message)
+            self._server.requeue(self.queue, message)

@@ -8,9 +8,19 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from .interface import Consumer, Delivery, Handler, Outcome
+from .interface import MAX_ADDITIONAL, Consumer, Delivery, Handler, Outcome
 
 log = Logger()
+
+
+def additional_window(count: int, prefetch: int) -> int:
+    """
+    How many deliveries beyond the prefetch are taken; see :meth:`Consumer.allow_more`.
+
+    :param count: how many deliveries cannot move.
+    :return: the next multiple of the prefetch, bounded.
+    """
+    return min(-(-max(count, 0) // prefetch) * prefetch, MAX_ADDITIONAL)
 
 
 class SettlingConsumer(Consumer):

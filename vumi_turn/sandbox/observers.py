@@ -9,7 +9,18 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IListeningPort
 from twisted.python.failure import Failure
 
-from ..broker.interface import Broker, BrokerState, Consumer, Delivery, Handler, Outcome, Publisher, StateObserver
+from ..broker.interface import (
+    Broker,
+    BrokerState,
+    Consumer,
+    Delivery,
+    Handler,
+    Outcome,
+    Publisher,
+    QueueCounts,
+    QueueLock,
+    StateObserver,
+)
 from ..channel.worker import TurnChannelsApi
 from ..turn.client import TurnClient, TurnResponse
 from ..turn.payloads import MESSAGES_PATH, STATUSES_PATH
@@ -42,6 +53,10 @@ class ObservedBroker(Broker):
         self._broker.on_state(observer)
 
     @property
+    def reason(self) -> str:  # type: ignore[override]
+        return self._broker.reason
+
+    @property
     def reconnects(self) -> int:  # type: ignore[override]
         return self._broker.reconnects
 
@@ -51,7 +66,7 @@ class ObservedBroker(Broker):
     def stop(self, timeout: Optional[float] = None) -> Deferred[None]:
         return self._broker.stop(timeout)
 
-    def consume(self, queue: str, handler: Handler, prefetch: int) -> Consumer:
+    def consume(self, queue: str, handler: Handler, prefetch: int, *, single_active: bool = False) -> Consumer:
         async def observed(delivery: Delivery) -> Outcome:
             self._traffic.amqp("deliver", self._who, queue, delivery.body, redelivered=delivery.redelivered)
             outcome = await handler(delivery)
@@ -59,10 +74,26 @@ class ObservedBroker(Broker):
                 self._traffic.amqp(outcome.value, self._who, queue, delivery.body)
             return outcome
 
-        return self._broker.consume(queue, observed, prefetch)
+        return self._broker.consume(queue, observed, prefetch, single_active=single_active)
 
-    def publisher(self, routing_key: str) -> Publisher:
-        return _ObservedPublisher(self._broker.publisher(routing_key), routing_key, self._traffic, self._who)
+    def publisher(self, routing_key: str, *, single_active: bool = False) -> Publisher:
+        publisher = self._broker.publisher(routing_key, single_active=single_active)
+        return _ObservedPublisher(publisher, routing_key, self._traffic, self._who)
+
+    def scope(self, name: str) -> ObservedBroker:
+        return ObservedBroker(self._broker.scope(name), self._traffic, self._who)
+
+    def lock(self, queue: str) -> QueueLock:
+        return self._broker.lock(queue)
+
+    async def counts(self, queue: str) -> Optional[QueueCounts]:
+        return await self._broker.counts(queue)
+
+    def heard_since(self, moment: float) -> bool:
+        return self._broker.heard_since(moment)
+
+    async def probe(self) -> bool:
+        return await self._broker.probe()
 
     def transient_publisher(self, exchange: str, routing_key: str) -> Publisher:
         return self._broker.transient_publisher(exchange, routing_key)
@@ -75,9 +106,9 @@ class _ObservedPublisher(Publisher):
         self._traffic = traffic
         self._who = who
 
-    def publish(self, body: bytes) -> Deferred[None]:
+    def publish(self, body: bytes, headers: Optional[Mapping[str, Any]] = None) -> Deferred[None]:
         self._traffic.amqp("publish", self._who, self._routing_key, body)
-        return self._publisher.publish(body).addErrback(self._refused, body)
+        return self._publisher.publish(body, headers).addErrback(self._refused, body)
 
     def _refused(self, failure: Failure, body: bytes) -> Failure:
         self._traffic.amqp("refused", self._who, self._routing_key, body, reason=failure.getErrorMessage())

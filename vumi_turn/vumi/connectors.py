@@ -100,6 +100,17 @@ class BaseConnector:
         """True while no new messages are taken."""
         return all(consumer.paused for consumer in self._consumers.values())
 
+    def allow_more(self, kind: str, count: int) -> None:
+        """
+        Let the queue of ``kind`` deliver more than the prefetch, because that many of its messages in
+        hand cannot move; see :meth:`vumi_turn.broker.interface.Consumer.allow_more`.
+
+        :param kind: ``inbound``, ``event`` or ``outbound``.
+        :param count: how many messages cannot move now.
+        :raises KeyError: this connector does not consume that queue.
+        """
+        self._consumers[kind].allow_more(count)
+
     def stop_consuming(self) -> None:
         """
         Take no new messages any more, and put those back whose handler was

@@ -16,11 +16,13 @@ class Thing:
     An exchange or a queue.
 
     :ivar refusal: what another declaration of it is answered; 0 is nothing.
+    :ivar stream: a queue that is a stream by its vhost's default.
     """
 
     messages: int = 0
     consumers: int = 0
     refusal: int = 0
+    stream: bool = False
 
 
 @dataclass
@@ -45,9 +47,9 @@ class Things:
                     super()._method(channel, payload)
                     return
                 fields = {f.name: value for f, value in zip(method.fields, payload.args, strict=True)}
-                self._declare(channel, kind, fields[kind], bool(fields["passive"]))
+                self._declare(channel, kind, fields[kind], bool(fields["passive"]), bool(fields["arguments"]))
 
-            def _declare(self, channel: int, kind: str, name: str, passive: bool) -> None:
+            def _declare(self, channel: int, kind: str, name: str, passive: bool, typed: bool) -> None:
                 thing = things.by_name.get(name)
                 refusal = 0
                 if thing is None:
@@ -55,7 +57,7 @@ class Things:
                     if not passive:
                         things.made.append(name)
                 elif not passive:
-                    refusal = thing.refusal
+                    refusal = 406 if typed and not thing.stream else thing.refusal
                 if refusal:
                     self.method(channel, "channel.close", reply_code=refusal, reply_text=f"about {name}")
                     return

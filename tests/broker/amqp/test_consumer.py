@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.logger import LogLevel
 
 from tests.broker.amqp.case import BrokerCase
+from tests.broker.amqp.peer import content_frames, method_frame
 from vumi_turn.broker.interface import BrokerState, Delivery, Outcome
 
 
@@ -20,7 +22,16 @@ class ConsumingTests(BrokerCase):
         peer = self.rabbit.consuming
         self.assertEqual(
             self.calls("consuming"),
-            ["channel.open", "basic.qos", "exchange.declare", "queue.declare", "queue.bind", "basic.consume"],
+            [
+                "channel.open",
+                "exchange.declare",
+                "queue.declare",
+                "queue.bind",
+                "channel.close",
+                "channel.open",
+                "basic.qos",
+                "basic.consume",
+            ],
         )
         exchange = peer.called("exchange.declare")[0].fields
         self.assertEqual((exchange["exchange"], exchange["type"], exchange["durable"]), ("vumi", "direct", True))
@@ -56,20 +67,23 @@ class ConsumingTests(BrokerCase):
         self.assertEqual(delivery.received, self.clock.seconds())
 
     def test_delivery_count(self) -> None:
-        """The count that quorum queues give is read; junk in its place is not."""
+        """The count that quorum queues give is read; junk in its place is not, nor that of another queue."""
         self.up()
         self.consume()
         for tag, count in enumerate((15, "many", None, -1), 1):
-            self.rabbit.consuming.deliver(b"{}", tag, headers={"x-delivery-count": count})
-        self.assertEqual([d.delivery_count for d in self.deliveries], [15, 0, 0, 0])
+            self.rabbit.consuming.deliver(b"{}", tag, True, headers={"x-delivery-count": count})
+        self.rabbit.consuming.deliver(b"{}", 5, headers={"x-delivery-count": 16})
+        self.assertEqual([d.delivery_count for d in self.deliveries], [15, 0, 0, 0, 0])
+        self.assertEqual(self.deliveries[4].headers, {"x-delivery-count": 16})
 
     def test_dead_letter_headers(self) -> None:
         """A message that was dead-lettered (an array of tables) arrives like any other."""
         self.up()
         self.consume()
         death = [{"count": 1, "queue": "q", "reason": "expired", "routing-keys": ["c.inbound"]}]
-        self.rabbit.consuming.deliver(b"{}", 1, headers={"x-death": death, "x-delivery-count": 2})
+        self.rabbit.consuming.deliver(b"{}", 1, True, headers={"x-death": death, "x-delivery-count": 2})
         self.assertEqual(self.deliveries[0].delivery_count, 2)
+        self.assertEqual(self.deliveries[0].headers["x-death"], death)
 
     def test_ack(self) -> None:
         """ACK acknowledges this delivery and no other."""
@@ -301,13 +315,13 @@ class ConsumingTests(BrokerCase):
 
     def test_added_while_connecting(self) -> None:
         """A consumer that is added during the set-up is set up as well."""
-        self.rabbit.silent.add("basic.qos")
+        self.rabbit.silent.add("exchange.declare")
         self.broker.consume("c.inbound", self.handler, 1)
         self.broker.start()
         self.rabbit.advance()
         self.broker.consume("c.event", self.handler, 1).unpause()
         self.rabbit.silent.clear()
-        self.rabbit.consuming.method(1, "basic.qos-ok")
+        self.rabbit.consuming.method(1, "exchange.declare-ok")
         self.rabbit.advance()
         self.assertEqual(self.broker.state, BrokerState.CONNECTED)
         self.assertEqual(self.rabbit.consuming.called("basic.consume")[0].fields["queue"], "c.event")
@@ -325,3 +339,181 @@ class ConsumingTests(BrokerCase):
         self.rabbit.advance(1)
         self.assertEqual(len(self.deliveries), 1)
         self.assertEqual(self.rabbit.consuming.called("basic.ack"), [])
+
+
+class AdditionalWindowTests(BrokerCase):
+    """The second consumer of a queue, for what goes beyond the prefetch."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.up()
+        self.consumer = self.consume(prefetch=10)
+        self.peer = self.rabbit.consuming
+        self.sent = 0
+
+    def deliver_to(self, which: int, count: int = 1) -> None:
+        """Deliver by the consumer that was made as the ``which``-th."""
+        call = self.peer.called("basic.consume")[which]
+        for _ in range(count):
+            self.sent += 1
+            self.peer.send(
+                method_frame(
+                    call.channel,
+                    "basic.deliver",
+                    consumer_tag=call.fields["consumer_tag"],
+                    delivery_tag=self.sent,
+                    exchange="vumi",
+                    routing_key="c.inbound",
+                )
+                + content_frames(call.channel, b"{}")
+            )
+
+    def allow(self, count: int) -> None:
+        self.consumer.allow_more(count)
+        self.rabbit.advance()
+
+    def windows(self) -> list[int]:
+        """The prefetch of each consumer, in the order in which they were made."""
+        return [call.fields["prefetch_count"] for call in self.peer.called("basic.qos")]
+
+    def cancelled(self) -> int:
+        return len(self.peer.called("basic.cancel"))
+
+    def test_on_the_same_channel(self) -> None:
+        """The second consumer is on the first one's channel; its prefetch is a multiple of the first one's."""
+        self.allow(1)
+        first, second = self.peer.called("basic.consume")
+        self.assertEqual((second.channel, second.fields["queue"]), (first.channel, "c.inbound"))
+        self.assertNotEqual(second.fields["consumer_tag"], first.fields["consumer_tag"])
+        self.assertEqual(self.windows(), [10, 10])
+        self.allow(10)
+        self.assertEqual(self.windows(), [10, 10])
+        self.allow(11)
+        self.assertEqual((self.windows(), self.cancelled()), ([10, 10, 20], 1))
+
+    def test_what_a_cancelled_one_held_counts(self) -> None:
+        """A larger window allows for what the cancelled consumer has left over, until that is settled."""
+        self.allow(10)
+        self.deliver_to(1, 10)
+        self.allow(20)
+        self.assertEqual(self.windows(), [10, 10, 10])
+        for outcome in self.outcomes[:4]:
+            outcome.callback(Outcome.ACK)
+        self.rabbit.advance()
+        self.assertEqual(self.windows(), [10, 10, 10])
+        self.outcomes[4].callback(Outcome.ACK)
+        self.rabbit.advance()
+        self.assertEqual(self.windows(), [10, 10, 10, 15])
+
+    def test_closed(self) -> None:
+        """Without need the second consumer is cancelled; its deliveries can still be settled."""
+        self.allow(10)
+        self.deliver_to(1, 2)
+        self.allow(0)
+        self.assertEqual((self.windows(), self.cancelled()), ([10, 10], 1))
+        for outcome in self.outcomes:
+            outcome.callback(Outcome.ACK)
+        self.rabbit.advance()
+        self.assertEqual([call.fields["delivery_tag"] for call in self.peer.called("basic.ack")], [1, 2])
+        self.assertEqual(self.windows(), [10, 10])
+
+    def test_sent_before_the_cancel(self) -> None:
+        """What was on its way to a cancelled second consumer is a delivery like any other, and left over."""
+        self.allow(10)
+        self.rabbit.silent.add("basic.cancel")
+        self.allow(0)
+        self.deliver_to(1)
+        self.rabbit.silent.clear()
+        self.peer.method(self.peer.called("basic.cancel")[0].channel, "basic.cancel-ok", consumer_tag="any")
+        self.deliver_to(1)
+        self.assertEqual(len(self.deliveries), 2)
+        self.allow(10)
+        self.assertEqual(self.windows(), [10, 10, 8])
+
+    def test_bounded(self) -> None:
+        """No more than 1,000 beyond the prefetch."""
+        self.allow(5_000)
+        self.assertEqual(self.windows(), [10, 1000])
+
+    def test_small_changes_cost_nothing(self) -> None:
+        """A number that goes up and down by a little makes no calls."""
+        self.allow(40)
+        calls = len(self.peer.calls)
+        for count in (39, 35, 31, 38, 40):
+            self.allow(count)
+        self.assertEqual(len(self.peer.calls), calls)
+        self.allow(10)
+        self.assertEqual(self.windows(), [10, 40, 10])
+
+    def test_cancelled_by_the_server(self) -> None:
+        """When the queue is deleted both consumers are made again."""
+        self.allow(10)
+        for call in self.peer.called("basic.consume"):
+            self.peer.method(call.channel, "basic.cancel", consumer_tag=call.fields["consumer_tag"], nowait=True)
+        self.rabbit.advance()
+        self.assertEqual(self.windows(), [10, 10, 10, 10])
+        self.assertEqual(self.broker.state, BrokerState.CONNECTED)
+
+    def test_no_second_active_one(self) -> None:
+        """On a queue with a single active consumer a second one would get nothing, so there is none."""
+        consumer = self.broker.consume("c.turn_joining", self.handler, 10_000, single_active=True)
+        consumer.unpause()
+        consumer.allow_more(10)
+        self.rabbit.advance()
+        declared = self.peer.called("queue.declare")[-1].fields
+        self.assertEqual(declared["arguments"], {"x-single-active-consumer": True})
+        self.assertEqual(self.windows(), [10, 10_000])
+        self.assertFalse(self.peer.called("basic.consume")[-1].fields["exclusive"])
+
+
+class PermissionTests(BrokerCase):
+    """Consuming where we may not do everything."""
+
+    def test_no_configure(self) -> None:
+        """Where nothing may be declared, what exists is consumed; that is one line in the log."""
+        for name in ("exchange.declare", "queue.declare", "queue.bind"):
+            self.rabbit.refusals[name] = (403, "ACCESS_REFUSED - configure access to it refused")
+        self.broker.consume("c.inbound", self.handler, 1).unpause()
+        self.up()
+        self.assertEqual(len(self.rabbit.consuming.called("basic.consume")), 1)
+        self.rabbit.consuming.cut()
+        self.rabbit.advance()
+        self.assertEqual(len(self.rabbit.consuming.called("basic.consume")), 1)
+        lines = [line for line in self.logged(LogLevel.warn) if "c.inbound" in line]
+        self.assertEqual(len(lines), 1)
+        self.assertIn("what exists is used", lines[0])
+
+    def test_configure_own_queues_only(self) -> None:
+        """Where only the exchange may not be declared, the queue is, and it is bound."""
+        self.rabbit.refusals["exchange.declare"] = (403, "ACCESS_REFUSED")
+        self.broker.consume("c.inbound", self.handler, 1).unpause()
+        self.up()
+        names = self.rabbit.consuming.names()
+        self.assertEqual([names.count(name) for name in ("queue.declare", "queue.bind", "basic.consume")], [1, 1, 1])
+
+    def test_nothing_there(self) -> None:
+        """A queue that we may not declare and that is not there is an error that is tried again."""
+        self.rabbit.refusals["queue.declare"] = (403, "ACCESS_REFUSED")
+        self.rabbit.refusals["basic.consume"] = (404, "NOT_FOUND - no queue 'c.inbound'")
+        self.broker.consume("c.inbound", self.handler, 1).unpause()
+        self.broker.start()
+        self.rabbit.advance()
+        self.assertEqual(self.broker.state, BrokerState.CONNECTING)
+        self.assertIn("c.inbound: 404 NOT_FOUND", self.broker.reason)
+        self.rabbit.refusals.clear()
+        self.rabbit.advance(5)
+        self.assertEqual((self.broker.state, self.broker.reason), (BrokerState.CONNECTED, ""))
+
+    def test_stream(self) -> None:
+        """Consumers have a priority, which streams refuse; the log and the reason say that it is a stream."""
+        self.rabbit.refusals["basic.consume"] = (
+            406,
+            "PRECONDITION_FAILED - invalid arg 'x-priority' for queue 'c.inbound' in vhost '/' of queue type "
+            "rabbit_stream_queue",
+        )
+        self.broker.consume("c.inbound", self.handler, 1).unpause()
+        self.broker.start()
+        self.rabbit.advance()
+        self.assertEqual(self.rabbit.consuming.called("basic.consume")[0].fields["arguments"], {"x-priority": 0})
+        self.assertIn("c.inbound (it is a stream, which workers cannot consume", self.logged()[0])
+        self.assertIn("it is a stream", self.broker.reason)

@@ -13,9 +13,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.broker.amqp.case import BrokerCase
 from tests.broker.amqp.peer import content_frames, method_frame
-from tests.broker.amqp.test_frames import Recorder, deliver
+from tests.broker.amqp.test_frames import Recorder, counted, deliver
 from vumi_turn.broker.amqp.codec import decode_frame
-from vumi_turn.broker.amqp.frames import FrameError, FrameReader, delivery_count, message_id, properties_of
+from vumi_turn.broker.amqp.frames import FrameError, FrameReader, message_id, properties_of
 from vumi_turn.broker.amqp.spec import load_spec
 from vumi_turn.broker.amqp.tables import decode_table, encode_table
 from vumi_turn.broker.interface import BrokerState, Outcome
@@ -127,7 +127,7 @@ class DecoderTests(SynchronousTestCase):
     def test_properties(self, data: bytes) -> None:
         """Whatever another program put into a message's properties costs us nothing but them."""
         self.assertIsInstance(properties_of(data), dict)
-        self.assertGreaterEqual(delivery_count(data + b"x-delivery-count"), 0)
+        self.assertGreaterEqual(counted(data + b"x-delivery-count"), 0)
         self.assertIsInstance(message_id(data), str)
 
     @settings(max_examples=100)

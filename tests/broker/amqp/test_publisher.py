@@ -7,7 +7,15 @@ from twisted.internet.error import ConnectionRefusedError
 from twisted.logger import LogLevel
 
 from tests.broker.amqp.case import BrokerCase
-from vumi_turn.broker.interface import MAX_UNCONFIRMED, BrokerState, BrokerUnavailable, ConnectionLost, Nacked, Returned
+from vumi_turn.broker.interface import (
+    MAX_UNCONFIRMED,
+    BrokerState,
+    BrokerUnavailable,
+    ConnectionLost,
+    MessageTooLarge,
+    Nacked,
+    Returned,
+)
 
 
 class PublishingTests(BrokerCase):
@@ -178,7 +186,7 @@ class PublishingTests(BrokerCase):
         self.up()
         done = self.publish()
         peer = self.rabbit.publishing
-        self.rabbit.refusals["queue.declare"] = (403, "ACCESS_REFUSED")
+        self.rabbit.refusals["queue.declare"] = (406, "PRECONDITION_FAILED")
         peer.give_back(peer.published[0])
         peer.confirm(1)
         self.rabbit.advance()
@@ -283,7 +291,8 @@ class PublishingTests(BrokerCase):
         self.failureResultOf(done, ConnectionLost)
         self.assertEqual(self.broker.state, BrokerState.CONNECTED)
         self.assertIn("NOT_FOUND", self.logged()[0])
-        self.assertEqual(len(self.rabbit.publishing.called("exchange.declare")), 1)
+        self.assertEqual(len(self.rabbit.publishing.called("exchange.declare")), 2)
+        self.assertFalse(peer.lost)
 
     def test_bindings_went_with_the_exchange(self) -> None:
         """What we consume from was bound to that exchange: it is declared anew too, and consuming goes on."""
@@ -332,6 +341,176 @@ class PublishingTests(BrokerCase):
         self.successResultOf(second[0])
 
 
+class TooLargeTests(BrokerCase):
+    """RabbitMQ closes the channel of a message that is over its max_message_size."""
+
+    TEXT = "PRECONDITION_FAILED - message size 11 is larger than configured max size 10"
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.publisher = self.broker.publisher("c.outbound")
+        self.up()
+        self.peer = self.rabbit.publishing
+
+    def publish(self, *bodies: bytes) -> list[Deferred[None]]:
+        done = [self.publisher.publish(body) for body in bodies]
+        self.peer.pump()
+        return done
+
+    def refuse(self, text: str = TEXT) -> None:
+        self.peer.method(self.peer.publish_channel, "channel.close", reply_code=406, reply_text=text)
+
+    def test_only_its_own_message(self) -> None:
+        """The message fails with the limit; the others are published again, in order, on a new channel."""
+        before, large, after = self.publish(b"before", b"x" * 11, b"after")
+        self.refuse()
+        error = self.failureResultOf(large, MessageTooLarge)
+        self.assertEqual(error.value.limit, 10)
+        self.rabbit.advance()
+        self.assertEqual([m.body for m in self.peer.published[3:]], [b"before", b"after"])
+        self.peer.confirm(2, multiple=True)
+        self.successResultOf(before)
+        self.successResultOf(after)
+        self.assertFalse(self.peer.lost)
+        self.assertEqual(len(self.logged()), 1)
+        self.assertIn("11 bytes for c.outbound: its max_message_size is 10", self.logged()[0])
+
+    def test_confirmed_ones_are_not_repeated(self) -> None:
+        """What was confirmed before the channel was closed is not published again."""
+        done, large = self.publish(b"before", b"x" * 11)
+        self.peer.confirm(1)
+        self.successResultOf(done)
+        self.refuse()
+        self.failureResultOf(large, MessageTooLarge)
+        self.rabbit.advance()
+        self.assertEqual(len(self.peer.published), 2)
+
+    def test_later_ones(self) -> None:
+        """Later publishes over the limit fail at once, and nothing is sent of them; those of the limit are."""
+        (large,) = self.publish(b"x" * 11)
+        self.refuse()
+        self.failureResultOf(large, MessageTooLarge)
+        self.rabbit.advance()
+        over, fits = self.publish(b"y" * 11, b"y" * 10)
+        self.failureResultOf(over, MessageTooLarge)
+        self.assertEqual([m.body for m in self.peer.published[1:]], [b"y" * 10])
+        self.peer.confirm(1)
+        self.successResultOf(fits)
+
+    def test_meanwhile(self) -> None:
+        """What is published while the channel is replaced waits for the new one, behind what is repeated."""
+        self.rabbit.silent.add("confirm.select")
+        first, large = self.publish(b"first", b"x" * 11)
+        self.refuse()
+        self.failureResultOf(large, MessageTooLarge)
+        self.assertEqual(self.broker.state, BrokerState.CONNECTED)
+        (second,) = self.publish(b"second")
+        self.assertEqual(len(self.peer.published), 2)
+        self.rabbit.silent.clear()
+        self.peer.method(self.peer.publish_channel, "confirm.select-ok")
+        self.rabbit.advance()
+        self.assertEqual([m.body for m in self.peer.published[2:]], [b"first", b"second"])
+        self.peer.confirm(2, multiple=True)
+        self.successResultOf(first)
+        self.successResultOf(second)
+
+    def test_lost_meanwhile(self) -> None:
+        """A connection that is lost while the channel is replaced fails what waits for it."""
+        self.rabbit.silent.add("confirm.select")
+        first, large = self.publish(b"first", b"x" * 11)
+        self.refuse()
+        self.failureResultOf(large, MessageTooLarge)
+        self.peer.cut()
+        self.failureResultOf(first, ConnectionLost)
+        self.rabbit.silent.clear()
+
+    def test_returned_before(self) -> None:
+        """A message that was returned before the close is published again as for the first time."""
+        first, large = self.publish(b"first", b"x" * 11)
+        self.peer.give_back(self.peer.published[0])
+        self.refuse()
+        self.failureResultOf(large, MessageTooLarge)
+        self.rabbit.advance()
+        for tag in (1, 2):
+            self.peer.give_back(self.peer.published[-1])
+            self.peer.confirm(tag)
+            self.rabbit.advance()
+        self.failureResultOf(first, Returned)
+
+    def test_other_words(self) -> None:
+        """RabbitMQ 3.7's words are understood too; a limit that no message is over is no reason to repeat."""
+        first, large = self.publish(b"1", b"x" * 11)
+        self.refuse("PRECONDITION_FAILED - message size 11 larger than max size 10")
+        self.failureResultOf(large, MessageTooLarge)
+        self.rabbit.advance()
+        self.refuse("PRECONDITION_FAILED - message size 11 larger than max size 10")
+        self.failureResultOf(first, ConnectionLost)
+
+    def test_forgotten_with_the_connection(self) -> None:
+        """The broker may come back with another limit: after a lost connection it is found out again."""
+        (large,) = self.publish(b"x" * 11)
+        self.refuse()
+        self.failureResultOf(large, MessageTooLarge)
+        self.peer.cut()
+        self.rabbit.advance()
+        self.peer = self.rabbit.publishing
+        (large,) = self.publish(b"x" * 11)
+        self.peer.confirm(1)
+        self.successResultOf(large)
+
+    def test_shared_by_scopes(self) -> None:
+        """What one scope has learned holds for the others on the connection, whose channels stay."""
+        scope = self.broker.scope("another")
+        other = scope.publisher("d.outbound")
+        scope.start()
+        self.rabbit.advance()
+        (pending,) = [other.publish(b"fits")]
+        self.peer.pump()
+        (large,) = self.publish(b"x" * 11)
+        channel = self.peer.published[-1].channel
+        self.peer.method(channel, "channel.close", reply_code=406, reply_text=self.TEXT)
+        self.failureResultOf(large, MessageTooLarge)
+        self.failureResultOf(other.publish(b"x" * 11), MessageTooLarge)
+        self.assertNoResult(pending)
+        self.peer.method(self.peer.published[0].channel, "basic.ack", delivery_tag=1)
+        self.successResultOf(pending)
+
+
+class HeaderTests(BrokerCase):
+    """Publishes with headers."""
+
+    def test_headers(self) -> None:
+        """Headers stand among the properties; the other properties are as without them."""
+        publisher = self.broker.publisher("c.turn_failures")
+        self.up()
+        headers = {"reason": "é", "n": -5, "list": [True, None], "raw": b"\xff"}
+        publisher.publish(b"{}", headers).addErrback(lambda _: None)
+        peer = self.rabbit.publishing
+        peer.pump()
+        (message,) = peer.published
+        self.assertEqual(message.properties["headers"], headers)
+        self.assertEqual(message.properties["delivery-mode"], 2)
+        self.assertEqual(message.properties["content-type"], "application/json")
+        self.assertTrue(message.properties["message-id"].endswith("-1"))
+
+    def test_headers_that_cannot_be(self) -> None:
+        """A header without a type in AMQP, or too many of them, fail the publish and cost the connection nothing."""
+        publisher = self.broker.publisher("c.turn_failures")
+        self.up()
+        for headers in ({"a": object()}, {"n": 1 << 70}, {"long": "x" * 4096}):
+            self.failureResultOf(publisher.publish(b"{}", headers), ValueError)
+        self.assertEqual(self.broker.state, BrokerState.CONNECTED)
+
+    def test_full_queue(self) -> None:
+        """A nack is told as such."""
+        publisher = self.broker.publisher("c.turn_failures")
+        self.up()
+        done = publisher.publish(b"{}")
+        peer = self.rabbit.publishing
+        peer.method(peer.publish_channel, "basic.nack", delivery_tag=1)
+        self.failureResultOf(done, Nacked)
+
+
 class TransientPublishingTests(BrokerCase):
     """Messages that nobody has to keep."""
 
@@ -354,9 +533,15 @@ class TransientPublishingTests(BrokerCase):
         """Without a connection it fails at once."""
         self.failureResultOf(self.publisher.publish(b"{}"), BrokerUnavailable)
 
+    def test_no_configure(self) -> None:
+        """Where the exchange may not be declared, the one that exists is published to."""
+        self.rabbit.refusals["exchange.declare"] = (403, "ACCESS_REFUSED")
+        self.up()
+        self.successResultOf(self.publisher.publish(b"{}"))
+
     def test_refused_exchange(self) -> None:
         """An exchange that is refused is said once and costs nothing else."""
-        self.rabbit.refusals["exchange.declare"] = (403, "ACCESS_REFUSED")
+        self.rabbit.refusals["exchange.declare"] = (406, "PRECONDITION_FAILED")
         self.up()
         for _ in range(3):
             self.failureResultOf(self.publisher.publish(b"{}"), BrokerUnavailable)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionRefusedError
 from twisted.logger import LogLevel
 
+from tests.broker.amqp import peer as peer_module
 from tests.broker.amqp.case import BrokerCase
+from tests.broker.amqp.peer import ANSWERS, method_frame
 from vumi_turn.broker.amqp import ConnectionParameters
 from vumi_turn.broker.interface import BrokerState
 
@@ -112,7 +115,7 @@ class ConnectingTests(BrokerCase):
 
     def test_handshake_is_bounded(self) -> None:
         """A server that does not go on with the handshake is given up."""
-        for silent in ("connection.start-ok", "connection.open", "confirm.select"):
+        for silent in ("connection.start-ok", "connection.open"):
             self.rabbit.silent.clear()
             self.rabbit.silent.add(silent)
             broker = self.make_broker(self.parameters)
@@ -133,7 +136,83 @@ class ConnectingTests(BrokerCase):
         self.rabbit.peers[0].client.dataReceived(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         self.assertTrue(self.rabbit.peers[0].transport.aborted)
         self.rabbit.advance()
-        self.assertIn("is not AMQP", self.logged()[0])
+        self.assertIn("an HTTP server answers there", self.logged()[0])
+
+    def test_what_else_is_on_the_port(self) -> None:
+        """What answers instead of RabbitMQ is named, at once, in the log and in the reason."""
+        for answer, words in (
+            (b"AMQP\0\x01\0\0", "it asks for AMQP 0.1.0.0"),
+            (b"\x15\x03\x03\0\x02\x02\x46", "speaks TLS: use an amqps:// URL"),
+            (b"-ERR unknown command\r\n", "it began with b'-ERR unknown"),
+            (b"SSH-2.0-OpenSSH_9.2\r\n", "is not RabbitMQ"),
+        ):
+            self.lines.clear()
+            broker = self.make_broker(self.parameters)
+            broker.start()
+            self.clock.advance(0)
+            peer = self.rabbit.peers[-2]
+            peer.client.dataReceived(answer)
+            self.assertTrue(peer.transport.aborted)
+            self.rabbit.advance()
+            self.assertIn(words, self.logged()[0])
+            broker.stop()
+            self.rabbit.advance()
+
+    def test_no_plain(self) -> None:
+        """A broker without PLAIN authentication is named as that."""
+        self.broker.start()
+        self.clock.advance(0)
+        peer = self.rabbit.peers[0]
+        peer.send(method_frame(0, "connection.start", version_minor=9, mechanisms="EXTERNAL", locales="en_US"))
+        self.rabbit.advance()
+        self.assertIn("offers no PLAIN authentication, only EXTERNAL", self.logged()[0])
+
+    def test_channel_max(self) -> None:
+        """A connection with fewer channels than are needed says so, and is not dropped for it."""
+        answers = dict(ANSWERS)
+        answers["connection.start-ok"] = (
+            "connection.tune",
+            {"channel_max": 1, "frame_max": 4096, "heartbeat": 60},
+        )
+        self.patch(peer_module, "ANSWERS", answers)
+        self.broker.consume("c.inbound", lambda delivery: Deferred(), 1)
+        self.broker.consume("c.event", lambda delivery: Deferred(), 1)
+        self.broker.start()
+        self.rabbit.advance(1)
+        self.assertEqual(self.broker.state, BrokerState.CONNECTING)
+        self.assertIn("allows 1 channel on a connection", self.broker.reason)
+        self.assertFalse(self.rabbit.consuming.lost)
+
+    def test_slow_link(self) -> None:
+        """While data arrives no call times out, since its answer is behind it; 10 s without any are too long."""
+        self.rabbit.silent.add("basic.consume")
+        self.broker.consume("c.inbound", lambda delivery: Deferred(), 1).unpause()
+        self.broker.start()
+        self.rabbit.advance()
+        consuming = self.rabbit.consuming
+        frame = b"\x08\0\0\0\0\0\0\xce"
+        for _ in range(5):
+            self.rabbit.advance(9)
+            consuming.send(frame)
+        opened = consuming.called("channel.open")[-1].channel
+        self.assertNotIn(opened, [call.channel for call in consuming.called("channel.close")[1:]])
+        self.rabbit.advance(9.9)
+        self.assertEqual(self.broker.reason, "")
+        self.rabbit.advance(0.2)
+        self.assertIn("did not answer basic_consume", self.broker.reason)
+        self.rabbit.silent.clear()
+
+    def test_never_answered(self) -> None:
+        """A call that is not answered in 5 minutes has timed out, though data arrives all the time."""
+        self.rabbit.silent.add("basic.consume")
+        self.broker.consume("c.inbound", lambda delivery: Deferred(), 1).unpause()
+        self.broker.start()
+        self.rabbit.advance()
+        for _ in range(61):
+            self.rabbit.advance(5)
+            self.rabbit.consuming.send(b"\x08\0\0\0\0\0\0\xce")
+        self.assertIn("did not answer basic_consume", self.broker.reason)
+        self.rabbit.silent.clear()
 
     def test_unknown_method(self) -> None:
         """A method that AMQP does not have ends the connection, which is then made anew."""
@@ -359,7 +438,7 @@ class WatcherTests(BrokerCase):
         self.rabbit.consuming.deliver(b"{}", 1)
         self.rabbit.advance()
         self.assertEqual(len(self.deliveries), 1)
-        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)  # again when it consumes
 
     def test_lost(self) -> None:
         """A watcher that fails when the broker is lost does not keep it from being found again."""

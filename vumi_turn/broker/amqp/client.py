@@ -23,13 +23,21 @@ from txamqp.queue import Closed as QueueClosed
 from .call_timeout import CallTimeout
 from .codec import decode_frame, encode_frame
 from .delegate import Delegate
-from .errors import ChannelRefused, ConnectionGone
-from .frames import HEARTBEAT_FRAME, FrameError, FrameReader, Receiver
+from .errors import ChannelRefused, ConnectionGone, NoAnswer, NoFreeChannel
+from .foreign import foreign_protocol
+from .frames import (
+    HEARTBEAT_FRAME,
+    FrameError,
+    FrameReader,
+    Receiver,
+    pack_channel_close,
+    pack_channel_close_ok,
+)
 from .heartbeat_monitor import HeartbeatMonitor
 from .parameters import ConnectionParameters
 from .spec import load_spec
 
-#: Seconds that RabbitMQ has for each answer.
+#: Seconds in which each answer, or at least some data, has to arrive.
 ANSWER_TIMEOUT = 10.0
 #: Seconds that a closing connection has for its last bytes.
 CLOSING_TIMEOUT = 2.0
@@ -49,6 +57,9 @@ class Client(AMQClient):
     :ivar refusal: code and text of the ``connection.close`` RabbitMQ sent.
     :ivar blocked: True while RabbitMQ does not read what is published.
     :ivar on_blocked: called when that changes, with RabbitMQ's reason.
+    :ivar last_received: when data last arrived, in the clock's seconds.
+    :ivar server: RabbitMQ's properties (``product``, ``version``), once it has sent them.
+    :ivar misfit: True where the peer cannot be used at all: it is no RabbitMQ, or wants to be talked to differently.
     """
 
     def __init__(
@@ -60,6 +71,9 @@ class Client(AMQClient):
         self.on_blocked: Callable[[bool, str], None] = lambda blocked, reason: None
         self.frame_max = DEFAULT_FRAME_MAX
         self.opened = False
+        self.misfit = False
+        self.server: dict[str, Any] = {}
+        self.last_received = clock.seconds()
         self.parameters = parameters
         self.role = role
         self._answer_timeout = answer_timeout
@@ -70,6 +84,8 @@ class Client(AMQClient):
         self.lost_reason: Optional[Failure] = None
         self._heartbeats: Optional[HeartbeatMonitor] = None
         self._closing: Any = None
+        self._greeted = False
+        self._retiring: dict[int, CallTimeout] = {}
 
     def tune(self, channel_max: int, frame_max: int, heartbeat: int) -> tuple[int, int, int]:
         """
@@ -98,8 +114,15 @@ class Client(AMQClient):
         super().connectionMade()
 
     def dataReceived(self, data: bytes) -> None:
+        self.last_received = self.clock.seconds()
         if self._heartbeats is not None:
             self._heartbeats.heard()
+        if not self._greeted:
+            self._greeted = True
+            foreign = foreign_protocol(data)
+            if foreign is not None:
+                self.refuse_peer(foreign)
+                return
         try:
             self._reader.feed(data)
         except ValueError as error:
@@ -112,6 +135,9 @@ class Client(AMQClient):
         frame = decode_frame(self.spec, data)
         if frame.payload.type in (Frame.HEADER, Frame.BODY):
             raise FrameError("content came without the method that announces it")
+        if frame.channel in self._retiring:
+            self._retired_channel_frame(frame)
+            return
         self.process_frame(frame).addErrback(self._broken)
 
     def _broken(self, failure: Failure) -> None:
@@ -153,7 +179,7 @@ class Client(AMQClient):
 
         :raises ConnectionGone: it did not work; :attr:`refusal` may say why.
         """
-        timeout = CallTimeout(self, self._answer_timeout, "the handshake")
+        timeout = self._connection_timeout("the handshake")
         try:
             await self.started.wait()
         except Closed:
@@ -167,40 +193,91 @@ class Client(AMQClient):
         """
         Open a channel of a free number.
 
+        :raises ChannelRefused: no number is free, or there was no answer.
         :raises ConnectionGone: the connection is gone.
         """
-        number = next(n for n in range(1, self._channel_max + 1) if n not in self.channels)
+        number = next((n for n in range(1, self._channel_max + 1) if n not in self.channels), None)
+        if number is None:
+            raise NoFreeChannel(self._channel_max)
         channel = await self.channel(number)
         await self.call(channel, "channel_open")
         return channel
 
     async def close_channel(self, channel: AMQChannel) -> None:
-        """Close a channel and free its number."""
+        """
+        Close a channel and free its number.
+
+        :raises ChannelRefused: there was no answer.
+        :raises ConnectionGone: the connection is gone.
+        """
         if not channel.closed:
             self._reader.receivers.pop(channel.id, None)
             await self.call(channel, "channel_close", reply_code=200, reply_text="done")
             channel.close(None)
-        self._forget(channel.id)
+            self._forget(channel.id)
 
     async def call(self, channel: AMQChannel, method: str, **fields: Any) -> Any:
         """
-        Call a method and await its answer, for a bounded time.
+        Call a method and await its answer, for a bounded time. A channel whose call is
+        not answered is retired: txamqp cannot forget a call, and would take a late answer
+        for that of the next one.
 
-        :raises ChannelRefused: RabbitMQ closed the channel instead.
-        :raises ConnectionGone: the connection is gone, or there was no answer in time.
+        :raises ChannelRefused: RabbitMQ closed the channel instead; :exc:`NoAnswer`: there was no
+            answer in time.
+        :raises ConnectionGone: the connection is gone.
         """
         if self.closed:
             raise ConnectionGone(self.why())
-        timeout = CallTimeout(self, self._answer_timeout, method)
+        if channel.id:
+            timeout = CallTimeout(self, self._answer_timeout, lambda: self._retire(channel, method))
+        else:
+            timeout = self._connection_timeout(method)
         try:
             return await getattr(channel, method)(**fields)
         except ChannelClosed as error:
             message = error.args[0]
             raise ChannelRefused(message.reply_code, message.reply_text) from None
-        except (Closed, QueueClosed):
+        except (Closed, QueueClosed) as error:
+            reason = error.args[0] if error.args else None
+            if isinstance(reason, NoAnswer):
+                raise NoAnswer(method, self._answer_timeout) from None
             raise ConnectionGone(self.why()) from None
         finally:
             timeout.stop()
+
+    def _connection_timeout(self, what: str) -> CallTimeout:
+        """A timeout after which the connection is given up."""
+        words = f"RabbitMQ did not answer {what} within {self._answer_timeout:g} s"
+        return CallTimeout(self, self._answer_timeout, lambda: self.give_up(words))
+
+    # Retiring a channel
+
+    def _retire(self, channel: AMQChannel, method: str) -> None:
+        """
+        Close a channel whose call was not answered, and fail the call. Its number stays taken until RabbitMQ
+        has answered the close; without that answer the connection is given up.
+        """
+        if method == "channel_close":
+            self.give_up("RabbitMQ did not answer channel.close")
+            return
+        log.warn(
+            "RabbitMQ did not answer {method} within {seconds} s: closing that AMQP channel",
+            method=method,
+            seconds=self._answer_timeout,
+        )
+        self._reader.receivers.pop(channel.id, None)
+        self._retiring[channel.id] = self._connection_timeout("channel.close")
+        self.write(pack_channel_close(channel.id))
+        channel.close(NoAnswer(method, self._answer_timeout))
+
+    def _retired_channel_frame(self, frame: Frame) -> None:
+        """Wait for channel.close-ok; whatever else arrives is late."""
+        name = frame.payload.method.name if frame.payload.type == Frame.METHOD else ""
+        if name == "close":
+            self.write(pack_channel_close_ok(frame.channel))
+        if name in ("close", "close-ok"):
+            self._retiring.pop(frame.channel).stop()
+            self._forget(frame.channel)
 
     def attach(self, channel: AMQChannel, receiver: Receiver) -> None:
         """Give what arrives on a channel to ``receiver``."""
@@ -250,6 +327,11 @@ class Client(AMQClient):
             return self.lost_reason.getErrorMessage()
         return "it is being closed"
 
+    def refuse_peer(self, why: str) -> None:
+        """Give up a connection to a peer that cannot be used at all, as a person has to be told."""
+        self.misfit = True
+        self.give_up(why)
+
     def give_up(self, why: str) -> None:
         """Abort a connection that cannot be used any longer, without closing it by AMQP."""
         if self._why is None:
@@ -292,6 +374,8 @@ class Client(AMQClient):
     def connectionLost(self, reason: Failure) -> None:
         self.lost_reason = reason
         self._reader.stop()
+        for timeout in self._retiring.values():
+            timeout.stop()
         if self._heartbeats is not None:
             self._heartbeats.stop()
         if self._closing is not None and self._closing.active():

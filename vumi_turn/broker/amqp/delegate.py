@@ -15,6 +15,12 @@ class Delegate(TwistedDelegate):
 
     def connection_start(self, ch: AMQChannel, msg: Any) -> None:
         client = self.client
+        client.server = dict(msg.server_properties)
+        if "PLAIN" not in msg.mechanisms.split():
+            client.refuse_peer(
+                f"RabbitMQ offers no PLAIN authentication, only {msg.mechanisms}: enable PLAIN (auth_mechanisms)"
+            )
+            return
         ch.connection_start_ok(
             client_properties=client_properties(client.role),
             mechanism="PLAIN",
@@ -27,7 +33,7 @@ class Delegate(TwistedDelegate):
         self.client.started.fire()
 
     def connection_secure(self, ch: AMQChannel, msg: Any) -> None:
-        self.client.give_up("RabbitMQ wants more than PLAIN authentication")
+        self.client.refuse_peer("RabbitMQ wants more than PLAIN authentication")
 
     def connection_close(self, ch: AMQChannel, msg: Any) -> None:
         self.client.refusal = (msg.reply_code, msg.reply_text)

@@ -16,12 +16,13 @@ from __future__ import annotations
 from io import BytesIO
 from struct import Struct
 from struct import error as StructError
-from typing import Any, Callable
+from typing import Any, Callable, Mapping, Optional
 
 from txamqp.codec import EOF
 
 from .codec import WireCodec, decode_properties
 from .spec import load_spec
+from .tables import encode_table
 
 FRAME_END = 0xCE
 METHOD, HEADER, BODY, HEARTBEAT = 1, 2, 3, 8
@@ -53,7 +54,7 @@ class FrameError(ValueError):
 class Receiver:
     """Gets what arrives on one channel; subclasses override what concerns them."""
 
-    def delivered(self, tag: int, redelivered: bool, properties: bytes, body: bytes) -> None:
+    def delivered(self, tag: int, redelivered: bool, properties: bytes, body: bytes, consumer_tag: bytes) -> None:
         """A message; ``properties`` (see :func:`properties_of`) are empty where it has no headers."""
 
     def returned(self, message_id: str) -> None:
@@ -75,11 +76,12 @@ class Receiver:
 class _Content:
     """A message of which header and body are still to come."""
 
-    __slots__ = ("tag", "redelivered", "size", "properties", "chunks")
+    __slots__ = ("tag", "redelivered", "consumer_tag", "size", "properties", "chunks")
 
-    def __init__(self, tag: int, redelivered: bool) -> None:
+    def __init__(self, tag: int, redelivered: bool, consumer_tag: bytes) -> None:
         self.tag = tag  # 0 for a returned message
         self.redelivered = redelivered
+        self.consumer_tag = consumer_tag
         self.size = -1
         self.properties = b""
         self.chunks: list[bytes] = []
@@ -151,11 +153,11 @@ class FrameReader:
             if after_tag + 9 > end:
                 raise FrameError("a basic.deliver is too short")
             tag, redelivered = _DELIVER.unpack_from(buffer, after_tag)
-            self._contents[channel] = _Content(tag, bool(redelivered & 1))
+            self._contents[channel] = _Content(tag, bool(redelivered & 1), buffer[start + 5 : after_tag])
         elif method == _CONFIRM or method == _REFUSAL:
             self._settlement(channel, method, buffer, start, end)
         elif method == _RETURN:
-            self._contents[channel] = _Content(0, False)
+            self._contents[channel] = _Content(0, False, b"")
         else:
             self._other(buffer[offset : end + 1])
 
@@ -199,7 +201,7 @@ class FrameReader:
         if receiver is None:
             return
         if content.tag:
-            receiver.delivered(content.tag, content.redelivered, content.properties, body)
+            receiver.delivered(content.tag, content.redelivered, content.properties, body, content.consumer_tag)
         else:
             receiver.returned(message_id(content.properties))
 
@@ -212,6 +214,16 @@ def pack_ack(channel: int, tag: int) -> bytes:
 def pack_requeue(channel: int, tag: int) -> bytes:
     """The frame that gives one delivery back to its queue (basic.nack, requeue)."""
     return _ACK.pack(METHOD, channel, 13, 60, 120, tag, 2, FRAME_END)
+
+
+def pack_channel_close(channel: int) -> bytes:
+    """The frame of a ``channel.close`` without a fault of the other side."""
+    return _frame(METHOD, channel, b"\0\x14\0\x28\0\xc8\0\0\0\0\0")
+
+
+def pack_channel_close_ok(channel: int) -> bytes:
+    """The frame of a ``channel.close-ok``."""
+    return _frame(METHOD, channel, b"\0\x14\0\x29")
 
 
 def _short(text: str) -> bytes:
@@ -234,22 +246,27 @@ class Envelope:
         arguments = b"\0\0" + _short(exchange) + _short(routing_key) + bytes((mandatory,))
         self._arguments = b"\0\x3c\0\x28" + arguments
         self._flags = _HAS_CONTENT_TYPE | _HAS_ENCODING | _HAS_MODE | _HAS_MESSAGE_ID
-        self._properties = _short("application/json") + _short("utf-8") + bytes((2 if persistent else 1,))
+        self._before_headers = _short("application/json") + _short("utf-8")
+        self._after_headers = bytes((2 if persistent else 1,))
+        self._without_headers = self._before_headers + self._after_headers
         self._method: dict[int, bytes] = {}
 
-    def pack(self, channel: int, message_id: bytes, body: bytes, frame_max: int) -> bytes:
+    def pack(self, channel: int, message_id: bytes, body: bytes, frame_max: int, headers: bytes = b"") -> bytes:
         """
         All frames of one publish.
 
         :param message_id: at most 255 bytes.
         :param frame_max: the largest frame the broker takes, in bytes.
+        :param headers: what :func:`pack_headers` made of them.
         """
         method = self._method.get(channel)
         if method is None:
             method = self._method[channel] = _frame(METHOD, channel, self._arguments)
-        properties = self._properties
+        properties, flags = self._without_headers, self._flags
+        if headers:
+            properties, flags = self._before_headers + headers + self._after_headers, flags | _HAS_HEADERS
         size = 15 + len(properties) + len(message_id)
-        header = _CONTENT.pack(HEADER, channel, size, 60, 0, len(body), self._flags)
+        header = _CONTENT.pack(HEADER, channel, size, 60, 0, len(body), flags)
         parts = [method, header, properties, bytes((len(message_id),)), message_id, b"\xce"]
         room = frame_max - OVERHEAD
         if len(body) <= room:
@@ -262,6 +279,22 @@ class Envelope:
 
 def _frame(kind: int, channel: int, payload: bytes) -> bytes:
     return b"".join((_FRAME.pack(kind, channel, len(payload)), payload, b"\xce"))
+
+
+def pack_headers(headers: Optional[Mapping[str, Any]], frame_max: int) -> bytes:
+    """
+    A table of headers for :meth:`Envelope.pack`; empty for none.
+
+    :param frame_max: the largest frame the broker takes, in bytes: a header cannot be split.
+    :raises ValueError: a header has no type in AMQP, or they do not fit into a frame.
+    """
+    if not headers:
+        return b""
+    table = encode_table(headers)
+    # The other properties and the frame itself need less than 400 bytes.
+    if len(table) > frame_max - 400:
+        raise ValueError(f"the headers are {len(table)} bytes, which does not fit into a frame of {frame_max}")
+    return _LONG.pack(len(table)) + table
 
 
 def properties_of(properties: bytes) -> dict[str, Any]:
@@ -278,14 +311,6 @@ def properties_of(properties: bytes) -> dict[str, Any]:
         return decode_properties(load_spec().classes.byname["basic"], WireCodec(BytesIO(properties)))
     except (ValueError, EOF, StructError):
         return {}
-
-
-def delivery_count(properties: bytes) -> int:
-    """``x-delivery-count`` among the headers (quorum queues), else 0."""
-    if b"x-delivery-count" not in properties:
-        return 0
-    count = properties_of(properties).get("headers", {}).get("x-delivery-count", 0)
-    return count if isinstance(count, int) and count > 0 else 0
 
 
 def message_id(properties: bytes) -> str:

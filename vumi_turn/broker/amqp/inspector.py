@@ -8,9 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Optional
 
+from txamqp.protocol import AMQChannel
+
 from .client import Client
-from .declare import declare_exchange
-from .errors import ChannelRefused, ConnectionGone
+from .errors import IS_A_STREAM, ChannelRefused, ConnectionGone, NoAnswer
 from .parameters import ConnectionParameters
 from .robust_connection import ClientFactory, ConnectionFailure, failure_of, unreachable
 from .transport import make_endpoint
@@ -92,9 +93,9 @@ class BrokerInspector:
         """
         if await self._asked("exchange_declare", exchange=name, type="direct", passive=True) is None:
             return Found(exists=False)
-        client, channel = self._connected, await self._connected.open_channel()
+        channel = await self._connected.open_channel()
         try:
-            await declare_exchange(client, channel, name)
+            await self._call(channel, "exchange_declare", exchange=name, type="direct", durable=True)
         except ChannelRefused as refused:
             return Found(exists=True, refusal=(refused.code, refused.text))
         return Found(exists=True)
@@ -125,13 +126,34 @@ class BrokerInspector:
         declared = await self._asked("queue_declare", queue=name, passive=True)
         if declared is None:
             return Found(exists=False)
-        client, channel = self._connected, await self._connected.open_channel()
+        channel = await self._connected.open_channel()
         refusal: Optional[tuple[int, str]] = None
         try:
-            await client.call(channel, "queue_declare", queue=name, durable=True)
+            await self._call(channel, "queue_declare", queue=name, durable=True)
         except ChannelRefused as refused:
             refusal = refused.code, refused.text
+        if refusal is None and await self._is_stream(name):
+            refusal = DIFFERS, IS_A_STREAM
         return Found(True, declared.message_count, declared.consumer_count, refusal)
+
+    async def _is_stream(self, name: str) -> bool:
+        """
+        Whether a queue is a stream although it was declared without arguments: a vhost may have
+        streams as its default type, and then a plain declaration says nothing.
+        """
+        channel = await self._connected.open_channel()
+        try:
+            arguments = {"x-queue-type": "stream"}
+            await self._call(channel, "queue_declare", queue=name, durable=True, arguments=arguments)
+        except ChannelRefused:
+            return False
+        return True
+
+    @property
+    def server(self) -> tuple[str, str]:
+        """The product and the version that RabbitMQ said when we connected; empty where it said none."""
+        properties = {} if self._client is None else self._client.server
+        return str(properties.get("product", "")), str(properties.get("version", ""))
 
     async def close(self) -> None:
         """Close the connection; wait at most :data:`CLOSE_TIMEOUT` seconds for RabbitMQ's answer."""
@@ -145,11 +167,18 @@ class BrokerInspector:
             raise ConnectionGone("it is not connected")
         return self._client
 
+    async def _call(self, channel: AMQChannel, method: str, **fields: Any) -> Any:
+        """As :meth:`Client.call`; a call that is not answered counts as a lost connection."""
+        try:
+            return await self._connected.call(channel, method, **fields)
+        except NoAnswer as error:
+            raise ConnectionGone(str(error)) from None
+
     async def _asked(self, method: str, **fields: Any) -> Any:
         """The answer to a passive declaration, None where there is nothing of that name."""
         channel = await self._connected.open_channel()
         try:
-            return await self._connected.call(channel, method, **fields)
+            return await self._call(channel, method, **fields)
         except ChannelRefused as refused:
             if refused.code == NOT_FOUND:
                 return None

@@ -5,66 +5,128 @@ publisher in front of it for each routing key.
 
 from __future__ import annotations
 
+import re
 from itertools import takewhile
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Mapping, Optional
 
 from twisted.internet.defer import Deferred, ensureDeferred, fail
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from txamqp.protocol import AMQChannel
 
-from ..interface import MAX_UNCONFIRMED, VUMI_EXCHANGE, BrokerUnavailable, ConnectionLost, Nacked, Publisher, Returned
+from ...timing.backoff import Backoff
+from ..errors import BrokerUnavailable, ConnectionLost, MessageTooLarge, Nacked, Returned
+from ..interface import MAX_UNCONFIRMED, VUMI_EXCHANGE, Publisher
 from .client import Client
-from .declare import declare_queue
+from .declaring import QueueDeclarations
 from .errors import ChannelRefused, ConnectionGone
-from .frames import Envelope, Receiver
+from .frames import Envelope, Receiver, pack_headers
 from .transient import TransientPublisher
 
+#: How RabbitMQ names its limit when it closes a channel with 406 (rabbit_channel.erl,
+#: check_msg_size; "configured" since 3.8).
+_TOO_LARGE = re.compile(r"message size \d+ .*larger than .*max size (\d+)")
+_PRECONDITION_FAILED = 406
+
 log = Logger()
+
+
+class SizeLimit:
+    """
+    The broker's ``max_message_size``, which it tells only when it refuses a message.
+
+    :ivar value: the limit in bytes of the body; None while it is not known.
+    """
+
+    value: Optional[int] = None
+
+    def learn(self, error: Exception) -> bool:
+        """Take the limit from what closed a channel; return whether it was that."""
+        found = _TOO_LARGE.search(str(error))
+        if not isinstance(error, ChannelRefused) or error.code != _PRECONDITION_FAILED or found is None:
+            return False
+        self.value = int(found[1])
+        return True
+
+    def forget(self) -> None:
+        """The connection is gone: the broker may come back with another limit."""
+        self.value = None
+
+    def excludes(self, body: bytes) -> bool:
+        """Whether the broker is known to refuse this body."""
+        return self.value is not None and len(body) > self.value
 
 
 class _Pending:
     """A publish that the broker has not confirmed yet."""
 
-    __slots__ = ("done", "key", "body", "returned", "again")
+    __slots__ = ("done", "key", "body", "headers", "returned", "again")
 
-    def __init__(self, done: Deferred[None], key: str, body: bytes) -> None:
+    def __init__(self, done: Deferred[None], key: str, body: bytes, headers: bytes) -> None:
         self.done = done
         self.key = key
         self.body = body
+        self.headers = headers
         self.returned = False
         self.again = False  # True for the second time, after a return
 
 
 class ConfirmingPublisher(Receiver):
     """
-    Publishes for all publishers of a broker, and follows each message until it is confirmed.
+    Publishes for all publishers of a scope, and follows each message until it is confirmed.
 
-    :param new_id: makes ids that are unique: the prefix of the message ids of one connection.
+    :param clock: the reactor's clock.
+    :param new_id: makes ids that are unique: the prefix of the message ids of one channel.
+    :param limit: the broker's limit, which all scopes of a connection share.
+    :param changed: called when :attr:`ready` or :attr:`error` may have changed.
+    :param channel_lost: called when RabbitMQ has closed the channel: the exchange may
+        be gone, and with it bindings.
+    :ivar error: why RabbitMQ does not let us publish; empty if it does.
     """
 
-    def __init__(self, new_id: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        clock: Any,
+        new_id: Callable[[], str],
+        limit: SizeLimit,
+        changed: Callable[[], None],
+        channel_lost: Callable[[], None],
+    ) -> None:
+        self.error = ""
+        self._clock = clock
         self._new_id = new_id
+        self._limit = limit
+        self._changed = changed
+        self._channel_lost = channel_lost
         self._client: Optional[Client] = None
         self._channel: Optional[AMQChannel] = None
         self._number = 0
-        self._prefix = ""
+        self._prefix = b""
         self._last_tag = 0
         self._pending: dict[int, _Pending] = {}
         self._returned = 0
+        # A list while a channel is replaced that RabbitMQ has closed for one message.
+        self._resend: Optional[list[_Pending]] = None
         self._envelopes: dict[str, Envelope] = {}
-        self._declaring: dict[str, list[Deferred[None]]] = {}
+        self._declarations = QueueDeclarations()
         self._transients: list[TransientPublisher] = []
-        self._logged: dict[str, str] = {}
+        self._backoff = Backoff()
+        self._retry: Any = None
+
+    @property
+    def ready(self) -> bool:
+        """True while messages are taken, unless RabbitMQ blocks the connection."""
+        return self._channel is not None or self._resend is not None
 
     # Publishers
 
-    def add(self, routing_key: str) -> AmqpPublisher:
-        """A publisher for ``routing_key``, declared now or with the next connection."""
+    def add(self, routing_key: str, arguments: Optional[dict[str, Any]] = None) -> AmqpPublisher:
+        """A publisher for ``routing_key``, whose queue is declared now or with the next connection."""
         if routing_key not in self._envelopes:
             self._envelopes[routing_key] = Envelope(VUMI_EXCHANGE, routing_key, persistent=True, mandatory=True)
-            if self._client is not None:
-                ensureDeferred(self._declare_late(routing_key)).addErrback(_unexpected)
+            self._declarations.arguments[routing_key] = arguments
+            if self._channel is not None and self._client is not None:
+                ensureDeferred(self._declarations.try_to_declare(self._client, routing_key)).addErrback(_ignore_loss)
         return AmqpPublisher(self, routing_key)
 
     def add_transient(self, exchange: str, routing_key: str) -> TransientPublisher:
@@ -77,54 +139,120 @@ class ConfirmingPublisher(Receiver):
 
     # The connection
 
-    async def attach(self, client: Client) -> None:
-        """
-        Use a new connection.
-
-        :raises ConnectionGone: the connection is gone.
-        """
+    def attach(self, client: Client) -> None:
+        """Use a new connection, or one that is in use already."""
         self._client = client
-        for key in list(self._envelopes):
-            await self._declare_one(key)
-        channel = await client.open_channel()
-        client.attach(channel, self)
-        await client.call(channel, "confirm_select")
-        self._number, self._last_tag = channel.id, 0
-        self._prefix = self._new_id()
-        self._channel = channel
-        for publisher in self._transients:
-            publisher.attach(client)
+        self._backoff.reset()
+        self._start_set_up()
 
     def detach(self) -> None:
         """The connection is gone: what was not confirmed may or may not be there."""
         self._client = self._channel = None
-        pending, self._pending = self._pending, {}
+        if self._retry is not None and self._retry.active():
+            self._retry.cancel()
+        self._retry = None
         for publisher in self._transients:
             publisher.detach()
-        for entry in pending.values():
-            entry.done.errback(ConnectionLost("the connection was lost before RabbitMQ confirmed"))
+        self._fail_all("the connection was lost before RabbitMQ confirmed")
+
+    async def stop(self) -> None:
+        """
+        Publish nothing more, and close the channel.
+
+        :raises ChannelRefused: RabbitMQ has not answered.
+        :raises ConnectionGone: the connection is gone.
+        """
+        client, channel = self._client, self._channel
+        channels = [each.channel for each in self._transients] + [channel]
+        self.detach()
+        for each in channels:
+            if client is not None and each is not None and not client.closed:
+                await client.close_channel(each)
+
+    def _start_set_up(self) -> None:
+        self._retry = None
+        if self._client is not None:
+            ensureDeferred(self._set_up(self._client)).addErrback(_unexpected)
+
+    async def _set_up(self, client: Client) -> None:
+        try:
+            for key in list(self._envelopes):
+                await self._declarations.try_to_declare(client, key)
+            channel = await client.open_channel()
+            client.attach(channel, self)
+            await client.call(channel, "confirm_select")
+        except ConnectionGone:
+            return
+        except ChannelRefused as error:
+            if client is self._client:
+                self._refused(error)
+            return
+        if client is not self._client:  # stopped meanwhile
+            ensureDeferred(client.close_channel(channel)).addErrback(_ignore_loss)
+            return
+        self._begin(client, channel)
+
+    def _begin(self, client: Client, channel: AMQChannel) -> None:
+        """Publish on a new channel, first what another message's refusal has cost its confirm."""
+        self._number, self._last_tag = channel.id, 0
+        self._prefix = self._new_id().encode("ascii")
+        self._channel = channel
+        self.error = ""
+        resend, self._resend = self._resend or [], None
+        for entry in resend:
+            self._send(client, entry)
+        for publisher in self._transients:
+            publisher.attach(client)
+        self._changed()
+
+    def _refused(self, error: Exception) -> None:
+        if str(error) != self.error:
+            self.error = str(error)
+            log.error("RabbitMQ does not let us publish ({reason}); trying again", reason=self.error)
+        if self._retry is None:
+            self._retry = self._clock.callLater(self._backoff.next(), self._start_set_up)
+        resend, self._resend = self._resend or [], None
+        self._changed()
+        for entry in resend:
+            entry.done.errback(ConnectionLost(f"RabbitMQ does not let us publish: {error}"))
+
+    def _fail_all(self, why: str) -> None:
+        pending, self._pending = list(self._pending.values()), {}
+        resend, self._resend = self._resend or [], None
+        for entry in [*pending, *resend]:
+            entry.done.errback(ConnectionLost(why))
 
     # Publishing
 
-    def publish(self, key: str, body: bytes) -> Deferred[None]:
+    def publish(self, key: str, body: bytes, headers: Optional[Mapping[str, Any]]) -> Deferred[None]:
         """See :meth:`vumi_turn.broker.interface.Publisher.publish`."""
         client = self._client
-        if client is None or self._channel is None or client.closed:
-            return fail(BrokerUnavailable("there is no connection to RabbitMQ"))
+        if client is None or not self.ready or client.closed:
+            return fail(BrokerUnavailable(self.error or "there is no connection to RabbitMQ"))
         if client.blocked:
             return fail(BrokerUnavailable("RabbitMQ is blocked: it is short of memory or disk"))
-        if len(self._pending) + self._returned >= MAX_UNCONFIRMED:
+        if self._limit.excludes(body):
+            return fail(MessageTooLarge(self._limit.value or 0))
+        if len(self._pending) + self._returned + len(self._resend or ()) >= MAX_UNCONFIRMED:
             return fail(BrokerUnavailable(f"{MAX_UNCONFIRMED} messages wait for RabbitMQ's confirmation"))
+        try:
+            packed = pack_headers(headers, client.frame_max)
+        except ValueError:
+            return fail(Failure())
         done: Deferred[None] = Deferred()
-        self._send(client, _Pending(done, key, body))
+        self._send(client, _Pending(done, key, body, packed))
         return done
 
     def _send(self, client: Client, entry: _Pending) -> None:
         """Number and write in one step: the broker counts what it reads."""
+        if self._resend is not None:
+            self._resend.append(entry)
+            return
         self._last_tag = tag = self._last_tag + 1
         self._pending[tag] = entry
-        message_id = b"%s-%d" % (self._prefix.encode("ascii"), tag)
-        client.write(self._envelopes[entry.key].pack(self._number, message_id, entry.body, client.frame_max))
+        message_id = b"%s-%d" % (self._prefix, tag)
+        envelope = self._envelopes[entry.key]
+        client.write(envelope.pack(self._number, message_id, entry.body, client.frame_max, entry.headers))
 
     # What arrives on the channel
 
@@ -135,23 +263,58 @@ class ConfirmingPublisher(Receiver):
             elif entry.again:
                 entry.done.errback(Returned(f"no queue takes messages for {entry.key}"))
             else:
-                ensureDeferred(self._again(entry)).addErrback(_unexpected)
+                ensureDeferred(self._publish_again(entry)).addErrback(_unexpected)
 
     def refused(self, tag: int, multiple: bool) -> None:
         for entry in self._settled(tag, multiple):
-            entry.done.errback(Nacked("RabbitMQ could not take the message"))
+            entry.done.errback(Nacked("RabbitMQ refused the message: its queue is full, or the broker has an error"))
 
     def returned(self, message_id: str) -> None:
         prefix, _, tag = message_id.rpartition("-")
-        entry = self._pending.get(int(tag)) if prefix == self._prefix and tag.isdecimal() else None
+        known = prefix == self._prefix.decode("ascii") and tag.isdecimal()
+        entry = self._pending.get(int(tag)) if known else None
         if entry is None:
             log.warn("RabbitMQ returned a message that is not among the unconfirmed ones")
         else:
             entry.returned = True
 
     def closed(self, error: Exception) -> None:
-        if self._client is not None:
-            self._client.give_up(f"RabbitMQ closed the publishing channel: {error}")
+        if self._channel is None:
+            return  # a call of ours has failed with the same error
+        self._channel = None
+        pending, self._pending = list(self._pending.values()), {}
+        if self._limit.learn(error) and any(self._limit.excludes(entry.body) for entry in pending):
+            self._replace_channel(pending)
+        else:
+            log.error("RabbitMQ closed the publishing channel ({reason}); opening another one", reason=str(error))
+            self._changed()  # first, so that who hears of a failed publish sees the new state
+            for entry in pending:
+                entry.done.errback(ConnectionLost(f"RabbitMQ closed the channel before it confirmed: {error}"))
+            self._channel_lost()
+            if self._retry is None and self._client is not None:
+                self._retry = self._clock.callLater(self._backoff.next(), self._start_set_up)
+
+    def _replace_channel(self, pending: list[_Pending]) -> None:
+        """
+        A message was too large, and RabbitMQ has closed the channel for it. It has
+        read the others before it and dropped those after it, and confirms none of them
+        any more: they are published again.
+        """
+        self._resend = []
+        for entry in pending:
+            if not self._limit.excludes(entry.body):
+                entry.returned = False
+                self._resend.append(entry)
+        for entry in pending:
+            if self._limit.excludes(entry.body):
+                log.error(
+                    "RabbitMQ refused a message of {size} bytes for {queue}: its max_message_size is {limit}",
+                    size=len(entry.body),
+                    queue=entry.key,
+                    limit=self._limit.value,
+                )
+                entry.done.errback(MessageTooLarge(self._limit.value or 0))
+        self._start_set_up()
 
     def _settled(self, tag: int, multiple: bool) -> list[_Pending]:
         pending = self._pending
@@ -160,12 +323,12 @@ class ConfirmingPublisher(Receiver):
         entry = pending.pop(tag, None)
         return [] if entry is None else [entry]
 
-    async def _again(self, entry: _Pending) -> None:
+    async def _publish_again(self, entry: _Pending) -> None:
         """The queue was not there: declare it and publish once more."""
         client = self._client
         self._returned += 1
         try:
-            await self._declare_shared(entry.key)
+            await self._declarations.declare(client, entry.key)
         except ChannelRefused as error:
             entry.done.errback(Returned(f"no queue for {entry.key}, and it cannot be made: {error}"))
             return
@@ -174,67 +337,28 @@ class ConfirmingPublisher(Receiver):
             return
         finally:
             self._returned -= 1
-        if client is None or client is not self._client or client.closed:
+        if client is None or client is not self._client or client.closed or not self.ready:
             entry.done.errback(ConnectionLost("the connection was lost while the queue was declared"))
             return
         entry.returned, entry.again = False, True
         self._send(client, entry)
 
-    # Declaring
-
-    async def _declare_one(self, key: str) -> None:
-        """Declare, and go on where RabbitMQ refuses: ``mandatory`` tells whether messages arrive."""
-        try:
-            await self._declare_shared(key)
-        except ChannelRefused as error:
-            if self._logged.get(key) != str(error):
-                self._logged[key] = str(error)
-                log.error(
-                    "RabbitMQ does not let us declare the queue {queue} that we publish to ({reason})",
-                    queue=key,
-                    reason=str(error),
-                )
-
-    async def _declare_late(self, key: str) -> None:
-        try:
-            await self._declare_one(key)
-        except ConnectionGone:
-            pass  # the next connection declares it
-
-    def _declare_shared(self, key: str) -> Deferred[None]:
-        """Declare a queue; whoever asks meanwhile shares the answer."""
-        done: Deferred[None] = Deferred()
-        waiting = self._declaring.setdefault(key, [])
-        waiting.append(done)
-        if len(waiting) == 1:
-            ensureDeferred(self._declare(key)).addBoth(self._tell, key)
-        return done
-
-    def _tell(self, result: Any, key: str) -> None:
-        for waiting in self._declaring.pop(key):
-            waiting.callback(result)
-
-    async def _declare(self, key: str) -> None:
-        """On a channel of its own, because a refusal closes it."""
-        client = self._client
-        if client is None:
-            raise ConnectionGone("there is no connection")
-        channel = await client.open_channel()
-        await declare_queue(client, channel, key)
-        await client.close_channel(channel)
-        self._logged.pop(key, None)
-
 
 class AmqpPublisher(Publisher):
     """What :meth:`AmqpBroker.publisher` gives."""
 
-    def __init__(self, publishing: ConfirmingPublisher, routing_key: str) -> None:
-        self._publishing = publishing
+    def __init__(self, publisher: ConfirmingPublisher, routing_key: str) -> None:
+        self._publisher = publisher
         self._key = routing_key
 
-    def publish(self, body: bytes) -> Deferred[None]:
-        return self._publishing.publish(self._key, body)
+    def publish(self, body: bytes, headers: Optional[Mapping[str, Any]] = None) -> Deferred[None]:
+        return self._publisher.publish(self._key, body, headers)
 
 
 def _unexpected(failure: Failure) -> None:
     log.failure("Publishing to RabbitMQ failed unexpectedly", failure)
+
+
+def _ignore_loss(failure: Failure) -> None:
+    """A channel or connection that is gone is set up again by others."""
+    failure.trap(ConnectionGone, ChannelRefused)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Awaitable, Callable, NamedTuple, Optional
+from typing import Any, Callable, NamedTuple, Optional
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.protocol import Factory
@@ -25,7 +25,7 @@ class ConnectionFailure(NamedTuple):
     """
     Why there is no usable connection.
 
-    :ivar kind: ``away``, ``credentials``, ``vhost`` or ``tls``.
+    :ivar kind: ``away``, ``credentials``, ``vhost``, ``tls``, or ``misfit`` where what answers cannot be used.
     :ivar sentence: the reason, for a log line.
     """
 
@@ -41,12 +41,13 @@ class RobustConnection:
     :param parameters: where RabbitMQ is, and who we are there.
     :param endpoint: where RabbitMQ is, an ``IStreamClientEndpoint``.
     :param clock: the reactor's clock.
-    :param set_up: makes a new connection usable: called with each, awaited
-        before it counts as up.
-    :param torn_down: called when a connection that was being set up or used is gone.
-    :param up: called when the connection is usable.
-    :param down: called with the :class:`ConnectionFailure` when it is not, after each attempt.
-    :ivar losses: how many usable connections were lost.
+    :param up: called with each connection when it is logged in.
+    :param down: called with the :class:`ConnectionFailure` when there is none, after each attempt.
+    :param lost: called when a connection that was logged in, or was to be, is gone.
+    :ivar client: the connection, None while there is none.
+    :ivar ready: True while it is logged in.
+    :ivar established: True once it has been of use, and what was set up on it works.
+    :ivar losses: how many established connections were lost.
     """
 
     def __init__(
@@ -56,22 +57,21 @@ class RobustConnection:
         endpoint: Any,
         clock: Any,
         *,
-        set_up: Callable[[Client], Awaitable[None]],
-        torn_down: Callable[[], None],
-        up: Callable[[], None],
+        up: Callable[[Client], None],
         down: Callable[[ConnectionFailure], None],
+        lost: Callable[[], None],
     ) -> None:
         self.losses = 0
         self.ready = False
+        self.established = False
         self.client: Optional[Client] = None
         self._role = role
         self._parameters = parameters
         self._endpoint = endpoint
         self._clock = clock
-        self._set_up = set_up
-        self._torn_down = torn_down
         self._up = up
         self._down = down
+        self._lost = lost
         self._stopping = False
         self._running: Optional[Deferred[None]] = None
         self._pause: Optional[Deferred[Any]] = None
@@ -109,7 +109,7 @@ class RobustConnection:
                 await self._sleep(backoff.next())
 
     async def _connection(self) -> bool:
-        """Make, use and lose one connection; return whether it was usable."""
+        """Make, use and lose one connection; return whether it was established."""
         try:
             connecting = self._endpoint.connect(ClientFactory(self._new_client))
             self._pause = connecting
@@ -134,25 +134,23 @@ class RobustConnection:
     async def _use(self, client: Client) -> bool:
         try:
             await client.handshake()
-            await self._set_up(client)
             self.ready = not client.closed
+            if self.ready:
+                self._up(client)
         except ConnectionGone:
             pass
         except Exception:  # a bug while setting up must not end the loop
             log.failure("Setting up the {role} connection failed", role=self._role)
             client.give_up("it could not be set up")
-        was_ready = self.ready
-        if was_ready:
-            self._up()
-        else:
+        if not self.ready:
             client.bound_closing()
         await client.gone()
-        self.ready = False
+        was_established, self.ready, self.established = self.established, False, False
         if not self._stopping:
-            self.losses += was_ready
+            self.losses += was_established
             self._down(failure_of(client))  # first, so that observers of lost deliveries see the new state
-        self._torn_down()
-        return was_ready
+        self._lost()
+        return was_established
 
     def _new_client(self) -> Client:
         return Client(self._parameters, self._role, self._clock)
@@ -180,6 +178,8 @@ def failure_of(client: Client) -> ConnectionFailure:
     """Why a connection that is gone could not be used, or not any longer."""
     code, text = client.refusal or (0, "")
     user, vhost = client.parameters.username, client.parameters.vhost
+    if client.misfit:
+        return ConnectionFailure("misfit", client.why())
     if client.opened:
         return ConnectionFailure("away", client.why())
     if code == _ACCESS_REFUSED:

@@ -2,56 +2,66 @@
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import Any, Mapping, Optional
 
 from twisted.internet.defer import Deferred, ensureDeferred, fail, succeed
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from txamqp.protocol import AMQChannel
 
-from ..interface import BrokerUnavailable, Publisher
+from ..errors import BrokerUnavailable
+from ..interface import Publisher
 from .client import Client
-from .declare import declare_exchange
+from .declare import Declarer, PermissionLog
 from .errors import ChannelRefused, ConnectionGone
-from .frames import Envelope, Receiver
+from .frames import Envelope, Receiver, pack_headers
 
 log = Logger()
 
 
 class TransientPublisher(Publisher, Receiver):
     """
-    What :meth:`AmqpBroker.transient_publisher` gives. It has an AMQP
-    channel of its own, because a refused publish closes the channel.
+    What :meth:`AmqpBroker.transient_publisher` gives. It has an AMQP channel of
+    its own, because a refused publish closes the channel.
+
+    :ivar channel: that channel, None while there is none.
     """
 
     def __init__(self, exchange: str, routing_key: str) -> None:
+        self.channel: Optional[AMQChannel] = None
         self._exchange = exchange
         self._envelope = Envelope(exchange, routing_key, persistent=False, mandatory=False)
         self._client: Optional[Client] = None
-        self._channel: Optional[AMQChannel] = None
         self._opening = False
+        self._permissions = PermissionLog()
         self._logged = ""
 
     def attach(self, client: Client) -> None:
         """Use a new connection."""
         self._client = client
-        self._open()
+        if self.channel is None:
+            self._open()
 
     def detach(self) -> None:
         """The connection is gone."""
-        self._client = self._channel = None
+        self._client = self.channel = None
 
     def closed(self, error: Exception) -> None:
         self._refused(error)
 
-    def publish(self, body: bytes) -> Deferred[None]:
+    def publish(self, body: bytes, headers: Optional[Mapping[str, Any]] = None) -> Deferred[None]:
         client = self._client
         if client is None or client.closed or client.blocked:
             return fail(BrokerUnavailable("there is no connection to RabbitMQ, or it is blocked"))
-        if self._channel is None:
+        if self.channel is None:
             self._open()
-        if self._channel is None:
+        if self.channel is None:
             return fail(BrokerUnavailable(f"the exchange {self._exchange} is not declared yet"))
-        client.write(self._envelope.pack(self._channel.id, b"", body, client.frame_max))
+        try:
+            packed = pack_headers(headers, client.frame_max)
+        except ValueError:
+            return fail(Failure())
+        client.write(self._envelope.pack(self.channel.id, b"", body, client.frame_max, packed))
         return succeed(None)
 
     def _open(self) -> None:
@@ -65,20 +75,25 @@ class TransientPublisher(Publisher, Receiver):
     async def _declare(self, client: Client) -> None:
         self._opening = True
         try:
+            declarer = Declarer(client)
+            await declarer.exchange(self._exchange)
+            await declarer.close()
+            self._permissions.note(f"the exchange {self._exchange}", declarer.refusals)
             channel = await client.open_channel()
-            client.attach(channel, self)
-            await declare_exchange(client, channel, self._exchange)
+            if client is self._client:
+                client.attach(channel, self)
+                self.channel = channel
+            else:  # stopped meanwhile
+                await client.close_channel(channel)
         except ChannelRefused as error:
             self._refused(error)
         except ConnectionGone:
             pass
-        else:
-            self._channel = channel
         finally:
             self._opening = False
 
     def _refused(self, error: Exception) -> None:
-        self._channel = None
+        self.channel = None
         if self._logged != str(error):
             self._logged = str(error)
             log.error(
