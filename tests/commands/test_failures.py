@@ -352,7 +352,9 @@ class TurnsTests(CommandCase):
         """What a quorum queue has delivered often is put into it anew: RabbitMQ 4 would drop it one day."""
         self.broker.delete_queue("c.turn_failures")
         for name, count in (("m1", 3), ("m2", 10), ("m3", 0)):
-            self.broker.push("c.turn_failures", failure({"message_id": name}), {"x-delivery-count": count})
+            self.broker.push(
+                "c.turn_failures", failure({"message_id": name}), {"x-delivery-count": count}, redelivered=True
+            )
         self.assertEqual(self.status("list", Selection(), False, 0), 0)
         self.assertEqual([FailureMessage.from_json(one).message for one in self.queue("turn_failures")],
                          [{"message_id": name} for name in ("m1", "m3", "m2")])  # fmt: skip

@@ -69,7 +69,7 @@ class JoinerCase(SynchronousTestCase):
         """A part comes from the queue, as a worker has put it there."""
         part = self.part(name, input_id, waits)
         self.run_now(self.answers.begin_waiting(input_id) if waits else self.answers.begin_part(input_id))
-        delivery = Delivery("c.turn_joining", part.to_json(), redelivered=False, delivery_count=0, received=0.0)
+        delivery = Delivery("c.turn_joining", part.to_json(), redelivered=False, received=0.0)
         return delivery, Deferred.fromCoroutine((joiner or self.joiner).take(part, delivery))
 
 
@@ -151,7 +151,7 @@ class JoinTests(JoinerCase):
         self.put("one")
         self.run_now(self.answers.begin_part("i1"))
         self.clock.advance(1)
-        delivery = Delivery("c.turn_joining", part.to_json(), redelivered=False, delivery_count=0, received=0.0)
+        delivery = Delivery("c.turn_joining", part.to_json(), redelivered=False, received=0.0)
         Deferred.fromCoroutine(self.joiner.take(part, delivery))
         self.clock.advance(1)
         self.assertEqual(self.flow.published, [(["one"], "one", False), (["two"], "two", True)])

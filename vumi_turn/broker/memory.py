@@ -72,9 +72,15 @@ class MemoryBroker(MemoryScope, MemoryConnection):
                 messages.extend(consumer.held.values())
         return [message.body for message in sorted(messages)]
 
-    def push(self, queue: str, body: bytes, headers: Optional[Mapping[str, Any]] = None) -> None:
-        """Put a message into a queue, as another program would."""
-        self.server.push(queue, body, headers)
+    def push(
+        self, queue: str, body: bytes, headers: Optional[Mapping[str, Any]] = None, redelivered: bool = False
+    ) -> None:
+        """
+        Put a message into a queue, as another program would.
+
+        :param redelivered: whether the message is said to have been delivered before.
+        """
+        self.server.push(queue, body, headers, redelivered)
 
     def delete_queue(self, name: str) -> None:
         """Delete a queue with all it holds. Whoever consumes from it or publishes to it makes a new one."""

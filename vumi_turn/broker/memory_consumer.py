@@ -16,11 +16,11 @@ class Message:
 
     __slots__ = ("position", "body", "headers", "redelivered")
 
-    def __init__(self, position: int, body: bytes, headers: Mapping[str, Any]) -> None:
+    def __init__(self, position: int, body: bytes, headers: Mapping[str, Any], redelivered: bool) -> None:
         self.position = position
         self.body = body
         self.headers = headers
-        self.redelivered = False
+        self.redelivered = redelivered
 
     def __lt__(self, other: Message) -> bool:
         return self.position < other.position

@@ -46,10 +46,12 @@ class MemoryServer:
             self._single_active.add(name)
         self._queues.setdefault(name, [])
 
-    def push(self, name: str, body: bytes, headers: Optional[Mapping[str, Any]] = None) -> None:
+    def push(
+        self, name: str, body: bytes, headers: Optional[Mapping[str, Any]] = None, redelivered: bool = False
+    ) -> None:
         """Put a message at the end of a queue."""
         self._last_position += 1
-        message = Message(self._last_position, body, dict(headers or {}))
+        message = Message(self._last_position, body, dict(headers or {}), redelivered)
         heapq.heappush(self._queues.setdefault(name, []), message)
         self.schedule()
 

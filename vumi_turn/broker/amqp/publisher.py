@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from txamqp.protocol import AMQChannel
 
-from ...timing.backoff import Backoff
+from ...timing.backoff import RECONNECT_FIRST, RECONNECT_LONGEST, Backoff
 from ..errors import BrokerUnavailable, ConnectionLost, MessageTooLarge, Nacked, Returned
 from ..interface import MAX_UNCONFIRMED, VUMI_EXCHANGE, Publisher
 from .client import Client
@@ -110,7 +110,7 @@ class ConfirmingPublisher(Receiver):
         self._envelopes: dict[str, Envelope] = {}
         self._declarations = QueueDeclarations()
         self._transients: list[TransientPublisher] = []
-        self._backoff = Backoff()
+        self._backoff = Backoff(RECONNECT_FIRST, RECONNECT_LONGEST, at_once=True)
         self._retry: Any = None
 
     @property
