@@ -66,6 +66,8 @@ setup(
         "typing_extensions >= 4.4",
     ],
     extras_require={
+        # What benchmarks/ compares the worker with.
+        "bench": ["aio-pika >= 9.4", "aiohttp >= 3.9", "uvloop >= 0.19", "pika >= 1.3"],
         "redis": REDIS,
         "sentry": SENTRY,
         "unidecode": UNIDECODE,

@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=1.0, help="part of the full load; 0.02 is a quick look")
     parser.add_argument("--only", action="append", default=[], help="only figures whose name holds this; repeatable")
     parser.add_argument(
-        "--against", action="append", choices=["bare", "junebug"], default=[], help="measure these too; repeatable"
+        "--against", action="append", choices=["asyncio", "bare", "junebug"], default=[], help="measure these too; repeatable"
     )
     parser.add_argument("--junebug-python", help="a Python 2.7 with junebug")
     parser.add_argument("--json", type=Path, help="write the JSON to this file instead of printing it")
@@ -68,13 +68,19 @@ def figures_of(bench: Bench, options: argparse.Namespace) -> dict[str, Run]:
         figures["in 100 ms, Junebug"] = junebug.inbound_slow
         figures["inbound, Junebug"] = junebug.inbound
     figures["inbound"] = inbound.at_once
+    if "asyncio" in options.against:
+        figures["inbound, asyncio bridge"] = inbound.asyncio
     if "bare" in options.against:
         figures["inbound, bare loop"] = inbound.bare
         figures["inbound, bare loop, 20 connections"] = inbound.bare_kept
     figures["inbound, two workers"] = inbound.two_workers
     figures["inbound, Turn in 100 ms"] = inbound.slow
+    if "asyncio" in options.against:
+        figures["in 100 ms, asyncio bridge"] = inbound.asyncio_slow
     figures["two workers, Turn in 100 ms"] = inbound.two_workers_slow
     figures["outbound"] = outbound.full_load
+    if "asyncio" in options.against:
+        figures["outbound, asyncio bridge"] = outbound.asyncio
     if "bare" in options.against:
         figures["outbound, bare loop"] = outbound.bare
     figures["outbound at half load"] = outbound.half_load

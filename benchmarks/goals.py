@@ -67,9 +67,13 @@ def quoted(figure: str, rate: float) -> Callable[[Rounds], Optional[float]]:
 
 GOALS = (
     Goal("inbound / Junebug", ratio("inbound", "inbound, Junebug"), 6),
+    Goal("inbound / asyncio bridge", ratio("inbound", "inbound, asyncio bridge"), 1.5),
+    Goal("CPU, asyncio bridge / inbound", ratio("inbound, asyncio bridge", "inbound", "cpu_us"), 1.5),
     Goal("inbound / bare loop", ratio("inbound", "inbound, bare loop"), 2),
     Goal(f"inbound / vumi2 ({VUMI2_INBOUND:.0f}/s, quoted)", quoted("inbound", VUMI2_INBOUND), 60),
     Goal("inbound, Turn in 100 ms", value("inbound, Turn in 100 ms", "rate"), 190, unit="/s"),
+    Goal("outbound / asyncio bridge", ratio("outbound", "outbound, asyncio bridge"), 1.2),
+    Goal("CPU, asyncio bridge / outbound", ratio("outbound, asyncio bridge", "outbound", "cpu_us"), 1.2),
     Goal("outbound / bare loop", ratio("outbound", "outbound, bare loop"), 1.2),
     Goal(f"outbound / vumi2 ({VUMI2_OUTBOUND:.0f}/s, quoted)", quoted("outbound", VUMI2_OUTBOUND), 4),
     Goal("outbound at half load, p99", value("outbound at half load", "p99_ms"), 50, False, " ms"),

@@ -46,6 +46,27 @@ class Inbound:
         finally:
             end(process)
 
+    def asyncio(self) -> dict[str, float]:
+        """The same with the bridge on aio-pika, aiohttp and uvloop."""
+        return self._bridge(self._bench.nginx.url, self._bench.count(20_000, 2_000), self._bench.arriving())
+
+    def asyncio_slow(self) -> dict[str, float]:
+        """That bridge where Turn answers in 100 ms."""
+        sink = PythonSink(SLOW)
+        try:
+            return self._bridge(sink.url, self._bench.count(3_000, 200), lambda: len(sink.came()))
+        finally:
+            sink.close()
+
+    def _bridge(self, url: str, count: int, arrived: Callable[[], int]) -> dict[str, float]:
+        bench = self._bench
+        bench.fill(count)
+        process = run_module("benchmarks.asyncio_bridge", "inbound", str(bench.node.port), INBOUND, url)
+        try:
+            return bench.drained(count, [process.pid], arrived)
+        finally:
+            end(process)
+
     def two_workers(self) -> dict[str, float]:
         """Two processes on one queue."""
         return self._workers(2, self._bench.nginx.url, self._bench.count(30_000, 3_000), self._bench.arriving())

@@ -44,10 +44,17 @@ class Outbound:
 
     def bare(self) -> dict[str, float]:
         """The same with the bare loop of the libraries."""
+        return self._other("benchmarks.bare_outbound")
+
+    def asyncio(self) -> dict[str, float]:
+        """The same with the bridge on aio-pika, aiohttp and uvloop."""
+        return self._other("benchmarks.asyncio_bridge", "outbound")
+
+    def _other(self, module: str, *arguments: str) -> dict[str, float]:
         port = free_port()
-        process = run_module("benchmarks.bare_outbound", str(self._bench.node.port), OUTBOUND, str(port), SECRET)
+        process = run_module(module, *arguments, str(self._bench.node.port), OUTBOUND, str(port), SECRET)
         try:
-            wait_for(lambda: _listens(port), "the bare loop to listen", 30)
+            wait_for(lambda: _listens(port), f"{module} to listen", 30)
             return self._wrk(port, process.pid)
         finally:
             end(process)
