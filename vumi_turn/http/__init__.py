@@ -1,0 +1,1 @@
+"""What is not Turn's: HTTP as such."""

@@ -1,0 +1,22 @@
+"""
+An agent on kept connections for treq to stand on, and the ways to a server.
+
+:func:`make_agent` makes it. Everything else here is behind that.
+"""
+
+from .factory import IDLE_TIMEOUT, ClosableAgent, make_agent, parser_factory
+from .proxy import ProxyConfigurationError, ProxyRefused, ProxySettings, proxy_shown
+from .requests import BytesProducer, PreparedHeaders
+
+__all__ = [
+    "IDLE_TIMEOUT",
+    "BytesProducer",
+    "ClosableAgent",
+    "PreparedHeaders",
+    "ProxyConfigurationError",
+    "ProxyRefused",
+    "ProxySettings",
+    "make_agent",
+    "parser_factory",
+    "proxy_shown",
+]
