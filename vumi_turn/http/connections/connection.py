@@ -20,18 +20,19 @@ nothing of a response came, else ``ResponseFailed``, each with its reasons.
 from __future__ import annotations
 
 from enum import Enum, auto
-from typing import Any, Callable, Optional
+from typing import Callable, Optional
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
-from twisted.web.client import ParseError, ResponseFailed, ResponseNeverReceived
+from twisted.web.client import ResponseFailed, ResponseNeverReceived
 from twisted.web.http import PotentialDataLoss
 from twisted.web.iweb import IResponse
 
-from .parsing import Head, ParserFactory
+from .parsing import Head, ParseError, ParserFactory
 from .response import Response, SentRequest
+from .writing import write_at_once
 
 
 class State(Enum):
@@ -98,8 +99,7 @@ class KeptConnection(Protocol):
         self._keep = keep
         self._parser.start(request.method)
         self._answered = answered = Deferred(self._cancelled)
-        transport: Any = self.transport
-        transport.write(written)
+        write_at_once(self.transport, written)
         return answered
 
     def abort(self) -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Optional
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
-from twisted.web.client import ParseError
 
-from .parsing import MAX_HEAD, Head, Receiver
+from .parsing import MAX_HEAD, Head, ParseError, Receiver
 
 
 class HttptoolsParser:
@@ -51,9 +50,9 @@ class HttptoolsParser:
                 self.surplus = True
                 return
             context = error.__context__
-            raise context if isinstance(context, ParseError) else ParseError(type(error).__name__, b"") from None
+            raise context if isinstance(context, ParseError) else ParseError(type(error).__name__) from None
         if self._head is None and self._head_bytes > MAX_HEAD:
-            raise ParseError("too many headers", b"")
+            raise ParseError("too many headers")
 
     def ends_with_connection(self) -> bool:
         head = self._head
@@ -76,7 +75,7 @@ class HttptoolsParser:
             # A trailer: nobody reads it.
             self._head_bytes += len(name) + len(value)
             if self._head_bytes > 2 * MAX_HEAD:
-                raise ParseError("too many trailers", b"")
+                raise ParseError("too many trailers")
 
     def on_headers_complete(self) -> None:
         if self._ended:
@@ -85,7 +84,7 @@ class HttptoolsParser:
         version = self._parser.get_http_version().encode("ascii")
         head = Head(version, self._parser.get_status_code(), self._phrase, self._lines, self._method)
         if head.code == 101:
-            raise ParseError("an upgrade that nobody asked for", b"")
+            raise ParseError("an upgrade that nobody asked for")
         if head.informational:
             self._lines = []
             self._phrase = b""

@@ -3,15 +3,13 @@ What every parser of responses does alike: the interface, and the rules about
 a response's head. Source of the rules: RFC 9112, sections 4 to 7.
 
 Strict where a lenient reading would let two programs on the way see different
-messages; such a response fails, as it does with twisted.web, with a
-``ParseError``. Its text never holds what came.
+messages.
 """
 
 from __future__ import annotations
 
 from typing import Callable, Optional, Protocol, Union
 
-from twisted.web.client import ParseError
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import UNKNOWN_LENGTH
 
@@ -41,6 +39,14 @@ CONNECTION_HEADERS = frozenset(
 
 #: ``HTTP/1.0`` and ``HTTP/1.1`` are understood.
 VERSIONS = {b"1.0": (b"HTTP", 1, 0), b"1.1": (b"HTTP", 1, 1)}
+
+
+class ParseError(Exception):
+    """
+    What came is not HTTP. It is among the reasons of a ``ResponseFailed``, as
+    twisted.web's own (private) class of this name is; its text never holds
+    what came.
+    """
 
 
 class Receiver(Protocol):
@@ -108,9 +114,9 @@ class Head:
         """
         known = VERSIONS.get(version)
         if known is None:
-            raise ParseError("a version of HTTP that is not understood", b"")
+            raise ParseError("a version of HTTP that is not understood")
         if code < 100:
-            raise ParseError("a status code below 100", b"")
+            raise ParseError("a status code below 100")
         self.version, self.code, self.phrase = known, code, phrase
         self.headers = headers = Headers()
         length: Optional[int] = None
@@ -124,18 +130,18 @@ class Head:
                 headers.addRawHeader(name, value)
             elif lowered == b"content-length":
                 if length is not None:
-                    raise ParseError("Content-Length twice", b"")
+                    raise ParseError("Content-Length twice")
                 length = length_of(value)
                 if without:
                     headers.addRawHeader(name, value)
             elif lowered == b"transfer-encoding":
                 if self.chunked or value.lower() != b"chunked":
-                    raise ParseError("a transfer encoding that is not understood", b"")
+                    raise ParseError("a transfer encoding that is not understood")
                 self.chunked = True
             elif lowered == b"connection":
                 self.keep = _keeps(value, self.keep)
         if length is not None and self.chunked:
-            raise ParseError("Content-Length and Transfer-Encoding", b"")
+            raise ParseError("Content-Length and Transfer-Encoding")
         self.has_body = not (without or code == NO_CONTENT or code == NOT_MODIFIED or code < 200)
         self._bound(length)
 
@@ -161,7 +167,7 @@ def length_of(value: bytes) -> int:
     :raises ParseError: for what is not digits only, or too many of them.
     """
     if not value.isdigit() or len(value) > MAX_DIGITS:
-        raise ParseError("a Content-Length that is no number", b"")
+        raise ParseError("a Content-Length that is no number")
     return int(value)
 
 

@@ -6,9 +6,7 @@ import re
 from enum import Enum, auto
 from typing import Optional
 
-from twisted.web.client import ParseError
-
-from .parsing import MAX_HEAD, Head, Receiver
+from .parsing import MAX_HEAD, Head, ParseError, Receiver
 
 TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 STATUS_LINE = re.compile(rb"HTTP/([0-9]\.[0-9]) ([0-9]{3})(?: (.*))?", re.DOTALL)
@@ -77,7 +75,7 @@ class PureParser:
         if rest and self._state is State.ENDED:
             self.surplus = True
         if self._state is State.HEAD and self._seen > MAX_HEAD:
-            raise ParseError("too many headers", b"")
+            raise ParseError("too many headers")
 
     def ends_with_connection(self) -> bool:
         return self._state is State.UNTIL_CLOSED
@@ -95,7 +93,7 @@ class PureParser:
         head = Head(version, code, phrase, lines, self._method)
         rest = data[end + 4 :]
         if head.code == 101:
-            raise ParseError("an upgrade that nobody asked for", b"")
+            raise ParseError("an upgrade that nobody asked for")
         if head.informational:
             return rest
         self._receiver.head_received(head)
@@ -117,7 +115,7 @@ class PureParser:
             status_of(first[:-1] if first.endswith(b"\r") else first + found)
             self._looked = True
         elif not found and data[:5] != b"HTTP/"[: len(data)]:
-            raise ParseError("no status line", b"")
+            raise ParseError("no status line")
 
     @staticmethod
     def _lines(data: bytes) -> tuple[bytes, int, bytes, list[tuple[bytes, bytes]]]:
@@ -141,12 +139,12 @@ class PureParser:
         line, found, rest = data.partition(b"\r\n")
         if not found:
             if len(data) > MAX_CHUNK_LINE or b"\n" in data:
-                raise ParseError("a chunk without a size", b"")
+                raise ParseError("a chunk without a size")
             self._kept = data
             return None
         size = CHUNK.fullmatch(line)
         if size is None:
-            raise ParseError("a chunk without a size", b"")
+            raise ParseError("a chunk without a size")
         self._left = int(size[1], 16)
         self._state = State.CHUNK if self._left else State.TRAILER
         return rest
@@ -164,7 +162,7 @@ class PureParser:
             self._state = State.CHUNK_SIZE
             return data[2:]
         if data != b"\r":
-            raise ParseError("a chunk that is longer than it says", b"")
+            raise ParseError("a chunk that is longer than it says")
         self._kept = data
         return None
 
@@ -174,14 +172,14 @@ class PureParser:
             return data[2:]
         line, found, rest = data.partition(b"\r\n")
         if len(line) > MAX_HEAD:
-            raise ParseError("too many trailers", b"")
+            raise ParseError("too many trailers")
         if not found:
             self._kept = data
             return None
         headers_of([line])
         self._left += len(line)
         if self._left > MAX_HEAD:
-            raise ParseError("too many trailers", b"")
+            raise ParseError("too many trailers")
         return rest
 
     def _end(self) -> None:
@@ -196,7 +194,7 @@ def status_of(line: bytes) -> tuple[bytes, int, bytes]:
     """
     status = STATUS_LINE.fullmatch(line)
     if status is None or b"\r" in line or b"\n" in line:
-        raise ParseError("no status line", b"")
+        raise ParseError("no status line")
     return status[1], int(status[2]), status[3] or b""
 
 
@@ -208,6 +206,6 @@ def headers_of(lines: list[bytes]) -> list[tuple[bytes, bytes]]:
     for line in lines:
         name, colon, value = line.partition(b":")
         if not colon or NAME.fullmatch(name) is None or CONTROLS.search(value) is not None:
-            raise ParseError("a line that is no header", b"")
+            raise ParseError("a line that is no header")
         found.append((name, value.strip(b" \t")))
     return found
