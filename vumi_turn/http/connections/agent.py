@@ -149,8 +149,8 @@ class KeptAgent:
     def _again(
         self, failure: Failure, route: Route, request: SentRequest, written: bytes, keep: bool
     ) -> Deferred[IResponse]:
-        failure.trap(ResponseNeverReceived)
-        if any(reason.check(CancelledError) for reason in failure.value.reasons):
+        error: Any = failure.value
+        if not isinstance(error, ResponseNeverReceived) or error.reasons[0].check(CancelledError):
             failure.raiseException()
         return self._send_on_new(route, request, written, keep)
 

@@ -32,7 +32,7 @@ class HttptoolsParser:
         self._head: Optional[Head] = None
         self._lines: list[tuple[bytes, bytes]] = []
         self._phrase = b""
-        self._head_bytes = 0
+        self._head_bytes = self._trailer_bytes = 0
         self._ended = False
 
     def feed(self, data: bytes) -> None:
@@ -73,8 +73,8 @@ class HttptoolsParser:
             self._lines.append((name, value.rstrip(b" \t")))
         elif not self._ended:
             # A trailer: nobody reads it.
-            self._head_bytes += len(name) + len(value)
-            if self._head_bytes > 2 * MAX_HEAD:
+            self._trailer_bytes += len(name) + len(value) + 4
+            if self._trailer_bytes > MAX_HEAD:
                 raise ParseError("too many trailers")
 
     def on_headers_complete(self) -> None:

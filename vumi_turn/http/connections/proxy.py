@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectError, ConnectionDone
-from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory, IStreamClientEndpoint
+from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -265,7 +265,6 @@ class _Tunnel(Protocol):
         self._answer = b""
         self._inner: Any = None
         self._timer: Any = None
-        self._peer: Optional[IAddress] = None
 
     def connectionMade(self) -> None:
         assert self.transport is not None
@@ -312,9 +311,9 @@ class _Tunnel(Protocol):
         if inner is None:
             self._refuse("no protocol was built")
             return
-        self._inner = inner
         self._answer = b""
         inner.makeConnection(self.transport)
+        self._inner = inner
         self.opened.callback(inner)
         if rest:
             inner.dataReceived(rest)
@@ -330,7 +329,8 @@ class _Tunnel(Protocol):
             self.transport.abortConnection()  # type: ignore[union-attr]
 
     def _cancelled(self, _: object) -> None:
-        self._timer.cancel()
+        if self._timer.active():
+            self._timer.cancel()
         self.transport.abortConnection()  # type: ignore[union-attr]
 
 

@@ -13,11 +13,8 @@ STATUS_LINE = re.compile(rb"HTTP/([0-9]\.[0-9]) ([0-9]{3})(?: (.*))?", re.DOTALL
 NAME = re.compile(TOKEN)
 #: What no value holds: all controls but the tab.
 CONTROLS = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
-#: A chunk's size, and extensions that mean nothing here.
-CHUNK = re.compile(
-    rb"([0-9A-Fa-f]{1,15})((?:;%b(?:=(?:%b|\"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*\"))?)*)"
-    % (TOKEN, TOKEN)
-)
+#: A chunk's size, and extensions, which mean nothing here.
+CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?")
 #: Bytes of a line that begins a chunk.
 MAX_CHUNK_LINE = 8192
 

@@ -105,7 +105,7 @@ def lines_of(headers: Headers) -> bytes:
 def closes(headers: Headers) -> bool:
     """Whether a request asks the server to close its connection."""
     values = headers.getRawHeaders(b"Connection", [])
-    return b"close" in b",".join(values).lower().replace(b" ").split(b",")
+    return b"close" in b",".join(values).lower().replace(b" ", b"").split(b",")
 
 
 def checked_method(method: bytes) -> bytes:
