@@ -33,7 +33,11 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=1.0, help="part of the full load; 0.02 is a quick look")
     parser.add_argument("--only", action="append", default=[], help="only figures whose name holds this; repeatable")
     parser.add_argument(
-        "--against", action="append", choices=["asyncio", "bare", "junebug"], default=[], help="measure these too; repeatable"
+        "--against",
+        action="append",
+        choices=["asyncio", "bare", "junebug"],
+        default=[],
+        help="measure these too; repeatable",
     )
     parser.add_argument("--junebug-python", help="a Python 2.7 with junebug")
     parser.add_argument("--json", type=Path, help="write the JSON to this file instead of printing it")

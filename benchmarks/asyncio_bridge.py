@@ -15,6 +15,7 @@ import hmac
 import json
 import sys
 from datetime import datetime, timezone
+from typing import Any
 from uuid import uuid4
 
 import aio_pika
@@ -29,7 +30,7 @@ from tests.integration.rabbitmq import PASSWORD, USERNAME, VHOST
 IN_FLIGHT = 20
 
 #: What every vumi message has; a transport could do nothing with less.
-MESSAGE = {
+MESSAGE: dict[str, Any] = {
     "message_type": "user_message", "message_version": "20110921", "from_addr": "8864", "in_reply_to": None,
     "session_event": "close", "transport_type": "sms", "transport_metadata": {}, "helper_metadata": {},
     "routing_metadata": {}, "group": None, "provider": None, "to_addr_type": None, "from_addr_type": None,
