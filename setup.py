@@ -72,6 +72,7 @@ setup(
         "sentry": SENTRY,
         "unidecode": UNIDECODE,
         "lint": ["mypy ~= 2.4", "mypy-zope ~= 1.0", "ruff ~= 0.17.0", "types-PyYAML"],
+        "fast": ["httptools >= 0.6"],
         "test": [
             *REDIS,
             *SENTRY,

@@ -33,7 +33,7 @@ FLOORS = (
 #: Libraries with one door each: the modules that may import them.
 DOORS = {
     "txamqp": ("broker.amqp",),
-    "treq": ("turn.client", "commands", "sandbox"),
+    "treq": ("turn.client", "turn.plain_treq", "commands", "sandbox"),
     "klein": ("turn.webhook", "http", "monitoring", "sandbox"),
 }
 

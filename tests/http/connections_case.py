@@ -14,8 +14,8 @@ from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IBodyProducer, IResponse
 
-from tests.resolving import ResolvingReactor
-from tests.web_case import Transport
+from tests.http.case import Transport
+from tests.http.resolving import ResolvingReactor
 from vumi_turn.http.connections import BytesProducer, make_agent
 
 URL = b"http://turn.example:8080/v1/messages"

@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.server import Request, Site
 
-from tests.web_case import Client, request
+from tests.http.case import Client, request
 from vumi_turn.http.direct import DirectRoute
 
 

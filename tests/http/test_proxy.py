@@ -17,7 +17,8 @@ from zope.interface import directlyProvides
 from tests.http.connections_case import AgentCase, ServerTransport
 from tests.http.test_agent import OK
 from vumi_turn.http.connections import ProxyConfigurationError, ProxyRefused, ProxySettings, proxy_shown
-from vumi_turn.http.connections.proxy import MAX_ANSWER, Proxy, TunnelEndpoint, proxy_of
+from vumi_turn.http.connections.proxy import Proxy, proxy_of
+from vumi_turn.http.connections.tunnel import MAX_ANSWER, TunnelEndpoint
 
 
 class SettingsTests(SynchronousTestCase):

@@ -1,1 +1,0 @@
-"""What is not Turn's: HTTP as such."""

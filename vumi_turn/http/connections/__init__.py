@@ -5,8 +5,9 @@ An agent on kept connections for treq to stand on, and the ways to a server.
 """
 
 from .factory import IDLE_TIMEOUT, ClosableAgent, make_agent, parser_factory
-from .proxy import ProxyConfigurationError, ProxyRefused, ProxySettings, proxy_shown
+from .proxy import ProxyConfigurationError, ProxySettings, proxy_shown
 from .requests import BytesProducer, PreparedHeaders
+from .tunnel import ProxyRefused
 
 __all__ = [
     "IDLE_TIMEOUT",

@@ -12,8 +12,9 @@ from twisted.web.error import SchemeNotSupported
 from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
-from .proxy import DEFAULT_PORTS, Proxy, ProxySettings, TunnelEndpoint, bracketed
+from .proxy import DEFAULT_PORTS, Proxy, ProxySettings, bracketed
 from .requests import checked_uri
+from .tunnel import TunnelEndpoint
 
 #: Makes what verifies the certificate of a host (a name in ASCII, or an address).
 TLS = Callable[[str], IOpenSSLClientConnectionCreator]
