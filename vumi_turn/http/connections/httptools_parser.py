@@ -36,13 +36,14 @@ class HttptoolsParser:
         self._ended = False
 
     def feed(self, data: bytes) -> None:
-        if self._ended or self._parser is None:
+        parser = self._expecting()
+        if parser is None:
             self.surplus = True
             return
         if self._head is None:
             self._head_bytes += len(data)
         try:
-            self._parser.feed_data(data)
+            parser.feed_data(data)
         except (HttpParserError, HttpParserUpgrade) as error:
             self._parser = None
             if self._ended:
@@ -53,6 +54,10 @@ class HttptoolsParser:
             raise context if isinstance(context, ParseError) else ParseError(type(error).__name__) from None
         if self._head is None and self._head_bytes > MAX_HEAD:
             raise ParseError("too many headers")
+
+    def _expecting(self) -> Optional[HttpResponseParser]:
+        """What parses the response that is not complete yet."""
+        return None if self._ended else self._parser
 
     def ends_with_connection(self) -> bool:
         head = self._head
