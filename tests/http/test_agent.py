@@ -475,6 +475,7 @@ class BodyTests(SynchronousTestCase):
 
     def test_failing(self) -> None:
         """A body that cannot be produced fails the request with the reason."""
+
         class Broken(BytesIO):
             def read(self, *_: Any) -> bytes:
                 raise OSError("no")

@@ -240,4 +240,3 @@ class KeptConnection(Protocol):
         if self.state is not State.CLOSED:
             self.state = State.CLOSED
             self._closed(self)
-
