@@ -10,7 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from tests.caches.contract import OTHER_PERSON, PERSON, CacheContract, inbound, outbound
 from vumi_turn.broker.interface import Delivery
 from vumi_turn.caches import person_of
-from vumi_turn.caches.memory import SWEEP, ExpiringTable, MemoryMessageCache
+from vumi_turn.caches.expiring import SWEEP, ExpiringTable
+from vumi_turn.caches.memory import MemoryMessageCache
 from vumi_turn.configuration.fields import ConfigErrors
 
 
@@ -29,7 +30,7 @@ class MemoryMessageCacheTests(CacheContract, TestCase):
     async def test_inbound_timeout(self) -> None:
         """An inbound message is known for timeout seconds, by id and by person."""
         self.cache = self.make_cache(timeout=60)
-        await self.cache.add_inbound(inbound(1), False)
+        await self.cache.add_inbound(inbound(1))
         self.clock.advance(59.9)
         self.assertTrue(await self.cache.get_inbound(f"{1:032x}"))
         self.assertEqual(await self.last_id(), f"{1:032x}")
@@ -48,7 +49,7 @@ class MemoryMessageCacheTests(CacheContract, TestCase):
 
     async def test_default_timeouts(self) -> None:
         """Without options inbound messages live for an hour and outbound ones for a day."""
-        await self.cache.add_inbound(inbound(1), False)
+        await self.cache.add_inbound(inbound(1))
         await self.cache.add_outbound(outbound(2))
         self.clock.advance(3599)
         self.assertTrue(await self.cache.get_inbound(f"{1:032x}"))
@@ -63,7 +64,7 @@ class MemoryMessageCacheTests(CacheContract, TestCase):
         """Beyond max_messages the oldest of the same kind makes room."""
         self.cache = self.make_cache(max_messages=2)
         for number in (1, 2, 3):
-            await self.cache.add_inbound(inbound(number, from_addr=f"+{number}"), False)
+            await self.cache.add_inbound(inbound(number, from_addr=f"+{number}"))
             await self.cache.add_outbound(outbound(10 + number))
         self.assertEqual(self.cache.size, 4)
         self.assertIsNone(await self.cache.get_inbound(f"{1:032x}"))
@@ -76,20 +77,20 @@ class MemoryMessageCacheTests(CacheContract, TestCase):
         """Expired messages are not counted, however many they are."""
         self.cache = self.make_cache(timeout=60)
         for number in range(5 * SWEEP):
-            await self.cache.add_inbound(inbound(number), False)
+            await self.cache.add_inbound(inbound(number))
         self.clock.advance(60)
-        await self.cache.add_inbound(inbound(1000, from_addr=OTHER_PERSON), False)
+        await self.cache.add_inbound(inbound(1000, from_addr=OTHER_PERSON))
         self.assertEqual(self.cache.size, 1)
 
     async def test_no_timer(self) -> None:
         """Expiry needs no delayed call."""
         await self.cache.start()
-        await self.cache.add_inbound(inbound(1), False)
+        await self.cache.add_inbound(inbound(1))
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     async def test_stop_forgets(self) -> None:
         """A stopped cache holds nothing."""
-        await self.cache.add_inbound(inbound(1), False)
+        await self.cache.add_inbound(inbound(1))
         await self.cache.add_outbound(outbound(2))
         await self.cache.stop()
         self.assertEqual(self.cache.size, 0)
@@ -97,7 +98,7 @@ class MemoryMessageCacheTests(CacheContract, TestCase):
     async def test_body_is_let_go(self) -> None:
         """The delivery that brought a message, with the whole body in it, is not kept."""
         delivery = Delivery("c.inbound", b"the whole body")
-        await self.cache.add_inbound(inbound(1, note="words").replace(delivery=delivery), False)
+        await self.cache.add_inbound(inbound(1, note="words").replace(delivery=delivery))
         found = await self.cache.get_inbound(f"{1:032x}")
         assert found is not None
         self.assertEqual((found.delivery, dict(found.extra)), (None, {}))

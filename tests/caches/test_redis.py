@@ -1,28 +1,24 @@
 """
-The message cache in Redis, without a Redis: what it does while Redis is away,
-and how the connection mends itself. The contract is tested on a real one, in
-``tests/integration``.
+The message cache in Redis, without a Redis: on one in memory that a test can
+take away. The contract is tested on a real one too, in ``tests/integration``.
 """
 
 from __future__ import annotations
 
-from typing import Any, Optional, Sequence, cast
+from typing import Any, Optional
 
-from twisted.internet.defer import Deferred, ensureDeferred, fail, succeed
-from twisted.internet.error import ConnectingCancelledError, ConnectionDone, ConnectionRefusedError
-from twisted.internet.protocol import Factory
+from twisted.internet.defer import ensureDeferred
 from twisted.internet.task import Clock
-from twisted.internet.testing import StringTransport
-from twisted.python.failure import Failure
-from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import implementer
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from tests.caches.contract import PERSON, inbound, outbound
-from tests.http.resolving import ResolvingReactor
+from tests.caches.contract import JOINED, PAGES, PERSON, CacheContract, inbound, outbound
+from tests.caches.fake_redis import FakeConnection, FakeRedis
 from vumi_turn.caches import CacheUnavailable
-from vumi_turn.caches.redis import ADD_INBOUND, ADD_OUTBOUND, BACKLOG, CLOSE_SESSION, GET, GET_LAST, RedisMessageCache
-from vumi_turn.caches.redis_address import RedisAddress
-from vumi_turn.caches.redis_connection import RedisAway, RedisConnection
+from vumi_turn.caches.documents import Change
+from vumi_turn.caches.redis import RedisMessageCache
+from vumi_turn.caches.redis_format import ADD_INBOUND, GET, GET_PERSON, PUT, PUT_NEW, REPLACE
+from vumi_turn.caches.redis_members import SETTLE
+from vumi_turn.caches.redis_shared import BEAT, PATIENCE, RETRY
 from vumi_turn.configuration.fields import ConfigErrors
 
 try:
@@ -33,173 +29,220 @@ except ImportError:
 URL = "redis://:s3cret@redis.example:6380/3"
 
 
-class FakeConnection:
-    """Notes the scripts it is given; it answers each with None, or with what the test says."""
+class Wall:
+    """A wall clock that a test sets."""
 
     def __init__(self) -> None:
-        self.up = True
-        self.trouble = ""
-        self.calls: list[tuple[str, tuple[str, ...], tuple[Any, ...]]] = []
-        self.answers: dict[str, Any] = {GET_LAST: [None, None]}
-        self.running = False
+        self.seconds = 1_700_000_000.0
 
-    async def start(self) -> None:
-        self.running = True
-
-    async def stop(self) -> None:
-        self.running = False
-
-    async def evaluate(self, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
-        if not self.up:
-            raise RedisAway("not connected")
-        self.calls.append((script, tuple(keys), tuple(arguments)))
-        return self.answers.get(script)
-
-    def scripts(self) -> list[str]:
-        """The scripts that were run since the last time this was asked."""
-        scripts = [script for script, _, _ in self.calls]
-        self.calls.clear()
-        return scripts
+    def __call__(self) -> float:
+        self.seconds += 0.001
+        return self.seconds
 
 
-class RedisMessageCacheTests(SynchronousTestCase):
-    """The cache on a connection that the test holds."""
+class RedisCase(SynchronousTestCase):
+    """A cache on a Redis in memory."""
 
     if txredisapi is None:
         skip = "needs txredisapi: pip install '.[redis]'"
 
     def setUp(self) -> None:
-        self.connection = FakeConnection()
-        self.cache = RedisMessageCache({"url": URL}, Clock(), self.connection)
+        self.clock = Clock()
+        self.now = Wall()
+        self.redis = FakeRedis()
+        self.connection = FakeConnection(self.redis)
+        self.cache = self.worker("a", self.connection)
+
+    def worker(self, name: str, connection: Optional[FakeConnection] = None, **options: Any) -> RedisMessageCache:
+        """A started cache of another worker."""
+        connection = connection or FakeConnection(self.redis)
+        cache = RedisMessageCache(
+            {"url": URL, **options}, self.clock, now=self.now, connection=connection, worker_id=name
+        )
+        self.run_now(cache.start())
+        return cache
 
     def run_now(self, awaitable: Any) -> Any:
         """The result of what need not wait."""
         return self.successResultOf(ensureDeferred(awaitable))
 
-    def test_away_live_session_goes_on(self) -> None:
-        """While Redis is away this worker's own messages and recipients are found."""
-        self.connection.up = False
-        self.run_now(self.cache.add_inbound(inbound(1), False))
+    def unavailable(self, awaitable: Any) -> None:
+        """It may be had soon."""
+        self.failureResultOf(ensureDeferred(awaitable), CacheUnavailable)
+
+    def last(self, cache: RedisMessageCache) -> Optional[str]:
+        """The id of the message that a reply would answer."""
+        message = self.run_now(cache.get_last_inbound(PERSON))
+        return None if message is None else message.message_id
+
+
+class FakeContractTests(CacheContract, TestCase):
+    """The contract, on a Redis in memory."""
+
+    if txredisapi is None:
+        skip = "needs txredisapi: pip install '.[redis]'"
+
+    def setUp(self) -> None:
+        self.cache = self.make_cache()
+        self.successResultOf(ensureDeferred(self.cache.start()))
+
+    def make_cache(self, **options: Any) -> RedisMessageCache:
+        return RedisMessageCache({"url": URL, **options}, Clock(), connection=FakeConnection())
+
+
+class OneWorkerTests(RedisCase):
+    """A worker that is alone goes on by its memory while Redis is away."""
+
+    def test_away(self) -> None:
+        """Its own messages, recipients, final statuses and documents are found; an unknown id may exist."""
+        self.run_now(self.cache.documents.put(JOINED, {"k": 1}))
+        self.connection.lose()
+        self.run_now(self.cache.add_inbound(inbound(1)))
         self.run_now(self.cache.add_outbound(outbound(2)))
-        last = self.run_now(self.cache.get_last_inbound(PERSON))
-        by_id = self.run_now(self.cache.get_inbound(f"{1:032x}"))
-        self.assertEqual((last.message_id, by_id.message_id), (f"{1:032x}", f"{1:032x}"))
+        self.run_now(self.cache.advance_status("m", final=True))
+        self.run_now(self.cache.documents.put(PAGES, {"p": [1]}))
+        self.run_now(self.cache.documents.update(PAGES, "q", lambda document: Change([2], None)))
+        self.assertEqual(self.last(self.cache), f"{1:032x}")
+        self.assertEqual(self.run_now(self.cache.get_inbound(f"{1:032x}")).message_id, f"{1:032x}")
         self.assertEqual(self.run_now(self.cache.get_recipient(f"{2:032x}")), PERSON)
+        self.assertFalse(self.run_now(self.cache.advance_status("m", final=False)))
+        self.assertTrue(self.run_now(self.cache.advance_status("n", final=False)))
+        self.assertEqual(self.run_now(self.cache.documents.get(JOINED, "k")), 1)
+        self.assertEqual(self.run_now(self.cache.documents.get(PAGES, "p")), [1])
+        self.assertIsNone(self.run_now(self.cache.get_last_inbound("+999")))
+        self.assertIsNone(self.run_now(self.cache.get_recipient("unknown")))
+        self.unavailable(self.cache.get_inbound("unknown"))
 
-    def test_away_unknown_id(self) -> None:
-        """While Redis is away an id that memory does not know may exist: that is unavailable, not None."""
-        self.connection.up = False
-        self.failureResultOf(ensureDeferred(self.cache.get_inbound(f"{1:032x}")), CacheUnavailable)
-
-    def test_away_unknown_person_and_recipient(self) -> None:
-        """While Redis is away a person or recipient that memory does not know is None."""
-        self.connection.up = False
-        self.assertIsNone(self.run_now(self.cache.get_last_inbound(PERSON)))
-        self.assertIsNone(self.run_now(self.cache.get_recipient(f"{1:032x}")))
-
-    def test_away_close(self) -> None:
-        """A session that was closed while Redis is away stays closed when Redis is back and has it open."""
-        self.run_now(self.cache.add_inbound(inbound(1), False))
-        self.connection.up = False
-        self.run_now(self.cache.close_session(PERSON))
-        self.assertIsNone(self.run_now(self.cache.get_last_inbound(PERSON)))
-        self.connection.up = True
-        self.connection.answers[GET_LAST] = [inbound(1).to_json(), b"0"]
-        self.assertIsNone(self.run_now(self.cache.get_last_inbound(PERSON)))
-
-    def test_healthy(self) -> None:
-        """The cache is healthy while its connection is up."""
-        self.assertTrue(self.cache.healthy)
-        self.connection.up = False
-        self.connection.trouble = "the connection was lost"
-        self.assertFalse(self.cache.healthy)
-        self.assertEqual(self.cache.trouble, "the connection was lost")
-
-    def test_start_and_stop(self) -> None:
-        """Starting and stopping is the connection's matter."""
-        self.run_now(self.cache.start())
-        self.assertTrue(self.connection.running)
-        self.run_now(self.cache.stop())
-        self.assertFalse(self.connection.running)
-
-    def test_memory_is_asked_first(self) -> None:
-        """What this worker knows by id costs no question to Redis."""
-        self.run_now(self.cache.add_inbound(inbound(1), False))
+    def test_told_later(self) -> None:
+        """What Redis missed is written when it is back, what is the latest of it, and once only."""
+        self.connection.lose()
+        self.run_now(self.cache.add_inbound(inbound(1)))
         self.run_now(self.cache.add_outbound(outbound(2)))
-        self.assertEqual(self.connection.scripts(), [ADD_INBOUND, ADD_OUTBOUND])
-        self.run_now(self.cache.get_inbound(f"{1:032x}"))
-        self.run_now(self.cache.get_recipient(f"{2:032x}"))
+        self.run_now(self.cache.close_session(PERSON, f"{1:032x}"))
+        self.run_now(self.cache.documents.put(PAGES, {"p": [1]}))
+        self.run_now(self.cache.documents.put(PAGES, {"p": None, "q": [2]}))
+        self.connection.come_back()
+        scripts = self.connection.scripts()
+        self.assertEqual(sorted(scripts), sorted([PUT_NEW, REPLACE, REPLACE, PUT, PUT, PUT]))
+        other = self.worker("b")
+        self.assertIsNone(self.last(other))
+        self.assertTrue(self.run_now(other.get_inbound(f"{1:032x}")))
+        self.assertEqual(self.run_now(other.get_recipient(f"{2:032x}")), PERSON)
+        self.assertEqual(self.run_now(other.documents.get(PAGES, "q")), [2])
+        self.assertIsNone(self.run_now(other.documents.get(PAGES, "p")))
+        self.clock.advance(BEAT)
         self.assertEqual(self.connection.scripts(), [])
 
-    def test_other_workers_message(self) -> None:
-        """What another worker has written is found, by id and by person."""
-        self.connection.answers = {
-            GET: inbound(7).to_json(),
-            GET_LAST: [inbound(7).to_json(), b"0"],
-        }
-        by_id = self.run_now(self.cache.get_inbound(f"{7:032x}"))
-        last = self.run_now(self.cache.get_last_inbound(PERSON))
-        self.assertEqual((by_id.message_id, last.message_id), (f"{7:032x}", f"{7:032x}"))
-        self.assertEqual(
-            [(script, keys) for script, keys, _ in self.connection.calls],
-            [(GET, (f"vumi_turn:in:{7:032x}",)), (GET_LAST, ("vumi_turn:person:26612345678",))],
-        )
-
-    def test_another_worker_knows_a_newer_one(self) -> None:
-        """Of two last messages the newer one counts, whoever knows it."""
-        self.run_now(self.cache.add_inbound(inbound(2, 20), False))
-        for second, expected in ((30, f"{9:032x}"), (10, f"{2:032x}")):
-            self.connection.answers[GET_LAST] = [inbound(9, second).to_json(), b"0"]
-            last = self.run_now(self.cache.get_last_inbound(PERSON))
-            self.assertEqual(last.message_id, expected)
-
-    def test_redis_has_forgotten(self) -> None:
-        """A Redis that lost its data does not end the sessions of this worker."""
-        self.run_now(self.cache.add_inbound(inbound(1), False))
-        last = self.run_now(self.cache.get_last_inbound(PERSON))
-        self.assertEqual(last.message_id, f"{1:032x}")
-
-    def test_unreadable_entry(self) -> None:
-        """What Redis holds and we cannot read is not known."""
-        self.connection.answers = {GET: b"[]", GET_LAST: [b"{", b"0"]}
-        self.assertIsNone(self.run_now(self.cache.get_inbound(f"{1:032x}")))
-        self.assertIsNone(self.run_now(self.cache.get_last_inbound(PERSON)))
-
-    def test_content_is_not_written(self) -> None:
-        """What the person said is not sent to Redis."""
-        self.run_now(self.cache.add_inbound(inbound(1, content="marker-content"), False))
-        self.assertNotIn("marker-content", repr(self.connection.calls))
-
-    def test_catch_up(self) -> None:
-        """What was missed is written once Redis is back, in order, as redelivered, and once only."""
-        self.connection.up = False
-        self.run_now(self.cache.add_inbound(inbound(1), False))
-        self.run_now(self.cache.add_outbound(outbound(2)))
-        self.run_now(self.cache.close_session(PERSON))
-        self.connection.up = True
-        self.run_now(self.cache.catch_up())
-        flag = self.connection.calls[0][2][4]
-        closes = self.connection.calls[2][2]
-        self.assertEqual(self.connection.scripts(), [ADD_INBOUND, ADD_OUTBOUND, CLOSE_SESSION])
-        self.assertEqual((flag, closes), (1, (f"{1:032x}",)))
-        self.run_now(self.cache.catch_up())
-        self.assertEqual(self.connection.scripts(), [])
-
-    def test_catch_up_interrupted(self) -> None:
+    def test_told_later_in_spite_of_an_interruption(self) -> None:
         """What could not be written at the first attempt is written at the next."""
-        self.connection.up = False
-        self.run_now(self.cache.add_inbound(inbound(1), False))
-        self.failureResultOf(ensureDeferred(self.cache.catch_up()), RedisAway)
-        self.connection.up = True
-        self.run_now(self.cache.catch_up())
-        self.assertEqual(self.connection.scripts(), [ADD_INBOUND])
+        self.connection.lose()
+        self.run_now(self.cache.add_inbound(inbound(1)))
+        self.redis.full = True
+        self.connection.come_back()
+        self.assertFalse(self.cache.healthy)
+        self.redis.full = False
+        self.clock.advance(RETRY)
+        self.assertTrue(self.cache.healthy)
+        self.assertEqual(self.last(self.worker("b")), f"{1:032x}")
 
     def test_backlog_is_bounded(self) -> None:
         """A long absence of Redis does not fill the memory."""
-        self.connection.up = False
-        for number in range(BACKLOG + 5):
-            self.run_now(self.cache.add_outbound(outbound(number)))
-        self.assertEqual(len(self.cache._backlog), BACKLOG)
+        cache = self.worker("b", connection := FakeConnection(self.redis), max_messages=5)
+        connection.lose()
+        for number in range(100):
+            self.run_now(cache.add_outbound(outbound(number)))
+        self.assertEqual(len(cache._backlog), 20)
+        connection.come_back()
+        self.assertEqual(len([key for key in self.redis.data if ":out:" in key]), 5)
+
+    def test_closed_while_away(self) -> None:
+        """A session that was closed while Redis is away is closed there too when it is back."""
+        self.run_now(self.cache.add_inbound(inbound(1)))
+        self.connection.lose()
+        self.run_now(self.cache.close_session(PERSON, f"{1:032x}"))
+        self.assertIsNone(self.last(self.cache))
+        self.connection.come_back()
+        self.assertIsNone(self.last(self.cache))
+        self.assertIsNone(self.last(self.worker("b")))
+
+    def test_restarted_and_empty(self) -> None:
+        """A Redis that has lost its data is told everything that this worker knows."""
+        self.run_now(self.cache.add_inbound(inbound(1)))
+        self.run_now(self.cache.add_outbound(outbound(2)))
+        self.run_now(self.cache.advance_status("m", final=True))
+        self.run_now(self.cache.documents.put(PAGES, {"p": [1]}))
+        self.connection.lose()
+        self.redis.restart()
+        self.connection.come_back()
+        other = self.worker("b")
+        self.assertEqual(self.last(other), f"{1:032x}")
+        self.assertEqual(self.run_now(other.get_recipient(f"{2:032x}")), PERSON)
+        self.assertFalse(self.run_now(other.advance_status("m", final=False)))
+        self.assertEqual(self.run_now(other.documents.get(PAGES, "p")), [1])
+
+    def test_redis_has_forgotten(self) -> None:
+        """A Redis that lost its data without a word does not end the sessions of this worker."""
+        self.run_now(self.cache.add_inbound(inbound(1)))
+        self.redis.data.clear()
+        self.assertEqual(self.last(self.cache), f"{1:032x}")
+
+    def test_healthy(self) -> None:
+        """The cache is healthy while Redis answers, and else says why it is not."""
+        self.assertEqual((self.cache.healthy, self.cache.trouble), (True, ""))
+        self.connection.lose("the connection was lost")
+        self.assertEqual((self.cache.healthy, self.cache.trouble), (False, "the connection was lost"))
+        self.connection.come_back()
+        self.assertEqual((self.cache.healthy, self.cache.trouble), (True, ""))
+
+    def test_start_and_stop(self) -> None:
+        """A stopped worker is off the list, and leaves no delayed call."""
+        self.run_now(self.cache.stop())
+        self.assertEqual((self.connection.running, self.clock.getDelayedCalls()), (False, []))
+        self.assertEqual(self.redis.data, {"vumi_turn:workers": set()})
+
+    def test_started_while_away(self) -> None:
+        """A worker that starts while Redis is away works, and does not know whether it is alone."""
+        connection = FakeConnection(self.redis)
+        connection.up = False
+        cache = self.worker("b", connection)
+        self.run_now(cache.add_inbound(inbound(1)))
+        self.unavailable(cache.get_last_inbound(PERSON))
+        self.assertEqual(self.run_now(cache.get_inbound(f"{1:032x}")).message_id, f"{1:032x}")
+        connection.come_back()
+        self.unavailable(cache.get_last_inbound(PERSON))
+        self.clock.pump([0.5] * int(2 * BEAT + 1))
+        self.assertEqual(self.last(cache), f"{1:032x}")
+
+
+class CostTests(RedisCase):
+    """What the common operations ask of Redis."""
+
+    def test_one_question(self) -> None:
+        """A message, a look-up, a recipient and a status cost one question each, and what memory knows none."""
+        self.run_now(self.cache.add_inbound(inbound(1)))
+        self.run_now(self.cache.add_inbound(inbound(2, 2)))
+        self.run_now(self.cache.add_outbound(outbound(3)))
+        self.assertEqual(self.connection.scripts(), [ADD_INBOUND, ADD_INBOUND, PUT])
+        self.last(self.cache)
+        self.run_now(self.cache.close_session(PERSON, f"{1:032x}"))
+        self.assertEqual(self.connection.scripts(), [GET_PERSON, REPLACE])
+        self.run_now(self.cache.get_inbound(f"{1:032x}"))
+        self.run_now(self.cache.get_recipient(f"{3:032x}"))
+        self.assertEqual(self.connection.scripts(), [])
+        self.run_now(self.cache.advance_status("m", final=False))
+        self.run_now(self.cache.documents.update(PAGES, "k", lambda document: Change(1, None)))
+        self.assertEqual(self.connection.scripts(), [GET, REPLACE])
+
+    def test_keys(self) -> None:
+        """Each key begins with key_prefix, and what the person said is not among the values."""
+        cache = self.worker("b", FakeConnection(redis := FakeRedis()), key_prefix="p/")
+        self.run_now(cache.add_inbound(inbound(1, content="marker-content")))
+        self.run_now(cache.documents.put(PAGES, {"k": 1}))
+        self.assertEqual(
+            sorted(redis.data),
+            [f"p/in:{1:032x}", "p/pages:k", "p/person:26612345678", "p/worker:b", "p/workers"],
+        )
+        self.assertNotIn("marker-content", repr(redis.data))
 
     def test_url_is_required_and_never_shown(self) -> None:
         """Without a url the cache is refused; a wrong one is refused without being shown."""
@@ -220,331 +263,177 @@ class RedisMessageCacheTests(SynchronousTestCase):
             self.assertTrue(refused.errors[0].startswith("message_cache_config.url must "), refused.errors)
             self.assertNotIn("s3cret", refused.errors[0])
 
-    def test_key_prefix(self) -> None:
-        """Each key begins with key_prefix."""
-        cache = RedisMessageCache({"url": URL, "key_prefix": "p/"}, Clock(), self.connection)
-        self.run_now(cache.add_inbound(inbound(1), False))
-        self.assertEqual(self.connection.calls[0][1], (f"p/in:{1:032x}", "p/person:26612345678"))
 
-
-class RedisAddressTests(SynchronousTestCase):
-    """The url."""
-
-    def test_connecting(self) -> None:
-        """Names, also of Docker's services with their underscores, and addresses can be connected to."""
-        for url in (
-            "redis://cache:7000", "redis://redis_cache:7000", "redis://[::1]:7000", "redis://192.0.2.7:7000",
-            "rediss://cache:7000", "rediss://[::1]:7000",
-        ):  # fmt: skip
-            reactor = ResolvingReactor()
-            RedisAddress.from_url(url).endpoint(reactor).connect(Factory())
-            self.assertEqual([client[1] for client in reactor.tcpClients], [7000], url)
-
-    def test_no_host_of_a_certificate(self) -> None:
-        """A host name that no certificate can be for is refused, with TLS only."""
-        for host in ("redis_cache", "a..b", "-a"):
-            error = self.assertRaises(ValueError, RedisAddress.from_url, f"rediss://u:s3cret@{host}:7000")
-            self.assertTrue(str(error).startswith("must name a host that a certificate can be for"), error)
-            self.assertNotIn("s3cret", str(error))
-
-    def test_all_parts(self) -> None:
-        """A url may hold user, password (percent-encoded), host, port and database; rediss is TLS."""
-        self.assertEqual(
-            RedisAddress.from_url("rediss://me:p%40ss@[::1]:6380/3"),
-            RedisAddress("::1", 6380, "me", "p@ss", 3, True),
-        )
-
-    def test_defaults(self) -> None:
-        """Port 6379 and database 0 need not be named."""
-        expected = RedisAddress("cache", 6379, "", "", 0, False)
-        self.assertEqual(RedisAddress.from_url("redis://cache/"), expected)
-
-    def test_password_is_not_shown(self) -> None:
-        """Neither repr nor str shows the password."""
-        address = RedisAddress.from_url(URL)
-        self.assertNotIn("s3cret", repr(address) + str(address))
-        self.assertEqual(str(address), "redis.example:6380")
-
-
-class Transport(StringTransport):
-    """A transport whose abort is noticed by the protocol at once."""
-
-    protocol: Any = None
-
-    def abortConnection(self) -> None:
-        if self.protocol is not None:
-            protocol, self.protocol = self.protocol, None
-            protocol.connectionLost(Failure(ConnectionDone()))
-
-
-class Endpoint:
-    """Connects as the test says: ``refused``, ``silent``, ``cancellable`` or ``open``."""
-
-    def __init__(self) -> None:
-        self.mood = "open"
-        self.attempts = 0
-        self.transport = Transport()
-
-    def connect(self, factory: Any) -> Deferred[Any]:
-        self.attempts += 1
-        if self.mood == "refused":
-            return fail(ConnectionRefusedError())
-        if self.mood == "silent":
-            return Deferred()
-        if self.mood == "cancellable":  # as Twisted's endpoints are
-            return Deferred(lambda attempt: attempt.errback(ConnectingCancelledError(None)))
-        protocol = factory.buildProtocol(None)
-        self.transport = Transport()
-        self.transport.protocol = protocol
-        protocol.makeConnection(self.transport)
-        return succeed(protocol)
-
-    def sent(self) -> bytes:
-        """What was written since the last time this was asked."""
-        value: bytes = self.transport.value()
-        self.transport.clear()
-        return value
-
-    def answer(self, data: bytes, clock: Clock) -> None:
-        """Let Redis say this; txredisapi reads on with the reactor's next turns."""
-        self.transport.protocol.dataReceived(data)
-        clock.pump([0] * 5)
-
-
-class RedisConnectionTests(SynchronousTestCase):
-    """The connection that mends itself."""
-
-    if txredisapi is None:
-        skip = "needs txredisapi: pip install '.[redis]'"
+class SeveralWorkersTests(RedisCase):
+    """Several workers know together what a person said last, or say that they don't."""
 
     def setUp(self) -> None:
-        self.clock = Clock()
-        self.endpoint = Endpoint()
-        self.caught_up = 0
-        self.connection = self.make_connection("redis://127.0.0.1")
+        super().setUp()
+        self.other_connection = FakeConnection(self.redis)
+        self.other = self.worker("b", self.other_connection)
+        self.run_now(self.cache.add_inbound(inbound(99, from_addr="+1")))
+        self.clock.advance(0)  # that has shown the second to the first
 
-    def make_connection(self, url: str) -> RedisConnection:
-        """A connection that the test's endpoint makes."""
+    def both_lose(self) -> None:
+        for connection in (self.connection, self.other_connection):
+            connection.lose()
 
-        async def on_up() -> None:
-            self.caught_up += 1
+    def test_other_workers_message(self) -> None:
+        """What another worker has written is found, by id and by person, and the later message counts."""
+        self.run_now(self.cache.add_inbound(inbound(1, 50)))
+        self.run_now(self.other.add_inbound(inbound(2, 20)))
+        self.assertEqual((self.last(self.cache), self.last(self.other)), (f"{2:032x}", f"{2:032x}"))
+        self.assertTrue(self.run_now(self.other.get_inbound(f"{1:032x}")))
 
-        return RedisConnection(RedisAddress.from_url(url), self.clock, on_up, cast(Any, self.endpoint))
+    def test_other_workers_close(self) -> None:
+        """A session that another worker closed is closed, and one that began there is not."""
+        self.run_now(self.cache.add_inbound(inbound(1, session="s1")))
+        self.run_now(self.other.close_session(PERSON, f"{1:032x}"))
+        self.assertIsNone(self.last(self.cache))
+        self.run_now(self.cache.add_inbound(inbound(2, 2, session_event="new", session="s2")))
+        self.run_now(self.other.close_session(PERSON, f"{1:032x}"))
+        self.assertEqual(self.last(self.other), f"{2:032x}")
 
-    def start(self) -> Deferred[None]:
-        """Start the connection."""
-        return ensureDeferred(self.connection.start())
+    def test_away_at_first(self) -> None:
+        """For half a minute it is unavailable what the others may know; an id that this worker knows is found."""
+        self.run_now(self.cache.add_inbound(inbound(1)))
+        self.run_now(self.other.add_inbound(inbound(2, 2)))
+        self.both_lose()
+        for _ in range(2):
+            self.unavailable(self.cache.get_last_inbound(PERSON))
+            self.unavailable(self.cache.get_last_inbound("+999"))
+            self.unavailable(self.cache.get_inbound(f"{2:032x}"))
+            self.assertTrue(self.run_now(self.cache.get_inbound(f"{1:032x}")))
+            self.clock.advance(PATIENCE - 0.1)
+        self.unavailable(self.cache.documents.get(PAGES, "k"))
+        self.unavailable(self.cache.documents.put(PAGES, {"k": 1}))
+        self.unavailable(self.cache.documents.update(PAGES, "k", lambda document: Change(1, None)))
 
-    def stop(self) -> None:
-        """Stop it; nothing may be left behind."""
-        self.successResultOf(ensureDeferred(self.connection.stop()))
-        self.assertEqual(self.clock.getDelayedCalls(), [])
+    def test_away_for_long(self) -> None:
+        """After that nobody's last message is known: a reply by an older session would be worse."""
+        self.run_now(self.cache.add_inbound(inbound(1)))
+        self.both_lose()
+        self.clock.advance(PATIENCE)
+        self.assertIsNone(self.last(self.cache))
+        self.unavailable(self.cache.get_inbound("unknown"))
 
-    def come_up(self) -> None:
-        """Start it, and let Redis answer the PING."""
-        started = self.start()
-        self.endpoint.answer(b"+PONG\r\n", self.clock)
-        self.successResultOf(started)
-        self.endpoint.sent()
-
-    def ask(self, answer_is: Optional[bytes] = None) -> Deferred[Any]:
-        """Ask something."""
-        asked = ensureDeferred(self.connection.evaluate("return 1", ["key"], ["argument"]))
-        if answer_is is not None:
-            self.endpoint.answer(answer_is, self.clock)
-        return asked
-
-    def test_up(self) -> None:
-        """It is up once Redis has answered a PING and what was missed has been written."""
-        started = self.start()
-        self.assertEqual(self.endpoint.sent(), b"*1\r\n$4\r\nPING\r\n")
-        self.assertFalse(self.connection.up)
-        self.endpoint.answer(b"+PONG\r\n", self.clock)
-        self.successResultOf(started)
-        self.assertEqual((self.connection.up, self.caught_up), (True, 1))
-        self.stop()
-        self.assertFalse(self.connection.up)
-
-    def test_stopped_as_soon_as_started(self) -> None:
-        """Who stops it in the moment in which the start has ended leaves nothing behind either."""
-        self.start().addCallback(lambda ignored: self.stop())
-        self.endpoint.answer(b"+PONG\r\n", self.clock)
-        self.assertEqual((self.connection.up, self.clock.getDelayedCalls()), (False, []))
-        self.assertIsNone(self.endpoint.transport.protocol)
-
-    def test_stopped_while_connecting(self) -> None:
-        """Who stops an attempt is not told that Redis is away."""
-        self.endpoint.mood = "cancellable"
-        started = self.start()
-        lines = self.capture()
-        self.stop()
-        self.successResultOf(started)
-        self.assertEqual((lines, self.connection.trouble), ([], ""))
-
-    def test_password_and_database(self) -> None:
-        """The password and the database of the url are used, before anything else."""
-        self.connection = self.make_connection("redis://me:s3cret@h/3")
-        self.start()
-        self.assertIn(b"$4\r\nAUTH\r\n$2\r\nme\r\n$6\r\ns3cret\r\n", self.endpoint.sent())
-        self.endpoint.answer(b"+OK\r\n", self.clock)
-        self.assertEqual(self.endpoint.sent(), b"*2\r\n$6\r\nSELECT\r\n$1\r\n3\r\n")
-        self.endpoint.answer(b"+OK\r\n", self.clock)
-        self.assertEqual(self.endpoint.sent(), b"*1\r\n$4\r\nPING\r\n")
-        self.stop()
-
-    def test_wrong_password_is_tried_again(self) -> None:
-        """A refused password is tried again later, and said without the password."""
-        lines = self.capture()
-        self.connection = self.make_connection("redis://:s3cret@h")
-        started = self.start()
-        self.endpoint.answer(b"-WRONGPASS invalid password\r\n", self.clock)
-        self.successResultOf(started)
-        self.assertFalse(self.connection.up)
-        self.assertEqual(len(lines), 1)
-        self.assertIn("WRONGPASS", lines[0])
-        self.assertNotIn("s3cret", lines[0])
-        self.assertIn("Redis at h:6379: RedisAway: ResponseError: WRONGPASS", self.connection.trouble)
+    def test_just_back(self) -> None:
+        """Until the others have written what they took meanwhile, an unknown id is unavailable, not unknown."""
+        self.both_lose()
+        self.run_now(self.other.add_inbound(inbound(1)))
+        self.connection.come_back()
+        self.assertFalse(self.cache.healthy)
+        self.assertIn("is being told", self.cache.trouble)
+        self.unavailable(self.cache.get_inbound(f"{1:032x}"))
+        self.unavailable(self.cache.get_last_inbound(PERSON))
+        self.other_connection.come_back()
         self.clock.advance(0.5)
-        self.endpoint.answer(b"+OK\r\n", self.clock)
-        self.endpoint.answer(b"+PONG\r\n", self.clock)
-        self.assertEqual((self.connection.up, self.connection.trouble), (True, ""))
-        self.stop()
+        self.assertEqual(self.last(self.cache), f"{1:032x}")
+        self.assertIsNone(self.run_now(self.cache.get_inbound("unknown")))
+        self.assertTrue(self.cache.healthy)
 
-    def test_answer(self) -> None:
-        """An answer is handed on as bytes, numbers that are text too."""
-        self.come_up()
-        self.assertEqual(self.successResultOf(self.ask(b"$3\r\n007\r\n")), b"007")
-        self.assertEqual(self.successResultOf(self.ask(b"$-1\r\n")), None)
-        self.assertEqual(self.successResultOf(self.ask(b"*2\r\n$1\r\na\r\n$-1\r\n")), [b"a", None])
-        self.stop()
+    def test_just_back_and_another_was_never_away(self) -> None:
+        """Where only this worker's connection was lost, the others' next heartbeat is enough."""
+        self.connection.lose()
+        self.connection.come_back()
+        self.unavailable(self.cache.get_inbound("unknown"))
+        self.clock.pump([0.5] * int(2 * BEAT + 1))
+        self.assertIsNone(self.run_now(self.cache.get_inbound("unknown")))
 
-    def test_start_is_not_held_up(self) -> None:
-        """A Redis that does not answer holds the start up for half a second."""
-        self.capture()
-        self.endpoint.mood = "silent"
-        started = self.start()
-        self.clock.advance(0.4)
-        self.assertNoResult(started)
-        self.clock.advance(0.1)
-        self.successResultOf(started)
-        self.assertFalse(self.connection.up)
-        self.stop()
-
-    def test_start_with_redis_down(self) -> None:
-        """A Redis that refuses the connection does not hold the start up at all."""
-        self.capture()
-        self.endpoint.mood = "refused"
-        self.successResultOf(self.start())
-        self.failureResultOf(self.ask(), RedisAway)
-        self.stop()
-
-    def test_silence_ends_the_connection(self) -> None:
-        """No answer in half a second fails the question, and a new connection is made."""
-        self.capture()
-        self.come_up()
-        asked = self.ask()
-        self.clock.advance(0.49)
-        self.assertNoResult(asked)
-        self.clock.advance(0.01)
-        self.failureResultOf(asked, RedisAway)
-        self.assertFalse(self.connection.up)
+    def test_another_that_does_not_come_back(self) -> None:
+        """A worker that is gone for good is waited for a while only."""
+        self.both_lose()
+        self.connection.come_back()
+        self.clock.pump([0.5] * int(2 * SETTLE - 1))
+        self.unavailable(self.cache.get_inbound("unknown"))
         self.clock.advance(0.5)
-        self.assertEqual(self.endpoint.attempts, 2)
-        self.endpoint.answer(b"+PONG\r\n", self.clock)
-        self.assertEqual((self.connection.up, self.caught_up), (True, 2))
-        self.stop()
+        self.assertIsNone(self.run_now(self.cache.get_inbound("unknown")))
 
-    def test_refusal_ends_the_connection(self) -> None:
-        """A Redis that refuses to work (out of memory, read only) counts as away."""
-        lines = self.capture()
-        self.come_up()
-        self.failureResultOf(self.ask(b"-OOM command not allowed\r\n"), RedisAway)
-        self.assertFalse(self.connection.up)
-        self.assertEqual(len(lines), 1)
-        self.stop()
+    def test_what_both_took(self) -> None:
+        """Of the messages that two workers took during an outage the later one is the last, whoever writes first."""
+        for first, second in (
+            (self.connection, self.other_connection),
+            (self.other_connection, self.connection),
+        ):
+            self.both_lose()
+            self.run_now(self.cache.add_inbound(inbound(1, 90, session="s1")))
+            self.run_now(self.other.add_inbound(inbound(2, 10, session="s2")))
+            first.come_back()
+            second.come_back()
+            self.clock.pump([0.5] * 2)
+            self.assertEqual((self.last(self.cache), self.last(self.other)), (f"{2:032x}", f"{2:032x}"))
 
-    def test_lost_connection_fails_all_questions(self) -> None:
-        """A lost connection fails the questions under way at once."""
-        self.capture()
-        self.come_up()
-        asked = [self.ask(), self.ask()]
-        self.endpoint.transport.abortConnection()
-        for question in asked:
-            self.failureResultOf(question, RedisAway)
-        self.failureResultOf(self.ask(), RedisAway)
-        self.stop()
+    def test_restarted_and_empty(self) -> None:
+        """A Redis that has lost its data learns from each what it knows: no older session is taken for the latest."""
+        self.run_now(self.cache.add_inbound(inbound(1, 1, session="s1")))
+        self.run_now(self.other.add_inbound(inbound(2, 2, session="s2")))
+        self.both_lose()
+        self.redis.restart()
+        self.connection.come_back()
+        self.unavailable(self.cache.get_last_inbound(PERSON))
+        self.other_connection.come_back()
+        self.clock.advance(0.5)
+        self.assertEqual(self.last(self.cache), f"{2:032x}")
 
-    def test_caller_gives_up(self) -> None:
-        """A question that its caller cancels does not harm the connection, nor the next question's answer."""
-        self.come_up()
-        first, second = self.ask(), self.ask()
-        first.addErrback(lambda failure: None)
-        first.cancel()
-        self.endpoint.answer(b"$1\r\n1\r\n$1\r\n2\r\n", self.clock)
-        self.assertEqual(self.successResultOf(second), b"2")
-        self.assertTrue(self.connection.up)
-        self.stop()
+    def test_restarted_with_older_data(self) -> None:
+        """The same where Redis has what it had some time ago."""
+        self.run_now(self.cache.add_inbound(inbound(1, 1, session="s1")))
+        older = dict(self.redis.data)
+        self.run_now(self.other.add_inbound(inbound(2, 2, session="s2")))
+        self.both_lose()
+        self.redis.restart(data=True)
+        self.redis.data = older
+        self.connection.come_back()
+        self.other_connection.come_back()
+        self.clock.advance(0.5)
+        self.assertEqual(self.last(self.cache), f"{2:032x}")
 
-    def test_delays(self) -> None:
-        """Attempts to connect come after 0.5 s doubling to 5 s."""
-        self.capture()
-        self.endpoint.mood = "refused"
-        self.start()
-        times = []
-        for eighth in range(1, 160):
-            before = self.endpoint.attempts
-            self.clock.advance(0.125)
-            if self.endpoint.attempts > before:
-                times.append(eighth / 8)
-        self.assertEqual(times, [0.5, 1.5, 3.5, 7.5, 12.5, 17.5])
-        self.stop()
+    def test_full(self) -> None:
+        """A Redis that writes nothing is as if it were away, though it can be read."""
+        self.run_now(self.cache.add_inbound(inbound(1)))
+        self.redis.full = True
+        self.run_now(self.other.add_inbound(inbound(2, 2)))
+        self.unavailable(self.cache.get_last_inbound(PERSON))
+        self.assertEqual((self.cache.healthy, self.other.healthy), (False, False))
+        self.assertIn("does not write: OOM", self.cache.trouble)
+        self.redis.full = False
+        self.clock.pump([0.5] * 3)
+        self.assertEqual((self.last(self.cache), self.cache.trouble), (f"{2:032x}", ""))
 
-    def test_delays_start_anew(self) -> None:
-        """Once Redis has been up, the first attempt after a loss comes after 0.5 s again."""
-        self.capture()
-        self.endpoint.mood = "refused"
-        self.start()
-        self.clock.pump([0.5] * 14)
-        self.endpoint.mood = "open"
-        self.clock.pump([0.5])
-        self.endpoint.answer(b"+PONG\r\n", self.clock)
-        self.assertTrue(self.connection.up)
-        attempts = self.endpoint.attempts
-        self.endpoint.transport.abortConnection()
-        self.clock.advance(0.49)
-        self.assertEqual(self.endpoint.attempts, attempts)
-        self.clock.advance(0.01)
-        self.assertEqual(self.endpoint.attempts, attempts + 1)
-        self.stop()
+    def test_another_has_left(self) -> None:
+        """A worker whose companion has stopped is alone again."""
+        self.run_now(self.other.stop())
+        self.clock.advance(BEAT)
+        self.run_now(self.cache.add_inbound(inbound(1)))
+        self.connection.lose()
+        self.assertEqual(self.last(self.cache), f"{1:032x}")
 
-    def test_one_log_line_a_minute(self) -> None:
-        """An absence of Redis is one log line at once, then one a minute, and one when it is back."""
-        lines = self.capture()
-        self.endpoint.mood = "refused"
-        self.start()
-        self.assertEqual(len(lines), 1)
-        self.clock.pump([0.5] * 300)
-        self.assertEqual(len(lines), 3)
-        self.endpoint.mood = "open"
-        attempts = self.endpoint.attempts
-        while self.endpoint.attempts == attempts:
-            self.clock.advance(0.5)
-        self.endpoint.answer(b"+PONG\r\n", self.clock)
-        self.assertEqual(len(lines), 4)
-        self.assertIn("is back after 15", lines[3])
-        self.stop()
 
-    def capture(self) -> list[str]:
-        """The log lines of this room from here on, as text."""
-        from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
+class StrangeKeyTests(RedisCase):
+    """What is not ours under our prefix is replaced, and nobody else suffers."""
 
-        lines: list[str] = []
+    def test_another_type(self) -> None:
+        """A key of another type is replaced, counted, and the cache stays up."""
+        self.redis.data["vumi_turn:person:26612345678"] = {"a hash": "of somebody"}
+        self.redis.data[f"vumi_turn:in:{2:032x}"] = {"another"}
+        self.run_now(self.cache.add_inbound(inbound(1)))
+        self.assertEqual(self.last(self.cache), f"{1:032x}")
+        self.assertIsNone(self.run_now(self.cache.get_inbound(f"{2:032x}")))
+        self.assertEqual((self.cache.replaced_keys, self.cache.healthy), (2, True))
 
-        @implementer(ILogObserver)
-        def observe(event: LogEvent) -> None:
-            if str(event.get("log_namespace", "")).startswith("vumi_turn."):
-                lines.append(formatEvent(event))
-
-        globalLogPublisher.addObserver(observe)
-        self.addCleanup(globalLogPublisher.removeObserver, observe)
-        return lines
+    def test_unreadable(self) -> None:
+        """What cannot be read counts as not known, and is replaced by the next write."""
+        for value in (b"{", b"[]", b"[1,2,3,4,5,6,7]", b"nothing\n{}", b"\xff"):
+            self.redis.data.update(
+                {"vumi_turn:person:26612345678": value, f"vumi_turn:in:{1:032x}": value, "vumi_turn:pages:k": b"\xff{"}
+            )
+            cache = self.worker("b")
+            self.assertIsNone(self.last(cache))
+            self.assertIsNone(self.run_now(cache.get_inbound(f"{1:032x}")))
+            self.assertIsNone(self.run_now(cache.documents.get(PAGES, "k")))
+            self.run_now(cache.add_inbound(inbound(1)))
+            self.run_now(cache.documents.update(PAGES, "k", lambda document: Change(1, None)))
+            self.assertEqual(self.last(cache), f"{1:032x}")
+            self.assertEqual(self.run_now(cache.documents.get(PAGES, "k")), 1)
+            self.assertGreater(cache.replaced_keys, 3)
+            self.run_now(cache.stop())

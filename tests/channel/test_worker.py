@@ -203,7 +203,7 @@ class InboundTests(BridgeCase):
     def test_close_that_the_cache_fails_on(self) -> None:
         """It is parked, and counted as one message."""
 
-        async def fail(*args: Any) -> None:
+        async def fail(*args: Any, **kwargs: Any) -> None:
             raise ZeroDivisionError("a cache's bug")
 
         self.worker.cache.add_inbound = fail  # type: ignore[method-assign]
@@ -359,7 +359,7 @@ class OutboundTests(BridgeCase):
         """What the broker has confirmed is published, whatever the cache then does."""
         self.push("inbound", inbound(session_event="new"))
 
-        async def fail(*args: Any) -> None:
+        async def fail(*args: Any, **kwargs: Any) -> None:
             raise ZeroDivisionError("a cache's bug")
 
         self.worker.cache.close_session = fail  # type: ignore[method-assign]
@@ -379,15 +379,17 @@ class OutboundTests(BridgeCase):
         self.assertIn("reply_to", str(error))
 
     def test_cache_away(self) -> None:
-        """With the cache away a reply_to is 503, and what names none goes out unlinked."""
+        """What the cache cannot say now is 503, so that Turn asks again: the named message and the last one."""
 
         async def away(*args: Any) -> Optional[TransportUserMessage]:
             raise CacheUnavailable("away")
 
         self.worker.cache.get_inbound = away  # type: ignore[method-assign]
         self.worker.cache.get_last_inbound = away  # type: ignore[method-assign]
-        self.refused(request(reply_to="x"), CacheUnavailableError)
-        self.assertIsNone(self.outbound(request()).in_reply_to)
+        for asked in (request(reply_to="x"), request()):
+            error = self.refused(asked, CacheUnavailableError)
+            self.assertEqual((error.status, error.title), (503, "BrokerUnavailable"))
+            self.assertIn("Retry-After", error.headers)
 
 
 class BrokenMiddleware(BaseMiddleware):

@@ -40,9 +40,13 @@ class Cache(MemoryMessageCache):
         self._check()
         return await super().get_recipient(message_id)
 
-    async def close_session(self, address: Optional[str], message_id: Optional[str] = None) -> None:
+    async def close_session(self, address: Optional[str], message_id: str) -> None:
         self._check()
         await super().close_session(address, message_id)
+
+    async def advance_status(self, message_id: str, final: bool) -> bool:
+        self._check()
+        return await super().advance_status(message_id, final)
 
 
 def request(to: str = PERSON, reply_to: Optional[str] = None) -> OutboundRequest:
@@ -94,55 +98,59 @@ class OriginalTests(SessionsCase):
         self.refused(ApiUsageError, "+999", reply_to="first")
 
     def test_cache_away(self) -> None:
-        """A named message cannot be looked up now; without a name the message goes unlinked."""
+        """Neither a named message nor the last one can be looked up now: Turn is to ask again."""
         self.heard("first")
         self.cache.trouble_is = CacheUnavailable()
-        self.assertIsNone(self.original())
+        self.refused(CacheUnavailableError)
         self.refused(CacheUnavailableError, reply_to="first")
 
 
 class EndTests(SessionsCase):
-    def ended(self, answered: TransportUserMessage, session_event: Optional[str] = "close") -> Optional[str]:
-        """The id of the last message of the session that an answer ends."""
-        found = self.run_now(self.sessions.ended_by(answered.reply("Bye", session_event)))
+    def last(self) -> Optional[str]:
+        """The id of the message that a message to the person answers."""
+        found = self.run_now(self.sessions.original_of(request()))
         return None if found is None else found.message_id
 
-    def test_its_own(self) -> None:
-        """An answer ends the session of the message that it answers, if it says so."""
+    def test_close(self) -> None:
+        """An answer that closes ends the session of the message that it answers; another one does not."""
         message = self.heard("first", "new")
-        self.assertEqual(self.ended(message), "first")
-        self.assertIsNone(self.ended(message, "resume"))
+        self.run_now(self.sessions.end(message.reply("More", "resume")))
+        self.assertEqual(self.last(), "first")
+        self.run_now(self.sessions.end(message.reply("Bye", "close")))
+        self.assertIsNone(self.last())
 
-    def test_earlier_message(self) -> None:
+    def test_close_by_an_earlier_message(self) -> None:
         """An answer to an earlier message of the session ends it too."""
         first = self.heard("first", "new")
         self.heard("second", "resume")
-        self.assertEqual(self.ended(first), "second")
+        self.run_now(self.sessions.end(first.reply("Bye", "close")))
+        self.assertIsNone(self.last())
 
     def test_another_session(self) -> None:
         """It ends no session that was opened later, and no later message without a session."""
         first = self.heard("first", "new")
-        for session_event in ("new", None):
-            self.heard("later", session_event)
-            self.assertIsNone(self.ended(first))
+        for name, session_event in (("later", "new"), ("sms", None)):
+            self.heard(name, session_event)
+            self.run_now(self.sessions.end(first.reply("Bye", "close")))
+            self.assertEqual(self.last(), name)
+
+    def test_sms(self) -> None:
+        """An answer to an SMS ends nothing: the next message is a reply too."""
+        message = self.heard("sms", None)
+        self.run_now(self.sessions.end(message.reply("One", "close")))
+        self.assertEqual(self.last(), "sms")
 
     def test_answer_to_none(self) -> None:
         """What answers no message ends no session."""
         self.heard("first", "new")
-        message = TransportUserMessage.send(PERSON, "Bye", session_event="close")
-        self.assertIsNone(self.run_now(self.sessions.ended_by(message)))
-
-    def test_end(self) -> None:
-        """After that the person's last message is not answered any more."""
-        last = self.heard("first", "new")
-        self.run_now(self.sessions.end(last.reply("Bye", "close"), last))
-        self.assertIsNone(self.run_now(self.sessions.original_of(request())))
+        self.run_now(self.sessions.end(TransportUserMessage.send(PERSON, "Bye", session_event="close")))
+        self.assertEqual(self.last(), "first")
 
     def test_end_fails(self) -> None:
         """Whatever the cache then does, the message is not published again for it."""
         last = self.heard("first", "new")
         self.cache.trouble_is = ZeroDivisionError("a cache's bug")
-        self.run_now(self.sessions.end(last.reply("Bye", "close"), last))
+        self.run_now(self.sessions.end(last.reply("Bye", "close")))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
 
@@ -159,3 +167,16 @@ class RecipientTests(SessionsCase):
         self.cache.trouble_is = CacheUnavailable()
         self.assertIsNone(self.run_now(self.sessions.recipient_of("m1")))
         self.assertEqual(len(self.unknown), 2)
+
+
+class StatusTests(SessionsCase):
+    def test_backwards(self) -> None:
+        """Sent is no news after delivered or failed; the others always are, and each message has its own."""
+        for final in ("delivered", "failed"):
+            news = [self.run_now(self.sessions.is_news(final, status)) for status in ("sent", final, "sent", final)]
+            self.assertEqual(news, [True, True, False, True])
+
+    def test_cache_away(self) -> None:
+        """What cannot be looked up is sent."""
+        self.cache.trouble_is = CacheUnavailable()
+        self.assertTrue(self.run_now(self.sessions.is_news("m1", "sent")))

@@ -89,6 +89,8 @@ class Pair:
         self.get_inbound = reader.get_inbound
         self.get_last_inbound = reader.get_last_inbound
         self.get_recipient = reader.get_recipient
+        self.advance_status = reader.advance_status
+        self.documents = reader.documents
         self._writer = writer
 
     @property
@@ -113,18 +115,28 @@ class RedisOwnTests(RedisCase):
     async def test_expiry_is_redis_own(self) -> None:
         """Each key expires by its timeout, set in the same step as the key."""
         cache = await self.started(timeout=30, outbound_timeout=90, key_prefix="p:")
-        await cache.add_inbound(inbound(1), False)
+        await cache.add_inbound(inbound(1))
         await cache.add_outbound(outbound(2))
-        await cache.close_session(PERSON)
-        keys = {f"p:in:{1:032x}": 30, "p:person:26612345678": 30, f"p:out:{2:032x}": 90}
-        self.assertEqual(set(self.server.ask("KEYS", "*").split()), set(keys))
+        await cache.close_session(PERSON, f"{1:032x}")
+        await cache.advance_status(f"{2:032x}", final=True)
+        keys = {
+            f"p:in:{1:032x}": 30,
+            "p:person:26612345678": 30,
+            f"p:out:{2:032x}": 90,
+            f"p:final:{2:032x}": 90,
+            "p:workers": 120,
+        }
+        found = set(self.server.ask("KEYS", "p:*").split())
+        (worker,) = found - set(keys)
+        self.assertTrue(worker.startswith("p:worker:"))
+        keys[worker] = 12
         for key, timeout in keys.items():
             self.assertTrue(timeout - 5 < int(self.server.ask("PTTL", key)) / 1000 <= timeout, key)
 
     async def test_expired(self) -> None:
         """After its timeout an entry is known no more."""
         writer = await self.started(timeout=0.2, outbound_timeout=0.2)
-        await writer.add_inbound(inbound(1), False)
+        await writer.add_inbound(inbound(1))
         await writer.add_outbound(outbound(2))
         await sleep(0.3)
         for cache in (writer, self.cache):
@@ -138,7 +150,7 @@ class RedisOwnTests(RedisCase):
         messages = [inbound(number, number % 60, from_addr=f"+{number % 7}") for number in range(300)]
         await gatherResults(
             [
-                ensureDeferred((other if number % 2 else self.cache).add_inbound(message, True))
+                ensureDeferred((other if number % 2 else self.cache).add_inbound(message, first=False))
                 for number, message in enumerate(messages)
             ]
         )
@@ -154,10 +166,10 @@ class RedisOwnTests(RedisCase):
         While Redis is away this worker's sessions go on and an unknown id is
         unavailable; afterwards other workers learn what happened meanwhile.
         """
-        await self.cache.add_inbound(inbound(1, 1), False)
+        await self.cache.add_inbound(inbound(1, 1))
         await self.fall()
-        await self.cache.add_inbound(inbound(2, 2), False)
-        await self.cache.add_inbound(inbound(3, 3, from_addr=OTHER_PERSON), False)
+        await self.cache.add_inbound(inbound(2, 2))
+        await self.cache.add_inbound(inbound(3, 3, from_addr=OTHER_PERSON))
         await self.cache.close_session(OTHER_PERSON, f"{3:032x}")
         await self.cache.add_outbound(outbound(4))
         self.assertEqual(await self.last_id(self.cache), f"{2:032x}")
@@ -175,7 +187,7 @@ class RedisOwnTests(RedisCase):
 
     async def test_frozen_redis(self) -> None:
         """A Redis that hangs costs half a second, not Turn's patience, and is used again when it thaws."""
-        await self.cache.add_inbound(inbound(1), False)
+        await self.cache.add_inbound(inbound(1))
         self.server.freeze()
         self.addCleanup(self.server.thaw)
         began = time.monotonic()
@@ -197,14 +209,14 @@ class RedisOwnTests(RedisCase):
         cache = await self.started()
         self.assertTrue(time.monotonic() - began < 1)
         self.assertFalse(cache.healthy)
-        await cache.add_inbound(inbound(1), False)
+        await cache.add_inbound(inbound(1))
         self.server.start()
         await until(lambda: cache.healthy)
         self.assertEqual(self.server.ask("EXISTS", f"vumi_turn:in:{1:032x}"), "1")
 
     async def test_restarted_worker(self) -> None:
         """A worker that starts anew knows its sessions and recipients."""
-        await self.cache.add_inbound(inbound(1), False)
+        await self.cache.add_inbound(inbound(1))
         await self.cache.add_outbound(outbound(2))
         await self.cache.stop()
         anew = await self.started()
@@ -213,15 +225,15 @@ class RedisOwnTests(RedisCase):
 
     async def test_scripts_flushed(self) -> None:
         """A Redis that has forgotten our scripts is told them again, without an error."""
-        await self.cache.add_inbound(inbound(1, 1), False)
+        await self.cache.add_inbound(inbound(1, 1))
         self.server.ask("SCRIPT", "FLUSH")
-        await self.cache.add_inbound(inbound(2, 2), False)
+        await self.cache.add_inbound(inbound(2, 2))
         self.assertTrue(self.cache.healthy)
         self.assertEqual(self.server.ask("EXISTS", f"vumi_turn:in:{2:032x}"), "1")
 
     async def test_data_lost(self) -> None:
         """A Redis that lost its data does not end this worker's sessions."""
-        await self.cache.add_inbound(inbound(1), False)
+        await self.cache.add_inbound(inbound(1))
         self.server.ask("FLUSHALL")
         self.assertEqual(await self.last_id(self.cache), f"{1:032x}")
 
@@ -239,7 +251,7 @@ class PasswordTests(RedisCase):
     async def test_password_and_database(self) -> None:
         """The password opens Redis, and the database of the url is the one that is used."""
         self.assertTrue(self.cache.healthy)
-        await self.cache.add_inbound(inbound(1), False)
+        await self.cache.add_inbound(inbound(1))
         self.assertEqual(self.server.ask("-n", "2", "EXISTS", f"vumi_turn:in:{1:032x}"), "1")
 
     async def test_wrong_password_corrected_later(self) -> None:

@@ -15,13 +15,9 @@ from twisted.internet.interfaces import IReactorTime
 from ..configuration.fields import ConfigErrors
 from ..vumi.messages import TransportUserMessage
 from .config import CacheConfig, read_cache_config
+from .documents import DocumentStore
 from .requests import RequestStore
 from .requests_memory import MemoryRequestStore
-
-#: A message this many seconds older than the last one known of the same person
-#: is taken for an old one that comes again (parked and replayed, say), although
-#: the broker does not flag it. Clocks of transports differ by less.
-LATE_AFTER = 60.0
 
 
 class CacheUnavailable(Exception):
@@ -60,7 +56,7 @@ class MessageCache(abc.ABC):
 
     @abc.abstractmethod
     async def stop(self) -> None:
-        """Let go of connections and timers."""
+        """Close connections, end timers."""
 
     @property
     @abc.abstractmethod
@@ -77,19 +73,42 @@ class MessageCache(abc.ABC):
     def size(self) -> int:
         """How many messages this process holds in memory."""
 
+    @property
+    def replaced_keys(self) -> int:
+        """How many entries could not be read, or were of another type, and were replaced since the start."""
+        return 0
+
+    @property
     @abc.abstractmethod
-    async def add_inbound(self, message: TransportUserMessage, redelivered: bool = False) -> None:
+    def documents(self) -> DocumentStore:
+        """What is kept beside the messages."""
+
+    def request_store(self, clock: IReactorTime, repeat_window: float) -> RequestStore:
+        """
+        The store of Turn's requests that goes with this cache. Unless a cache
+        has another it is one in memory, with no repeat window: it does not
+        know who has written since a 200.
+
+        :param clock: tells the time.
+        :param repeat_window: seconds after a 200 in which the same body is the
+            same message; 0 is off.
+        """
+        return MemoryRequestStore(clock, 0.0, lambda person: None)
+
+    @abc.abstractmethod
+    async def add_inbound(self, message: TransportUserMessage, *, first: bool = True) -> None:
         """
         Remember a person's message, and that it is their last one.
 
-        A message that comes again never takes the place of a newer one and
-        never opens a session that was closed; newer is what its ``timestamp``
-        says. With ``session_event`` ``close`` the person's session is closed.
+        A message that is delivered for the first time is the last one,
+        whatever its timestamp says. One that comes again never takes the place
+        of a newer one and never opens a session that was closed; newer is what
+        its ``timestamp`` says. With ``session_event`` ``close`` the session
+        that the message belongs to is closed, if it is the person's latest.
 
         :param message: it is kept without its content.
-        :param redelivered: the broker has delivered it before. Then its
-            timestamp is compared; a message that is delivered for the first
-            time is the last one, because it came last.
+        :param first: False for a message that the broker has delivered
+            before, and for one that was replayed.
         """
 
     @abc.abstractmethod
@@ -107,16 +126,18 @@ class MessageCache(abc.ABC):
         The last message of the person with this address, its content None.
 
         :return: None if none is known, or if the session it belongs to is closed.
+        :raises CacheUnavailable: another worker may know it, which can soon be asked.
         """
 
     @abc.abstractmethod
-    async def close_session(self, address: Optional[str], message_id: Optional[str] = None) -> None:
+    async def close_session(self, address: Optional[str], message_id: str) -> None:
         """
-        Close the session of the person with this address, until a newer
-        message of theirs comes. The message stays known by its id.
+        Close a session. Its messages stay known by their ids.
 
-        :param message_id: close it only if this is still the id of their last
-            message; so that a session that was opened meanwhile stays open.
+        :param address: the person's.
+        :param message_id: of a message in the session that is meant. A message
+            that is in none, an SMS say, closes none; nor is a session closed
+            that began later.
         """
 
     @abc.abstractmethod
@@ -131,19 +152,13 @@ class MessageCache(abc.ABC):
         :return: None if it is not known, or cannot be looked up now.
         """
 
-    def request_store(self, clock: IReactorTime, repeat_window: float) -> RequestStore:
+    @abc.abstractmethod
+    async def advance_status(self, message_id: str, final: bool) -> bool:
         """
-        The store of Turn's requests that goes with this cache. Unless a cache
-        has another it is one in memory, with no repeat window: it does not
-        know who has written since a 200.
+        Note a status of an outbound message before it is sent to Turn.
 
-        :param clock: tells the time.
-        :param repeat_window: seconds after a 200 in which the same body is the
-            same message; 0 is off.
+        :param final: the message was delivered or has failed; else it was sent.
+        :return: False where it would go backwards: it was sent, and a final
+            status is known already. It is remembered for ``outbound_timeout``.
+            While a shared cache is away each worker knows its own.
         """
-        return MemoryRequestStore(clock, 0.0, lambda person: None)
-
-
-def stripped(message: TransportUserMessage) -> TransportUserMessage:
-    """What a cache keeps of a message: what a reply needs, without the content."""
-    return message.bare()

@@ -1,98 +1,21 @@
-"""
-The message cache in this process's memory.
-
-Bounded, and every operation takes the same short time however full it is:
-entries stand in the order in which they will expire, so that those which have
-expired are taken from the front, a few with each operation. There is no timer.
-"""
+"""The message cache in this process's memory."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Generic, Mapping, Optional, TypeVar
+import time
+from typing import Any, Callable, Mapping, Optional
 
 from twisted.internet.interfaces import IReactorTime
 
 from ..vumi.messages import TransportUserMessage
 from .addresses import person_of
 from .config import read_cache_config
-from .interface import LATE_AFTER, MessageCache, stripped
+from .documents import Change, Document, DocumentStore, Kind, Result
+from .interface import MessageCache
+from .person import Arrival, ended
 from .requests_memory import MemoryRequestStore
-
-#: How many expired entries one operation clears away at most: more than one, so
-#: that they become fewer; few, so that no operation is slow after an idle hour.
-SWEEP = 8
-
-Value = TypeVar("Value")
-
-
-class ExpiringTable(Generic[Value]):
-    """
-    A mapping whose entries live for the same time and whose size is bounded.
-
-    :param clock: tells the time.
-    :param timeout: seconds that an entry lives after it was last set.
-    :param limit: how many entries there may be; the oldest one makes room.
-    """
-
-    __slots__ = ("_clock", "_timeout", "_limit", "_entries")
-
-    def __init__(self, clock: IReactorTime, timeout: float, limit: int) -> None:
-        self._clock = clock
-        self._timeout = timeout
-        self._limit = limit
-        self._entries: OrderedDict[str, tuple[float, Value]] = OrderedDict()
-
-    def set(self, key: str, value: Value) -> None:
-        """Set an entry; its time starts anew."""
-        now = self._clock.seconds()
-        entries = self._entries
-        entries[key] = (now + self._timeout, value)
-        entries.move_to_end(key)
-        if len(entries) > self._limit:
-            entries.popitem(last=False)
-        self._sweep(now, SWEEP)
-
-    def get(self, key: str) -> Optional[Value]:
-        """The entry's value, or None if there is none or its time is over."""
-        now = self._clock.seconds()
-        self._sweep(now, SWEEP)
-        entry = self._entries.get(key)
-        if entry is None or entry[0] <= now:
-            return None
-        return entry[1]
-
-    def clear(self) -> None:
-        """Forget all."""
-        self._entries.clear()
-
-    def __len__(self) -> int:
-        """How many entries there are; those whose time is over are cleared away first."""
-        self._sweep(self._clock.seconds(), len(self._entries))
-        return len(self._entries)
-
-    def _sweep(self, now: float, most: int) -> None:
-        entries = self._entries
-        for _ in range(most):
-            if not entries:
-                return
-            if entries[next(iter(entries))][0] > now:
-                return
-            entries.popitem(last=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Last:
-    """
-    The last message of a person.
-
-    :ivar closed: whether the session it belongs to was closed.
-    """
-
-    message: TransportUserMessage
-    closed: bool
+from .shared import ProcessCaches
+from .tables import Tables, lean
 
 
 class MemoryMessageCache(MessageCache):
@@ -100,24 +23,30 @@ class MemoryMessageCache(MessageCache):
     Keeps messages in memory: for one worker, until it is restarted.
 
     :param config: the options, see :class:`.config.CacheConfig`.
-    :param clock: tells the time.
+    :param clock: measures timeouts.
+    :param process: what the caches of this process share; its own where it is not given.
+    :param now: the wall clock, in Unix seconds.
     :raises ConfigErrors: an option is wrong.
     """
 
-    def __init__(self, config: Mapping[str, Any], clock: IReactorTime) -> None:
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        clock: IReactorTime,
+        process: Optional[ProcessCaches] = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
         options = read_cache_config(self.CONFIG_CLASS, config)
-        limit = options.max_messages
-        self._inbound: ExpiringTable[TransportUserMessage] = ExpiringTable(clock, options.timeout, limit)
-        self._last: ExpiringTable[Last] = ExpiringTable(clock, options.timeout, limit)
-        self._outbound: ExpiringTable[str] = ExpiringTable(clock, options.outbound_timeout, limit)
+        self._tables = Tables(clock, options, None if process is None else process.bounds)
+        self._documents = MemoryDocuments(self._tables)
+        self._now = now
 
     async def start(self) -> None:
         """There is nothing to make ready."""
 
     async def stop(self) -> None:
         """Forget all."""
-        for table in (self._inbound, self._last, self._outbound):
-            table.clear()
+        self._tables.clear()
 
     @property
     def healthy(self) -> bool:
@@ -127,74 +56,78 @@ class MemoryMessageCache(MessageCache):
     @property
     def size(self) -> int:
         """Inbound and outbound messages that are remembered."""
-        return len(self._inbound) + len(self._outbound)
+        return self._tables.size
 
-    async def add_inbound(self, message: TransportUserMessage, redelivered: bool = False) -> None:
+    @property
+    def documents(self) -> DocumentStore:
+        """In memory too."""
+        return self._documents
+
+    def request_store(self, clock: IReactorTime, repeat_window: float) -> MemoryRequestStore:
+        """See :meth:`MessageCache.request_store`."""
+        return MemoryRequestStore(clock, repeat_window, self._tables.last_id)
+
+    async def add_inbound(self, message: TransportUserMessage, *, first: bool = True) -> None:
         """See :meth:`MessageCache.add_inbound`."""
-        self.remember(stripped(message), redelivered)
-
-    def remember(self, lean: TransportUserMessage, redelivered: bool) -> None:
-        """:meth:`add_inbound` of a message that is stripped already."""
-        known = self._inbound.get(lean.message_id) is not None
-        self._inbound.set(lean.message_id, lean)
-        person = person_of(lean.from_addr)
-        if not person:
-            return
-        closed = lean.session_event == TransportUserMessage.SESSION_CLOSE
-        last = self._last.get(person)
-        if last is not None:
-            if last.message.message_id == lean.message_id:
-                closed = closed or last.closed
-            elif _comes_again(lean.timestamp, last, redelivered, known):
-                return
-        self._last.set(person, Last(lean, closed))
+        arrival = Arrival.FIRST if first else Arrival.AGAIN
+        self._tables.hear(person_of(message.from_addr), lean(message), arrival, int(self._now() * 1_000_000))
 
     async def get_inbound(self, message_id: str) -> Optional[TransportUserMessage]:
         """See :meth:`MessageCache.get_inbound`; always available."""
-        return self._inbound.get(message_id)
+        record = self._tables.records.get(message_id)
+        return None if record is None else record.message
 
     async def get_last_inbound(self, address: Optional[str]) -> Optional[TransportUserMessage]:
-        """See :meth:`MessageCache.get_last_inbound`."""
-        last = self.last(address)
-        return None if last is None or last.closed else last.message
+        """See :meth:`MessageCache.get_last_inbound`; always available."""
+        person = self._tables.people.get(person_of(address))
+        return await self.get_inbound(person.message_id) if person is not None and person.open else None
 
-    def last(self, address: Optional[str]) -> Optional[Last]:
-        """The last message of a person, also if its session is closed."""
-        return self._last.get(person_of(address))
-
-    async def close_session(self, address: Optional[str], message_id: Optional[str] = None) -> None:
+    async def close_session(self, address: Optional[str], message_id: str) -> None:
         """See :meth:`MessageCache.close_session`."""
-        person = person_of(address)
-        last = self._last.get(person)
-        if last is not None and message_id in (None, last.message.message_id):
-            self._last.set(person, Last(last.message, True))
+        key = person_of(address)
+        person, record = self._tables.people.get(key), self._tables.records.get(message_id)
+        if person is not None and record is not None:
+            self._tables.people.set(key, ended(person, record.token))
 
     async def add_outbound(self, message: TransportUserMessage) -> None:
         """See :meth:`MessageCache.add_outbound`."""
         if message.to_addr:
-            self._outbound.set(message.message_id, message.to_addr)
+            self._tables.recipients.set(message.message_id, message.to_addr)
 
     async def get_recipient(self, message_id: str) -> Optional[str]:
         """See :meth:`MessageCache.get_recipient`."""
-        return self._outbound.get(message_id)
+        return self._tables.recipients.get(message_id)
 
-    def request_store(self, clock: IReactorTime, repeat_window: float) -> MemoryRequestStore:
-        """See :meth:`MessageCache.request_store`."""
-        return MemoryRequestStore(clock, repeat_window, self.last_id)
-
-    def last_id(self, address: str) -> Optional[str]:
-        """The id of a person's last message, also if its session is closed."""
-        last = self.last(address)
-        return None if last is None else last.message.message_id
+    async def advance_status(self, message_id: str, final: bool) -> bool:
+        """See :meth:`MessageCache.advance_status`."""
+        if final:
+            self._tables.finals.set(message_id, True)
+            return True
+        return self._tables.finals.get(message_id) is None
 
 
-def _comes_again(timestamp: datetime, last: Last, redelivered: bool, known: bool) -> bool:
+class MemoryDocuments(DocumentStore):
     """
-    Whether a message is one from before the last one. Where both were stamped
-    in the same moment, one that we knew already is; and nothing but a newer
-    one opens a closed session.
+    Documents in a worker's tables.
+
+    :param tables: where they are.
     """
-    newer_by = (timestamp - last.message.timestamp).total_seconds()
-    if not (redelivered or known):
-        return newer_by < -LATE_AFTER
-    return newer_by < 0 or (newer_by == 0 and (known or last.closed))
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+
+    async def get(self, kind: Kind, key: str) -> Optional[Document]:
+        """See :meth:`DocumentStore.get`; always available."""
+        return self._tables.document(kind, key)
+
+    async def put(self, kind: Kind, documents: Mapping[str, Optional[Document]]) -> None:
+        """See :meth:`DocumentStore.put`; always available."""
+        self._tables.set_documents(kind, documents)
+
+    async def update(self, kind: Kind, key: str, change: Callable[[Optional[Document]], Change[Result]]) -> Result:
+        """See :meth:`DocumentStore.update`; always available."""
+        before = self._tables.document(kind, key)
+        after = change(before)
+        if after.document != before:
+            self._tables.set_documents(kind, {key: after.document})
+        return after.result

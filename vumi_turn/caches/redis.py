@@ -2,298 +2,309 @@
 The message cache in Redis, shared by workers and kept across their restarts.
 
 What this worker has seen lately is in its memory as well. That makes most
-look-ups free, and while Redis is away live sessions go on: only what other
-workers know is out of reach. What could not be written is written when Redis
-is back.
+look-ups free, and while Redis is away a worker that is alone goes on. What
+could not be written is written when Redis is back.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass
-from importlib.util import find_spec
-from typing import Any, Mapping, Optional, Protocol, Sequence
+import time
+from typing import Any, Callable, Mapping, Optional
+from uuid import uuid4
 
 from twisted.internet.interfaces import IReactorTime
 
-from ..configuration.fields import ConfigErrors, ConfigInt, ConfigText
-from ..vumi.messages import MalformedMessage, TransportUserMessage, generate_id
+from ..vumi.messages import TransportUserMessage
 from .addresses import person_of
-from .config import CacheConfig, read_cache_config
-from .interface import LATE_AFTER, CacheUnavailable, MessageCache, stripped
-from .memory import Last, MemoryMessageCache
-from .redis_address import ConfigRedisUrl
-from .redis_connection import RedisAway, RedisConnection
+from .config import read_cache_config
+from .documents import DocumentStore, Kind, Lifetime
+from .interface import CacheUnavailable, MessageCache
+from .keyed_lock import KeyedLock
+from .person import NO_SESSION, Arrival, Person, ended
+from .redis_backlog import Backlog, merged
+from .redis_config import RedisCacheConfig
+from .redis_connection import RedisAway
+from .redis_documents import RedisDocuments
+from .redis_format import GET, PUT
+from .redis_people import RedisPeople
+from .redis_shared import Connection, SharedRedis
+from .requests_memory import MemoryRequestStore
 from .requests_redis import RedisRequestStore
-
-#: How many writes are kept for a Redis that is away; the oldest go.
-BACKLOG = 10_000
-
-# Keys: the message, the person. Arguments: the message's JSON, id, timestamp in
-# microseconds, closed (0 or 1), redelivered (0 or 1), the timeout in ms, how
-# many microseconds make a message late, the person's address. The rule is that
-# of add_inbound.
-ADD_INBOUND = """
-local known = redis.call('EXISTS', KEYS[1]) == 1
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[6])
-if ARGV[8] == '' then return 0 end
-local last = redis.call('HMGET', KEYS[2], 'id', 'time', 'closed')
-local closed = ARGV[4]
-if last[1] == ARGV[2] then
-    if last[3] == '1' then closed = '1' end
-elseif last[1] then
-    local newer_by = tonumber(ARGV[3]) - tonumber(last[2])
-    if known or ARGV[5] == '1' then
-        if newer_by < 0 or (newer_by == 0 and (known or last[3] == '1')) then return 0 end
-    elseif newer_by < -tonumber(ARGV[7]) then
-        return 0
-    end
-end
-redis.call('HSET', KEYS[2], 'id', ARGV[2], 'time', ARGV[3], 'closed', closed, 'message', ARGV[1])
-redis.call('PEXPIRE', KEYS[2], ARGV[6])
-return 1
-"""
-
-# Keys: the person. Arguments: the id that the last message must have, or ''.
-CLOSE_SESSION = """
-local id = redis.call('HGET', KEYS[1], 'id')
-if not id or (ARGV[1] ~= '' and ARGV[1] ~= id) then return 0 end
-redis.call('HSET', KEYS[1], 'closed', '1')
-return 1
-"""
-
-# Keys: the message. Arguments: the address, the timeout in ms.
-ADD_OUTBOUND = "return redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])"
-
-GET = "return redis.call('GET', KEYS[1])"
-GET_LAST = "return redis.call('HMGET', KEYS[1], 'message', 'closed')"
-
-
-class Connection(Protocol):
-    """What the cache needs of a connection; :class:`RedisConnection` is one."""
-
-    @property
-    def up(self) -> bool:
-        """Whether Redis answers."""
-
-    @property
-    def trouble(self) -> str:
-        """Why it does not; empty while it does."""
-
-    async def start(self) -> None:
-        """Connect, without waiting long."""
-
-    async def stop(self) -> None:
-        """Connect no more."""
-
-    async def evaluate(self, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
-        """Run a script, or raise RedisAway within half a second."""
-
-
-@dataclass(frozen=True, slots=True)
-class Write:
-    """A script that changes something, and what it is run with."""
-
-    script: str
-    keys: tuple[str, ...]
-    arguments: tuple[Any, ...]
-
-
-class RedisCacheConfig(CacheConfig):
-    """Options of a message cache in Redis."""
-
-    url = ConfigRedisUrl(
-        "Where Redis is: redis://[[user]:password@]host[:port][/database], or rediss:// for TLS.", required=True
-    )
-    key_prefix = ConfigText("What comes before each key.", default="vumi_turn:")
-    max_messages = ConfigInt(
-        "How many of each are in this worker's memory as well; the oldest make room.", default=10_000, minimum=1
-    )
-
-    def post_validate(self) -> None:
-        """Without its library there is no Redis."""
-        if find_spec("txredisapi") is None:
-            raise ConfigErrors(["url needs txredisapi: pip install 'vumi_turn[redis]'"])
+from .shared import ProcessCaches
+from .tables import Tables, lean
 
 
 class RedisMessageCache(MessageCache):
     """
     Keeps messages in Redis: for several workers, and across restarts.
 
-    :param config: the options, see :class:`RedisCacheConfig`.
-    :param reactor: connects, and tells the time.
+    :param config: the options, see :class:`~.redis_config.RedisCacheConfig`.
+    :param reactor: connects, and measures timeouts.
+    :param process: what the caches of this process share; its own where it is not given.
+    :param now: the wall clock, in Unix seconds.
     :param connection: instead of one to ``url``; for tests.
+    :param worker_id: this worker's name among those that share the cache.
     :raises ConfigErrors: an option is wrong, or txredisapi is not installed.
     """
 
     CONFIG_CLASS = RedisCacheConfig
 
-    def __init__(self, config: Mapping[str, Any], reactor: Any, connection: Optional[Connection] = None) -> None:
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        reactor: Any,
+        process: Optional[ProcessCaches] = None,
+        now: Callable[[], float] = time.time,
+        connection: Optional[Connection] = None,
+        worker_id: Optional[str] = None,
+    ) -> None:
         options = read_cache_config(self.CONFIG_CLASS, config)
-        self._prefix = options.key_prefix
-        self._timeout = int(1000 * options.timeout) or 1
-        self._outbound_timeout = int(1000 * options.outbound_timeout) or 1
-        self._memory = MemoryMessageCache({key: getattr(options, key) for key in CacheConfig.known_names()}, reactor)
-        self._backlog: deque[Write] = deque(maxlen=BACKLOG)
+        process = process or ProcessCaches()
+        self._prefix = prefix = options.key_prefix
+        self._now = now
+        timeout, self._outbound_timeout = _milliseconds(options.timeout), _milliseconds(options.outbound_timeout)
+        self._tables = tables = Tables(reactor, options, process.bounds)
+        self._shared = SharedRedis(
+            connection or process.redis(options.url, reactor),
+            reactor,
+            prefix,
+            worker_id or uuid4().hex,
+            self._catch_up,
+        )
+        self._people = RedisPeople(self._shared, tables, prefix, timeout)
+        self._documents = RedisDocuments(
+            self._shared,
+            tables,
+            prefix,
+            {Lifetime.TIMEOUT: timeout, Lifetime.OUTBOUND_TIMEOUT: self._outbound_timeout},
+            self._missed_document,
+        )
+        self._locks = KeyedLock()
         self._request_stores: list[RedisRequestStore] = []
-        self._connection: Connection = connection or RedisConnection(options.url, reactor, on_up=self.catch_up)
+        writes = {
+            "person": self._people.write_person,
+            "record": self._people.write_record,
+            "recipient": self._write_recipient,
+            "final": self._write_final,
+            "document": self._write_document,
+        }
+        self._backlog = Backlog(writes, 4 * options.max_messages)
+
+    # -- what it is ---------------------------------------------------------------
 
     @property
     def healthy(self) -> bool:
-        """False while Redis is away."""
-        return self._connection.up
+        """False while Redis is away, does not write, or is still being told what happened meanwhile."""
+        return self._shared.settled
 
     @property
     def trouble(self) -> str:
-        """Why Redis is away."""
-        return self._connection.trouble
+        """Why it is not healthy."""
+        return self._shared.trouble
 
     @property
     def size(self) -> int:
         """Messages in this worker's memory."""
-        return self._memory.size
+        return self._tables.size
 
-    async def start(self) -> None:
-        """Connect; a Redis that is away is waited for half a second only."""
-        await self._connection.start()
+    @property
+    def replaced_keys(self) -> int:
+        """See :attr:`MessageCache.replaced_keys`."""
+        return self._shared.replaced
 
-    async def stop(self) -> None:
-        """Close the connection."""
-        for store in self._request_stores:
-            store.stop()
-        await self._connection.stop()
-        await self._memory.stop()
-
-    async def catch_up(self) -> None:
-        """
-        Write what could not be written while Redis was away.
-
-        :raises RedisAway: it has gone again; what is left is kept.
-        """
-        while self._backlog:
-            write = self._backlog[0]
-            await self._connection.evaluate(write.script, write.keys, write.arguments)
-            if self._backlog and self._backlog[0] is write:
-                self._backlog.popleft()
-
-    async def add_inbound(self, message: TransportUserMessage, redelivered: bool = False) -> None:
-        """See :meth:`MessageCache.add_inbound`; a Redis that is away is told later."""
-        lean = stripped(message)
-        self._memory.remember(lean, redelivered)
-        keys = (self._key("in", lean.message_id), self._person(lean.from_addr))
-        closed = int(lean.session_event == TransportUserMessage.SESSION_CLOSE)
-        micros = int(lean.timestamp.timestamp()) * 1_000_000 + lean.timestamp.microsecond
-        late = int(LATE_AFTER * 1_000_000)
-        person = person_of(lean.from_addr)
-        body = lean.to_json()
-
-        def write(redelivered: bool) -> Write:
-            flag = int(redelivered)
-            arguments = (body, lean.message_id, micros, closed, flag, self._timeout, late, person)
-            return Write(ADD_INBOUND, keys, arguments)
-
-        # Written later it must not take the place of what came meanwhile.
-        await self._write(write(redelivered), later=write(True))
-
-    async def get_inbound(self, message_id: str) -> Optional[TransportUserMessage]:
-        """See :meth:`MessageCache.get_inbound`. A message never changes, so memory is asked first."""
-        message = await self._memory.get_inbound(message_id)
-        if message is not None:
-            return message
-        try:
-            return _decode(await self._connection.evaluate(GET, [self._key("in", message_id)], []))
-        except RedisAway:
-            raise CacheUnavailable("Redis is away") from None
-
-    async def get_last_inbound(self, address: Optional[str]) -> Optional[TransportUserMessage]:
-        """
-        See :meth:`MessageCache.get_last_inbound`. Another worker may know a
-        newer one; while Redis is away, what this one knows has to do.
-        """
-        known = self._memory.last(address)
-        try:
-            body, closed = await self._connection.evaluate(GET_LAST, [self._person(address)], [])
-        except RedisAway:
-            last = known
-        else:
-            message = _decode(body)
-            last = _latest(known, Last(message, closed == b"1") if message else None)
-        return None if last is None or last.closed else last.message
-
-    async def close_session(self, address: Optional[str], message_id: Optional[str] = None) -> None:
-        """See :meth:`MessageCache.close_session`; a Redis that is away is told later."""
-        known = self._memory.last(address)
-        await self._memory.close_session(address, message_id)
-        # Told later, it is about the session that is open now.
-        if message_id is None and known is not None:
-            later = known.message.message_id
-        else:
-            later = message_id or ""
-        person = (self._person(address),)
-        await self._write(
-            Write(CLOSE_SESSION, person, (message_id or "",)), later=Write(CLOSE_SESSION, person, (later,))
-        )
-
-    async def add_outbound(self, message: TransportUserMessage) -> None:
-        """See :meth:`MessageCache.add_outbound`; a Redis that is away is told later."""
-        await self._memory.add_outbound(message)
-        if message.to_addr:
-            keys = (self._key("out", message.message_id),)
-            await self._write(Write(ADD_OUTBOUND, keys, (message.to_addr, self._outbound_timeout)))
-
-    async def get_recipient(self, message_id: str) -> Optional[str]:
-        """See :meth:`MessageCache.get_recipient`."""
-        recipient = await self._memory.get_recipient(message_id)
-        if recipient is not None:
-            return recipient
-        try:
-            found = await self._connection.evaluate(GET, [self._key("out", message_id)], [])
-        except RedisAway:
-            return None
-        return None if found is None else found.decode("utf-8")
+    @property
+    def documents(self) -> DocumentStore:
+        """In Redis too."""
+        return self._documents
 
     def request_store(self, clock: IReactorTime, repeat_window: float) -> RedisRequestStore:
         """See :meth:`MessageCache.request_store`; shared by the workers as the messages are."""
-        memory = self._memory.request_store(clock, repeat_window)
+        memory = MemoryRequestStore(clock, repeat_window, self._tables.last_id)
         store = RedisRequestStore(
-            clock, self._connection, memory, self._prefix, self._person, generate_id(), repeat_window
+            clock, self._shared, memory, self._prefix, self._people.key_of, self._shared.worker_id, repeat_window
         )
         self._request_stores.append(store)
         return store
 
-    async def _write(self, write: Write, later: Optional[Write] = None) -> None:
-        if self._connection.up:
+    async def start(self) -> None:
+        """Connect; a Redis that is away is waited for half a second only."""
+        await self._shared.start()
+
+    async def stop(self) -> None:
+        """Close the connection, and forget what is in memory."""
+        for store in self._request_stores:
+            store.stop()
+        await self._shared.stop()
+        self._tables.clear()
+
+    # -- messages from people -------------------------------------------------------
+
+    async def add_inbound(self, message: TransportUserMessage, *, first: bool = True) -> None:
+        """See :meth:`MessageCache.add_inbound`; a Redis that is away is told later."""
+        kept, person = lean(message), person_of(message.from_addr)
+        arrival = Arrival.FIRST if first else Arrival.AGAIN
+        seen = int(self._now() * 1_000_000)
+        async with self._locks.hold(person):
+            if person and self._shared.ready:
+                try:
+                    await self._people.hear(person, kept, arrival, seen)
+                    return
+                except RedisAway:
+                    pass
+            if self._tables.hear(person, kept, arrival, seen):
+                await self._missed("record", kept.message_id)
+                if person:
+                    await self._missed("person", person)
+
+    async def get_inbound(self, message_id: str) -> Optional[TransportUserMessage]:
+        """See :meth:`MessageCache.get_inbound`. A message never changes, so memory is asked first."""
+        record = self._tables.records.get(message_id)
+        if record is not None:
+            return record.message
+        try:
+            record = await self._people.record(message_id)
+        except RedisAway:
+            raise CacheUnavailable("Redis is away") from None
+        if record is None and not self._shared.alone and not self._shared.settled:
+            raise CacheUnavailable("another worker may still have to write it")
+        return None if record is None else record.message
+
+    async def get_last_inbound(self, address: Optional[str]) -> Optional[TransportUserMessage]:
+        """
+        See :meth:`MessageCache.get_last_inbound`. Another worker may know a
+        later one. While Redis is away, what this one knows has to do if it is
+        alone; else nothing is known, once it is clear that Redis stays away.
+        """
+        key = person_of(address)
+        if not key:
+            return None
+        person = await self._latest(key)
+        return await self.get_inbound(person.message_id) if person is not None and person.open else None
+
+    async def _latest(self, key: str) -> Optional[Person]:
+        mine = self._tables.people.get(key)
+        shared: Optional[Person] = None
+        asked = self._shared.ready
+        if asked:
             try:
-                await self._connection.evaluate(write.script, write.keys, write.arguments)
+                shared = await self._people.person(key)
+            except RedisAway:
+                asked = False
+        if self._shared.must_wait:
+            raise CacheUnavailable("another worker may know a later message")
+        if asked:
+            return merged(mine, shared)
+        return mine if self._shared.alone else None
+
+    async def close_session(self, address: Optional[str], message_id: str) -> None:
+        """See :meth:`MessageCache.close_session`; a Redis that is away is told later."""
+        person = person_of(address)
+        async with self._locks.hold(person):
+            token = await self._session_of(message_id)
+            if not person or token == NO_SESSION:
                 return
+            if self._shared.ready:
+                try:
+                    await self._people.update(person, lambda known: known and ended(known, token))
+                    return
+                except RedisAway:
+                    pass
+            mine = self._tables.people.get(person)
+            if mine is not None:
+                self._tables.people.set(person, ended(mine, token))
+                await self._missed("person", person)
+
+    async def _session_of(self, message_id: str) -> str:
+        record = self._tables.records.get(message_id)
+        if record is None:
+            try:
+                record = await self._people.record(message_id)
             except RedisAway:
                 pass
-        self._backlog.append(later or write)
+        return NO_SESSION if record is None else record.token
+
+    # -- messages of ours -----------------------------------------------------------
+
+    async def add_outbound(self, message: TransportUserMessage) -> None:
+        """See :meth:`MessageCache.add_outbound`; a Redis that is away is told later."""
+        if message.to_addr:
+            self._tables.recipients.set(message.message_id, message.to_addr)
+            await self._missed("recipient", message.message_id)
+
+    async def get_recipient(self, message_id: str) -> Optional[str]:
+        """See :meth:`MessageCache.get_recipient`."""
+        recipient = self._tables.recipients.get(message_id)
+        if recipient is not None:
+            return recipient
+        try:
+            found = await self._shared.run(GET, (self._key("out", message_id),))
+        except RedisAway:
+            return None
+        return found.decode("utf-8", "replace") if found else None
+
+    async def advance_status(self, message_id: str, final: bool) -> bool:
+        """See :meth:`MessageCache.advance_status`."""
+        if final:
+            self._tables.finals.set(message_id, True)
+            await self._missed("final", message_id)
+            return True
+        if self._tables.finals.get(message_id) is not None:
+            return False
+        try:
+            return not await self._shared.run(GET, (self._key("final", message_id),))
+        except RedisAway:
+            return True
+
+    # -- what Redis has not been told --------------------------------------------------
+
+    async def _missed(self, kind: str, key: str) -> None:
+        """Write an entry of memory: now, or when Redis is back."""
+        if self._shared.ready:
+            await self._backlog.write_now(kind, key)
+        else:
+            self._backlog.add(kind, key)
+
+    def _missed_document(self, kind: Kind, key: str) -> None:
+        self._backlog.add("document", f"{kind.lifetime.value}:{kind.name}:{key}")
+
+    async def _catch_up(self, restarted: bool) -> None:
+        """
+        Write what Redis has not been told.
+
+        :param restarted: it may have lost what it had: it is told everything.
+        :raises RedisAway: it has gone again; what is left is kept.
+        """
+        if restarted:
+            for kind, table in (
+                ("final", self._tables.finals),
+                ("recipient", self._tables.recipients),
+                ("record", self._tables.records),
+                ("person", self._tables.people),
+            ):
+                for key in table.keys():
+                    self._backlog.add(kind, key)
+            if self._shared.alone:  # another worker may know a later one
+                for document_kind, key in self._tables.document_names():
+                    self._missed_document(document_kind, key)
+        await self._backlog.write()
+
+    async def _write_recipient(self, message_id: str) -> None:
+        recipient = self._tables.recipients.get(message_id)
+        if recipient is not None:
+            await self._shared.run(PUT, (self._key("out", message_id),), (self._outbound_timeout, recipient))
+
+    async def _write_final(self, message_id: str) -> None:
+        if self._tables.finals.get(message_id) is not None:
+            await self._shared.run(PUT, (self._key("final", message_id),), (self._outbound_timeout, "1"))
+
+    async def _write_document(self, name: str) -> None:
+        lifetime, kind_name, key = name.split(":", 2)
+        kind = Kind(kind_name, Lifetime(lifetime))
+        await self._documents.write(kind, {key: self._tables.document(kind, key)})
 
     def _key(self, kind: str, name: str) -> str:
         return f"{self._prefix}{kind}:{name}"
 
-    def _person(self, address: Optional[str]) -> str:
-        return self._key("person", person_of(address))
 
-
-def _latest(mine: Optional[Last], shared: Optional[Last]) -> Optional[Last]:
-    """
-    Which of two is a person's last message: Redis' one, but where Redis has
-    lost something, or has not been told yet, the newer one. Closed is closed.
-    """
-    if mine is None or shared is None:
-        return mine or shared
-    if mine.message.message_id == shared.message.message_id:
-        return Last(shared.message, mine.closed or shared.closed)
-    return mine if mine.message.timestamp > shared.message.timestamp else shared
-
-
-def _decode(body: Optional[bytes]) -> Optional[TransportUserMessage]:
-    """A message from Redis; what cannot be read (of another version, say) counts as not known."""
-    if body is None:
-        return None
-    try:
-        return TransportUserMessage.from_json(body)
-    except MalformedMessage:
-        return None
+def _milliseconds(seconds: float) -> int:
+    return int(1000 * seconds) or 1

@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IStreamClientEndpoint
 
-from ..configuration.fields import ConfigSecret
+from ..configuration.fields import ConfigField
 from ..http.tls import VerifiedHost
 
 #: Seconds for connecting, TLS included.
@@ -85,12 +85,13 @@ def _can_have_a_certificate(host: str) -> bool:
     return True
 
 
-class ConfigRedisUrl(ConfigSecret):
+class ConfigRedisUrl(ConfigField[RedisAddress]):
     """The URL of a Redis, which may hold a password; gives a :class:`RedisAddress`."""
 
     field_type = "URL"
+    secret = True
 
-    def clean(self, value: Any) -> Any:
+    def clean(self, value: Any) -> RedisAddress:
         try:
             return RedisAddress.from_url(value)
         except ValueError as error:

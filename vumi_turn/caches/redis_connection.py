@@ -5,12 +5,13 @@ txredisapi speaks Redis' protocol; when to connect, for how long to wait and
 when to give a connection up is decided here: its own pool waits without bound
 while Redis is away, never comes back after a refused password, and does not
 verify certificates. The connection is the unit of recovery: a command that is
-not answered in time ends it.
+not answered in time ends it. One that Redis refuses for what it is about (a key
+of another type, no memory for more) does not.
 """
 
 from __future__ import annotations
 
-from typing import Any, Callable, Optional, Sequence
+from typing import Any, Callable, Optional, Protocol, Sequence
 
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
@@ -37,53 +38,79 @@ class RedisAway(Exception):
     """There is no connection, or the command was not answered in time. What it did is not known."""
 
 
+class WriteRefused(RedisAway):
+    """Redis reads, but writes nothing at the moment: it has no memory left, or cannot save."""
+
+
+class ScriptFailed(RedisAway):
+    """A script failed on what its keys hold: another type, or nothing that it can read."""
+
+
+#: Words of Redis' errors. Inside a script they may stand anywhere in the text.
+_NO_WRITING = ("OOM", "MISCONF", "NOREPLICAS")
+_NO_SERVICE = ("READONLY", "LOADING", "MASTERDOWN", "NOAUTH", "NOPERM", "WRONGPASS", "BUSY", "can't run this command")
+
+
+class RedisListener(Protocol):
+    """Is told when the connection comes and goes."""
+
+    def redis_up(self) -> None:
+        """Redis answers."""
+
+    def redis_down(self) -> None:
+        """The connection is lost, or was given up."""
+
+
 class RedisConnection:
     """
-    Keeps one connection until :meth:`stop`.
+    Keeps one connection while somebody uses it.
 
     :param address: where to connect, and as whom.
     :param reactor: connects, and tells the time.
-    :param on_up: awaited after each connecting, before :attr:`up` is True; it
-        may use :meth:`evaluate`.
     :param endpoint: instead of the one of ``address``; for tests.
     :ivar trouble: why it could not be used last, in few words; empty while it can.
     """
 
-    def __init__(
-        self,
-        address: RedisAddress,
-        reactor: Any,
-        on_up: Callable[[], Any],
-        endpoint: Optional[IStreamClientEndpoint] = None,
-    ) -> None:
+    def __init__(self, address: RedisAddress, reactor: Any, endpoint: Optional[IStreamClientEndpoint] = None) -> None:
         self._address = address
         self._clock: IReactorTime = reactor
-        self._on_up = on_up
         self._endpoint = address.endpoint(reactor) if endpoint is None else endpoint
+        self._listeners: list[RedisListener] = []
         self._protocol: Any = None
         self._running: Optional[Deferred[None]] = None
         self._first: Deferred[None] = Deferred()
         self._told = float("-inf")
         self._away_since: Optional[float] = None
         self._up = False
-        self._stopped = False
         self._refusal: Optional[CertificateRefused] = None
         self.trouble = ""
 
     @property
     def up(self) -> bool:
-        """Whether Redis answers, and has been told all that it missed."""
+        """Whether Redis answers."""
         return self._up
 
-    async def start(self) -> None:
-        """Connect; returns when the first attempt has ended, or after half a second."""
-        self._running = ensureDeferred(self._run())
-        self._running.addErrback(self._ended)
-        await self._first.addTimeout(ANSWER_TIMEOUT, self._clock, lambda result, timeout: None)
+    async def start(self, listener: RedisListener) -> None:
+        """
+        Connect, and tell ``listener`` from now on; returns when the first
+        attempt has ended, or after half a second.
+        """
+        self._listeners.append(listener)
+        if self._running is None:
+            self._first = Deferred()
+            self._running = ensureDeferred(self._run())
+            self._running.addErrback(self._ended)
+        elif self._up:
+            listener.redis_up()
+        if not self._first.called:
+            await observer_of(self._first).addTimeout(ANSWER_TIMEOUT, self._clock, lambda result, timeout: None)
 
-    async def stop(self) -> None:
-        """Close the connection, and connect no more."""
-        self._stopped = True
+    async def stop(self, listener: RedisListener) -> None:
+        """Tell ``listener`` no more. Without any listener the connection is closed."""
+        if listener in self._listeners:
+            self._listeners.remove(listener)
+        if self._listeners:
+            return
         if not self._first.called:
             self._first.callback(None)
         running, self._running = self._running, None
@@ -96,6 +123,8 @@ class RedisConnection:
 
         :return: its answer; texts are bytes.
         :raises RedisAway: there is no connection, or no answer in time.
+        :raises WriteRefused: Redis writes nothing at the moment.
+        :raises ScriptFailed: what the keys hold is not what the script wants.
         """
         return await self._ask("eval", script, keys, arguments)
 
@@ -109,8 +138,9 @@ class RedisConnection:
         except CancelledError:
             raise  # our caller has given up; the connection is none the worse
         except Exception as error:
-            # However Redis fails to do a command (no answer, out of memory,
-            # read only), it means the same: it does not serve us now.
+            refused = _refusal(error)
+            if refused is not None:
+                raise refused from None
             if protocol is self._protocol:
                 self._drop()
             raise RedisAway(_reason(error)) from None
@@ -129,7 +159,7 @@ class RedisConnection:
                 reason = _reason(self._refusal or error)
             finally:
                 self._drop()
-            if self._stopped:  # an attempt that is cancelled may fail in its own way
+            if not self._listeners:  # an attempt that is cancelled may fail in its own way
                 return
             self._went(reason)
             await deferLater(self._clock, delay, lambda: None)
@@ -146,7 +176,6 @@ class RedisConnection:
         if address.database:
             await self._ask("select", address.database)
         await self._ask("ping")
-        await self._on_up()
 
     async def _serve(self, lost: Deferred[None]) -> str:
         self._up = True
@@ -161,6 +190,8 @@ class RedisConnection:
                     seconds=self._clock.seconds() - self._away_since,
                 )
             self._away_since = None
+        for listener in list(self._listeners):
+            listener.redis_up()
         await lost
         return "the connection was lost"
 
@@ -171,10 +202,13 @@ class RedisConnection:
 
     def _drop(self) -> None:
         """Give the connection up; the attempts go on when its loss is told."""
-        self._up = False
+        was_up, self._up = self._up, False
         protocol, self._protocol = self._protocol, None
         if protocol is not None and protocol.transport is not None:
             protocol.transport.abortConnection()
+        if was_up:
+            for listener in list(self._listeners):
+                listener.redis_down()
 
     def _went(self, reason: str) -> None:
         """Note that Redis is away: one log line when it goes, then one a minute."""
@@ -196,12 +230,24 @@ class RedisConnection:
         """Let the start go on. It may have come to a stop when this returns."""
         if not self._first.called:
             self._first.callback(None)
-        if self._stopped:
+        if not self._listeners:
             raise CancelledError()
 
     def _ended(self, failure: Failure) -> None:
         if not failure.check(CancelledError):
             log.failure("The connection to Redis has ended", failure)
+
+
+def observer_of(event: Deferred[None]) -> Deferred[None]:
+    """Fires when ``event`` does, and may be cancelled for itself."""
+    observer: Deferred[None] = Deferred()
+
+    def fire(result: None) -> None:
+        if not observer.called:
+            observer.callback(None)
+
+    event.addCallback(fire)
+    return observer
 
 
 def _factory(lost: Deferred[None], clock: IReactorTime, why: Callable[[Failure], None]) -> Factory:
@@ -228,6 +274,18 @@ def _factory(lost: Deferred[None], clock: IReactorTime, why: Callable[[Failure],
             return protocol
 
     return ProtocolFactory()
+
+
+def _refusal(error: Exception) -> Optional[RedisAway]:
+    """What an error says of the command only; None where Redis, or the way to it, is at fault."""
+    text = str(error)
+    if type(error).__name__ != "ResponseError" or any(word in text for word in _NO_SERVICE):
+        return None
+    if any(word in text for word in _NO_WRITING):
+        return WriteRefused(_reason(error))
+    if "WRONGTYPE" in text or "user_script" in text:
+        return ScriptFailed(_reason(error))
+    return None
 
 
 def _reason(error: Exception) -> str:

@@ -36,6 +36,9 @@ UNANSWERED_AGE = 8.0
 # before a worker's lease, what comes before an id without a 200, its age in ms.
 # Gives the id, the step, whether it is new, whether it was answered before.
 CLAIM = """
+local function last_id(key)
+    return string.match(redis.call('GET', key) or '', '^%["([^"]*)') or ''
+end
 redis.call('SET', KEYS[4], '1', 'PX', ARGV[4])
 local found = redis.call('HMGET', KEYS[1], 'id', 'stage', 'owner')
 local id, stage, owner = found[1], found[2], found[3]
@@ -43,7 +46,7 @@ local new, before = 0, 0
 if stage == 'confirmed' then return {id, 'answer', 0, 0} end
 if stage == 'answered' then
     local last = redis.call('GET', KEYS[2])
-    if last and last == (redis.call('HGET', KEYS[3], 'id') or '') then return {id, 'answer', 0, 0} end
+    if last and last == last_id(KEYS[3]) then return {id, 'answer', 0, 0} end
     id, before = false, 1
 elseif stage == 'publishing' then
     if owner == ARGV[2] then return {id, 'mine', 0, 0} end
@@ -68,13 +71,14 @@ return 1
 # Keys: the request, its window, the person, the id without a 200. Arguments:
 # the id, the window in ms, the request's age in ms.
 ANSWERED = """
+local last = string.match(redis.call('GET', KEYS[3]) or '', '^%["([^"]*)') or ''
 redis.call('DEL', KEYS[4])
 local id = redis.call('HGET', KEYS[1], 'id')
 if id and id ~= ARGV[1] then return 0 end
 redis.call('HSET', KEYS[1], 'id', ARGV[1], 'stage', 'answered')
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
 if tonumber(ARGV[2]) > 0 then
-    redis.call('SET', KEYS[2], redis.call('HGET', KEYS[3], 'id') or '', 'PX', ARGV[2])
+    redis.call('SET', KEYS[2], last, 'PX', ARGV[2])
 else
     redis.call('DEL', KEYS[2])
 end
@@ -95,10 +99,10 @@ class Scripts(Protocol):
     """What runs scripts: the cache's connection to Redis."""
 
     @property
-    def up(self) -> bool:
+    def connected(self) -> bool:
         """Whether Redis answers."""
 
-    async def evaluate(self, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
+    async def run(self, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
         """Run a script, or raise RedisAway within half a second."""
 
 
@@ -108,7 +112,7 @@ class RedisRequestStore(RequestStore):
     :param connection: to Redis.
     :param memory: the same worker's store in memory.
     :param prefix: comes before each key.
-    :param person_key: the key under which the cache keeps a person's last message, whose id is in the field ``id``.
+    :param person_key: the key under which the cache keeps a person's last message, with whose id the value begins.
     :param worker: names this process among the workers.
     :param repeat_window: seconds after a 200 in which the same body is the same message.
     """
@@ -148,7 +152,7 @@ class RedisRequestStore(RequestStore):
             *(self._lease(""), self._unanswered(""), _milliseconds(UNANSWERED_AGE)),
         )
         try:
-            answer = await self._connection.evaluate(CLAIM, keys, arguments)
+            answer = await self._connection.run(CLAIM, keys, arguments)
         except RedisAway:
             return await self._memory.claim(key, new_id, person)
         step = answer[1].decode("ascii")
@@ -201,15 +205,15 @@ class RedisRequestStore(RequestStore):
         if message_id in self._answered:
             return False
         try:
-            owner = await self._connection.evaluate(OWNER_OF_UNANSWERED, (self._unanswered(message_id),), ())
+            owner = await self._connection.run(OWNER_OF_UNANSWERED, (self._unanswered(message_id),), ())
         except RedisAway:
             return False
         return owner is not None and owner != self._worker.encode("ascii")
 
     def _tell(self, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> None:
         """Tell Redis something without waiting; one that is away does not hear it."""
-        if self._connection.up:
-            telling = Deferred.fromCoroutine(self._connection.evaluate(script, keys, arguments))
+        if self._connection.connected:
+            telling = Deferred.fromCoroutine(self._connection.run(script, keys, arguments))
             telling.addErrback(_not_told)
 
     def _keep_lease(self) -> None:

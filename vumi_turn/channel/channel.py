@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import random
 from datetime import datetime, timezone
-from typing import Any, Optional
+from typing import Any, Mapping, Optional
 from uuid import uuid4
 
 from twisted.internet.defer import ensureDeferred, gatherResults
@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 
 from ..broker.interface import Broker, BrokerError, Delivery, Outcome
 from ..caches import MessageCache
+from ..conversation.replies import NewMessages, outbound_message
 from ..conversation.sessions import Sessions
 from ..delivery import DeliveryScheduler, Result
 from ..failures.dead_letter import PERMANENT, TEMPORARY, DeadLetter
@@ -32,6 +33,7 @@ from ..turn.verdicts import MESSAGE, STATUS, Verdict
 from ..turn.webhook import Webhook
 from ..vumi.connectors import ReceiveInboundConnector
 from ..vumi.messages import MalformedMessage, TransportEvent, TransportUserMessage, generate_id
+from ..vumi.messages.base import DEFAULT_ENDPOINT_NAME
 from .config import TurnChannelsApiConfig
 from .deliveries import (
     MessageDelivery,
@@ -88,6 +90,12 @@ class Channel:
         metrics = self._metrics = recorder.metrics
         self._clock = clock
         self._sessions = Sessions(cache, metrics.status_without_recipient)
+        self._new_messages = NewMessages(
+            config.default_from_addr,
+            config.connector_name,
+            config.transport_type,
+            _fields_of(config.send_to),
+        )
         self._failures = FailureQueue(broker.publisher(f"{config.connector_name}.{FAILURES}"), clock)
         self.scheduler = DeliveryScheduler(
             clock,
@@ -145,7 +153,7 @@ class Channel:
             payload = message_payload(message, self._config.empty_message_body)
         except MalformedMessage as error:
             return await self.park_malformed(delivery, error)
-        recorded = self._cache.add_inbound(message, delivery.redelivered)
+        recorded = self._cache.add_inbound(message, first=not delivery.redelivered)
         self._recorder.message_consumed(message.message_id, message.from_addr, delivery.redelivered)
         request = MessageDelivery(message, payload, recorded, self._turn, self._failures, self._expiry_of(message))
         try:
@@ -163,7 +171,7 @@ class Channel:
         """
         if message.content:
             return await self.deliver_message(message)
-        await self._cache.add_inbound(message, delivery_of(message).redelivered)
+        await self._cache.add_inbound(message, first=not delivery_of(message).redelivered)
         self._metrics.consumed(MESSAGE)
         self._metrics.settled(MESSAGE, NOTHING_TO_SEND)
         return Outcome.ACK
@@ -196,27 +204,11 @@ class Channel:
         :param message_id: the id that Turn will be told.
         :raises MessageNotFound: ``reply_to`` is unknown or expired.
         :raises ApiUsageError: ``reply_to`` is another person's message.
-        :raises CacheUnavailableError: the cache that would know is away.
+        :raises CacheUnavailableError: what would know it cannot be asked now.
         """
-        session_event = (
-            TransportUserMessage.SESSION_RESUME
-            if request.waiting_for_user_input
-            else TransportUserMessage.SESSION_CLOSE
-        )
         now = datetime.fromtimestamp(self._clock.seconds(), timezone.utc)
         original = await self._sessions.original_of(request)
-        if original is not None:
-            return original.reply(request.text, session_event=session_event, message_id=message_id, timestamp=now)
-        return TransportUserMessage.send(
-            request.to,
-            request.text,
-            from_addr=request.from_addr or self._config.default_from_addr,
-            session_event=session_event,
-            transport_name=self._config.connector_name,
-            transport_type=self._config.transport_type,
-            message_id=message_id,
-            timestamp=now,
-        )
+        return outbound_message(request, original, self._new_messages, message_id=message_id, timestamp=now)
 
     async def publish_outbound(self, message: TransportUserMessage) -> None:
         """
@@ -228,12 +220,10 @@ class Channel:
         :raises BrokerError: the broker has not taken it.
         """
         await self._cache.add_outbound(message)
-        ended = await self._sessions.ended_by(message)
         started = self._clock.seconds()
         await self._connector.publish_outbound(message)
         self._metrics.confirmed(self._clock.seconds() - started)
-        if ended is not None:
-            await self._sessions.end(message, ended)
+        await self._sessions.end(message)
 
     # -- what cannot be delivered ---------------------------------------------
 
@@ -269,3 +259,9 @@ class Channel:
         if self._config.max_message_age is None or message.session_event is None:
             return None
         return message.timestamp.timestamp() + self._config.max_message_age
+
+
+def _fields_of(send_to: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What ``send_to`` says of messages that answer none; what is no mapping is refused by the worker."""
+    fields = send_to.get(DEFAULT_ENDPOINT_NAME)
+    return fields if isinstance(fields, Mapping) else {}

@@ -1,7 +1,7 @@
 """
-What the bridge asks of the message cache, also while that is away: which
-message a request of Turn's answers, which session a message of ours ends, and
-whom it went to.
+What a channel asks of the message cache: which message a request of Turn's
+answers, which session a message of ours ends, whom a message of ours went to,
+and whether a status of it is still news.
 """
 
 from __future__ import annotations
@@ -39,47 +39,32 @@ class Sessions:
         :return: None if it answers none.
         :raises MessageNotFound: ``reply_to`` is unknown or expired.
         :raises ApiUsageError: ``reply_to`` is another person's message.
-        :raises CacheUnavailableError: the cache that would know is away.
+        :raises CacheUnavailableError: what would know cannot be asked now.
         """
-        if request.reply_to is None:
-            return await self._last_of(request.to)
         try:
+            if request.reply_to is None:
+                return await self._cache.get_last_inbound(request.to)
             original = await self._cache.get_inbound(request.reply_to)
         except CacheUnavailable:
-            raise CacheUnavailableError(
-                "the message cache is away, so reply_to cannot be looked up; try again later"
-            ) from None
+            raise CacheUnavailableError() from None
         if original is None:
             raise MessageNotFound("reply_to names a message that is not known, or no longer")
         if person_of(original.from_addr) != person_of(request.to):
             raise ApiUsageError("reply_to names a message from another person than to")
         return original
 
-    async def ended_by(self, message: TransportUserMessage) -> Optional[TransportUserMessage]:
+    async def end(self, message: TransportUserMessage) -> None:
         """
-        The person's last message in the session that a message of ours ends.
+        Note that the broker has a message of ours. If it closes a session, the
+        one is meant that the message which it answers is in, and no later one.
 
-        :return: None where it ends none. It may have been built long ago, if
-            the broker has failed since: a session that was opened after that
-            is another one, and Turn's answer to it must still find it.
+        A boundary: nothing is raised, because the broker has the message, which
+        must not be published again for this.
         """
         if message.session_event != TransportUserMessage.SESSION_CLOSE or message.in_reply_to is None:
-            return None
-        last = await self._last_of(message.to_addr)
-        if last is None or last.message_id == message.in_reply_to:
-            return last
-        return last if last.session_event == TransportUserMessage.SESSION_RESUME else None
-
-    async def end(self, message: TransportUserMessage, last: TransportUserMessage) -> None:
-        """
-        Note that a message of ours has ended a session. A boundary: nothing is
-        raised, because the broker has the message, which must not be published
-        again for this.
-
-        :param last: what :meth:`ended_by` gave.
-        """
+            return
         try:
-            await self._cache.close_session(message.to_addr, last.message_id)
+            await self._cache.close_session(message.to_addr, message.in_reply_to)
         except Exception:
             log.failure("The session that {message_id} closes stays open", message_id=message.message_id)
 
@@ -93,12 +78,15 @@ class Sessions:
             self._without_recipient()
         return recipient
 
-    async def _last_of(self, address: Optional[str]) -> Optional[TransportUserMessage]:
+    async def is_news(self, message_id: str, status: str) -> bool:
         """
-        The last message of a person whose session is open. With the cache
-        away a reply goes unlinked rather than not at all.
+        Note a status of a message of ours before it is sent to Turn.
+
+        :param status: Turn's word.
+        :return: False where it would go backwards: ``sent`` after
+            ``delivered`` or ``failed``. It is not to be sent then.
         """
         try:
-            return await self._cache.get_last_inbound(address)
+            return await self._cache.advance_status(message_id, final=status != "sent")
         except CacheUnavailable:
-            return None
+            return True

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.vumi.messages.samples import EVENT, FAILURE, USER_MESSAGE
-from vumi_turn.caches.interface import stripped
+from vumi_turn.caches.tables import lean as stripped
 from vumi_turn.turn.payloads import message_payload, status_payload
 from vumi_turn.vumi.messages import FailureMessage, MalformedMessage, TransportEvent, TransportUserMessage
 

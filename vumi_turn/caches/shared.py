@@ -1,0 +1,33 @@
+"""What the message caches of one process share: a bound, and connections to Redis."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .redis_address import RedisAddress
+from .redis_connection import RedisConnection
+from .tables import Bounds
+
+
+class ProcessCaches:
+    """
+    Given to each cache of a process that carries several channels.
+
+    The number of messages that all caches hold in memory is bounded by the
+    largest of their ``max_messages``; one Redis has one connection.
+    """
+
+    def __init__(self) -> None:
+        self.bounds = Bounds.new()
+        self._connections: dict[RedisAddress, RedisConnection] = {}
+
+    def redis(self, address: RedisAddress, reactor: Any) -> RedisConnection:
+        """
+        The connection to a Redis; it connects while somebody uses it.
+
+        :param reactor: connects, and tells the time.
+        """
+        connection = self._connections.get(address)
+        if connection is None:
+            connection = self._connections[address] = RedisConnection(address, reactor)
+        return connection
