@@ -41,7 +41,7 @@ DEFAULTS: dict[str, Any] = {
     "management_bind": None,
     "send_to": {},
     "empty_message_body": None,
-    "max_request_size": 65536,
+    "max_request_size": 262144,
     "repeat_window": 5.0,
     "shutdown_timeout": 10.0,
     "worker_name": None,

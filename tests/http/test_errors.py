@@ -28,6 +28,8 @@ class ErrorTests(SynchronousTestCase):
                 (405, "MethodNotAllowed"),
                 (413, "BodyTooLarge"),
                 (500, "InternalError"),
+                (415, "UnsupportedMediaType"),
+                (503, "ServerBusy"),
                 (503, "BrokerUnavailable"),
                 (504, "TimeoutError"),
             },

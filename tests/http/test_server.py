@@ -11,10 +11,12 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from tests.http.case import Client, chunked, request, take_turns
+from vumi_turn.http.connection import ARRIVAL_TIME, BEYOND_LIMIT_TIME, IDLE_TIME, LINGER_SIZE, LINGER_TIME
 from vumi_turn.http.responses import respond
-from vumi_turn.http.server import ARRIVAL_TIME, IDLE_TIME, LINGER_SIZE, LINGER_TIME, BoundedSite, Paths
+from vumi_turn.http.server import MIN_WAIT, BoundedSite, Paths
 
 LIMIT = 1000
+MAX_HELD = 2500
 
 
 class Echo(Resource):
@@ -50,7 +52,9 @@ class SiteCase(SynchronousTestCase):
         self.clock = Clock()
         self.echo = Echo()
         self.titles: list[str] = []
-        self.site = BoundedSite(self.echo, self.clock, LIMIT, 3, lambda error: self.titles.append(error.title))
+        self.site = BoundedSite(
+            self.echo, self.clock, LIMIT, 3, lambda error: self.titles.append(error.title), max_held=MAX_HELD
+        )
         self.clients: list[Client] = []
         self.addCleanup(self.nothing_is_left)
 
@@ -64,7 +68,7 @@ class SiteCase(SynchronousTestCase):
             if not client.refused:
                 client.leave()
         self.assertEqual(self.clock.getDelayedCalls(), [])
-        self.assertEqual(self.site.connections, 0)
+        self.assertEqual((self.site.connections, self.site.held), (0, 0))
 
     def assertTooLarge(self, client: Client) -> None:
         response = client.response()
@@ -122,6 +126,66 @@ class SizeTests(SiteCase):
         client = self.connect()
         client.send(request(body=b"x" * 2000) + request(body=b"smuggled"))
         self.assertTooLarge(client)
+
+    def test_huge_length(self) -> None:
+        """A length of thousands of digits is a body that is too large, and no traceback."""
+        for name in ("Content-Length", "content-length"):
+            for digits in (50, 5000):
+                client = self.connect()
+                client.send(request(headers={name: "9" * digits}) + b"x")
+                self.assertTooLarge(client)
+                self.titles.clear()
+                client.leave()
+
+    def test_long_length_of_a_small_body(self) -> None:
+        """Neither does one with as many zeros before it pass."""
+        client = self.connect()
+        client.send(request(headers={"Content-Length": "0" * 5000 + "1"}) + b"x")
+        self.assertTooLarge(client)
+
+    def test_all_together(self) -> None:
+        """What is held of all bodies is bounded: the next one is 503, and what is answered makes room again."""
+        first, second, third = self.connect(), self.connect(), self.connect()
+        for client in (first, second):
+            client.send(request(body=b"x" * 1000)[:-1])
+        third.send(request(body=b"y" * 600))
+        response = third.response()
+        self.assertEqual(response.error, (503, 503, "ServerBusy"))
+        self.assertEqual(response.headers["retry-after"], "1")
+        self.assertEqual(self.site.held, 1998)
+        first.send(b"x")
+        self.assertEqual(len(first.response().body), 1000)
+        self.assertEqual(self.site.held, 999)
+        third.leave()
+        third = self.connect()
+        third.send(request(body=b"y" * 600))
+        self.assertEqual(third.response().status, 200)
+
+    def test_held_until_answered(self) -> None:
+        """A body is held until its request has been answered, or its client has gone."""
+        self.echo.at_once = False
+        first, second = self.connect(), self.connect()
+        for client in (first, second):
+            client.send(request(body=b"x" * 500))
+        self.assertEqual(self.site.held, 1000)
+        self.echo.answer()
+        self.assertEqual(self.site.held, 500)
+        second.leave()
+        self.assertEqual(self.site.held, 0)
+
+    def test_compressed(self) -> None:
+        """A body with an encoding is a 415 before it is asked for; one that says it has none is taken."""
+        for encoding in ("gzip", "identity, GZIP", "br"):
+            client = self.connect()
+            client.send(request(body=b"x" * 100, headers={"Content-Encoding": encoding})[:-100])
+            response = client.response()
+            self.assertEqual(response.error, (415, 415, "UnsupportedMediaType"))
+            self.assertEqual(response.headers["accept-encoding"], "identity")
+            client.leave()
+        self.assertEqual(self.echo.bodies, [])
+        client = self.connect()
+        client.send(request(body=b"x", headers={"Content-Encoding": "Identity"}))
+        self.assertEqual(client.response().status, 200)
 
     def test_lingers(self) -> None:
         """After a refusal what still comes is thrown away, for a moment; then the connection is cut."""
@@ -332,21 +396,60 @@ class ConnectionTests(SiteCase):
         """Beyond the bound the connection that has waited for the longest is closed."""
         first, second, third = self.connect(), self.connect(), self.connect()
         first.send(request(body=b"x"))
+        self.clock.advance(MIN_WAIT)
         fourth = self.connect()
         self.assertFalse(fourth.refused)
         self.assertTrue(second.transport.gone)
         self.assertFalse(first.transport.gone or third.transport.gone)
+        fourth.send(request(body=b"y"))
+        self.assertEqual(fourth.response().body, b"y")
+
+    def test_who_is_under_way_stays(self) -> None:
+        """A request that is on its way, or may be, makes room for nobody: the new one is answered 503, and closed."""
+        first, second, third = self.connect(), self.connect(), self.connect()
+        first.send(request(body=b"x"))
+        self.clock.advance(MIN_WAIT)
+        for client in (first, second, third):
+            client.send(request(body=b"late")[:-1])
+        fourth = self.connect()
+        fourth.send(request(body=b"y"))
+        response = fourth.response()
+        self.assertEqual(response.error, (503, 503, "ServerBusy"))
+        self.assertEqual(response.headers["retry-after"], "1")
+        self.assertTrue(fourth.transport.half_closed)
+        self.assertEqual(self.titles, ["ServerBusy"])
+        first.responses()
+        for client in (first, second, third):
+            client.send(b"e")
+            self.assertEqual(client.response().body, b"late")
 
     def test_who_is_answered_stays(self) -> None:
-        """A connection whose request is being answered makes room for nobody: the new one is refused."""
+        """A connection whose request is being answered makes room for nobody, however long that takes."""
         self.echo.at_once = False
         clients = [self.connect() for _ in range(3)]
         for client in clients:
             client.send(request(body=b"x"))
-        self.assertTrue(self.connect().refused)
+        self.clock.advance(100)
+        another = self.connect()
+        another.send(request("GET"))
+        self.assertEqual(another.response().status, 503)
         self.assertFalse(any(client.transport.gone for client in clients))
         self.echo.answer()
         self.assertEqual(clients[0].response().status, 200)
+        self.clock.advance(MIN_WAIT)
+        another = self.connect()
+        another.send(request("GET"))
+        self.assertTrue(another.silent())
+
+    def test_too_many_beyond(self) -> None:
+        """Those beyond the bound are bounded as well, in number and in time."""
+        for _ in range(3):
+            self.connect().send(request(body=b"x")[:-1])
+        beyond = [self.connect() for _ in range(3)]
+        self.assertTrue(self.connect().refused)
+        beyond[0].send(b"POST / HTTP/1.1\r\n")
+        self.clock.advance(BEYOND_LIMIT_TIME)
+        self.assertTrue(all(client.transport.gone for client in beyond))
         self.assertFalse(self.connect().refused)
 
     def test_nothing_listens_any_more(self) -> None:

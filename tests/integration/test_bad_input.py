@@ -11,7 +11,7 @@ from tests.integration.http_peer import SIGNATURE, Response, outbound, sign
 from tests.integration.vumi_words import inbound, new_id, new_person
 
 EIGHT_MB = 8 * 1024 * 1024
-LIMIT = 65536
+LIMIT = 262144
 
 MISSING = object()
 

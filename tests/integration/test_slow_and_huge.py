@@ -16,7 +16,8 @@ from tests.integration.bridge_case import BridgeCase
 from tests.integration.http_peer import outbound
 from tests.integration.vumi_words import new_person
 from tests.integration.waiting import wait_for
-from vumi_turn.http.server import ARRIVAL_TIME, LINGER_SIZE, MAX_CONNECTIONS
+from vumi_turn.http.connection import ARRIVAL_TIME, LINGER_SIZE
+from vumi_turn.http.server import MAX_CONNECTIONS
 
 #: KB that one of these attacks may cost.
 SPACE = 40_000

@@ -12,6 +12,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.http.case import SECRET, Client, chunked, request, take_turns
+from vumi_turn.http.connection import IDLE_TIME
 from vumi_turn.http.server import BoundedSite
 from vumi_turn.turn.payloads import OutboundRequest
 from vumi_turn.turn.webhook import Webhook
@@ -103,7 +104,7 @@ class FuzzTests(SynchronousTestCase):
         for response in answers(client):
             self.assertIn(response, (100, 200, 400, 401, 404, 405, 413))
         self.still_works(site)
-        clock.advance(100)
+        clock.advance(IDLE_TIME + 100)
         self.assertTrue(client.transport.gone)
         self.assertEqual(clock.getDelayedCalls(), [])
         self.assertEqual(self.flushLoggedErrors(), [])

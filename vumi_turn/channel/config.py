@@ -87,7 +87,9 @@ class TurnChannelsApiConfig(ApplicationConfig):
     empty_message_body = optional(
         ConfigContent("The text for a message without one. Default: the address that it came to.")
     )
-    max_request_size = ConfigInt("How many bytes a POST from Turn may have.", default=65536, minimum=1024)
+    max_request_size = ConfigInt(
+        "How many bytes a POST from Turn may have.", default=262144, minimum=1024, maximum=64 * 1024 * 1024
+    )
     repeat_window = ConfigFloat(
         "Seconds after a 200 in which the same request of Turn's is taken for a repeat of it. 0 is off.",
         default=5.0,

@@ -85,6 +85,28 @@ class BodyTooLarge(ApiError):
     default_details = "the body is larger than max_request_size"
 
 
+class UnsupportedMediaType(ApiError):
+    """The body is compressed, which is not taken."""
+
+    status = 415
+    title = "UnsupportedMediaType"
+    default_details = "the body has a Content-Encoding; send it as it is"
+
+    def __init__(self, details: Optional[str] = None) -> None:
+        super().__init__(details, headers={"Accept-Encoding": "identity"})
+
+
+class ServerBusy(ApiError):
+    """There are too many connections, or too much is being received at once."""
+
+    status = 503
+    title = "ServerBusy"
+    default_details = "too many requests at once; try again later"
+
+    def __init__(self, details: Optional[str] = None) -> None:
+        super().__init__(details, headers={"Retry-After": "1"})
+
+
 class InternalError(ApiError):
     """
     A bug of ours.

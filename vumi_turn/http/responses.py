@@ -15,7 +15,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.server import Request
 
-from .errors import ApiError, BodyTooLarge, InternalError, NotFound
+from .errors import ApiError, InternalError, NotFound
+from .twisted_web import OpenRequest
 
 log = Logger()
 
@@ -45,7 +46,7 @@ def respond_error(request: Request, error: ApiError) -> bytes:
     return respond(request, error.status, error.to_json())
 
 
-class BoundedRequest(Request):
+class BoundedRequest(OpenRequest):
     """
     A request whose body is in memory, because it is small; anything else is
     refused.
@@ -55,20 +56,20 @@ class BoundedRequest(Request):
 
     def gotLength(self, length: Optional[int]) -> None:
         self.content = self._body = BytesIO()
-        self._size = 0
 
     def handleContentChunk(self, data: bytes) -> None:
         if self.finished:
             return
-        self._size += len(data)
         channel: Any = self.channel
-        if self._size > channel.site.max_request_size:
-            channel.refuse(self, BodyTooLarge())
-        else:
+        if channel.hold(self, len(data)):
             self._body.write(data)
 
     def parseCookies(self) -> None:
-        """There are none."""
+        """None are read."""
+
+    def getCookie(self, key: bytes) -> None:
+        """Cookies are not supported."""
+        raise NotImplementedError("a bounded request reads no cookies")
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
         """As twisted.web does it, but no form is read from the body."""
@@ -107,7 +108,8 @@ class BoundedRequest(Request):
         self.write(respond_error(self, error))
         self.finish()
 
-    def _handleStar(self) -> None:
+    def star_requested(self) -> None:
+        """See :class:`OpenRequest`."""
         self.answer(NotFound())
 
 
