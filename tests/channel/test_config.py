@@ -106,7 +106,7 @@ WRONG: dict[str, tuple[tuple[Any, str], ...]] = {
     "management_bind": (("nowhere", "host:port"),),
     "send_to": (([], "a mapping"),),
     "empty_message_body": ((0, "in quotes"),),
-    "max_request_size": ((1023, "1024 or more"),),
+    "max_request_size": ((1023, "1024 or more"), (2**26 + 1, "67108864 or less")),
     "repeat_window": ((-1, "0 or more"),),
     "shutdown_timeout": ((-1, "0 or more"),),
     "worker_name": ((1, "in quotes"),),

@@ -38,6 +38,7 @@ class Channel(OpenChannel):
     """Notes what it is told."""
 
     malformed = 0
+    site: Site
 
     def refuse_malformed(self) -> None:
         self.malformed += 1
@@ -52,7 +53,7 @@ class ChannelTests(SynchronousTestCase):
         self.resource = Waiting()
         site = Site(self.resource, reactor=Clock())
         self.transport = StringTransport()
-        self.channel: Any = Channel()
+        self.channel = Channel()
         self.channel.site = site
         self.channel.factory = site
         self.channel.requestFactory = site.requestFactory

@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 from typing import Any, Awaitable, Optional, TextIO
 
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import Factory
@@ -20,6 +19,7 @@ from ..channel.config import TurnChannelsApiConfig
 from ..channel.worker import TurnChannelsApi
 from ..configuration.fields import ConfigErrors
 from ..configuration.files import SettingsError, load_yaml
+from ..http.listening import server_endpoint
 from ..service.broker_options import parameters_from_options
 from ..turn.payloads import MESSAGES_PATH
 from ..vumi.middlewares import middleware_names
@@ -154,7 +154,7 @@ class Check:
             self._say(OK, name, f"not tried: {endpoint.partition(':')[0]} hands it to the worker alone")
             return
         try:
-            port: IListeningPort = await serverFromString(self._reactor, endpoint).listen(Factory())
+            port: IListeningPort = await server_endpoint(self._reactor, endpoint).listen(Factory())
         except (CannotListenError, OSError, ValueError) as error:
             self._say(*self._cannot_listen(name, error))
             return

@@ -12,7 +12,7 @@ import json
 import math
 import re
 from collections import Counter
-from typing import Any, NoReturn
+from typing import Any, Collection, NoReturn
 
 from ..http.errors import JsonDecodeError
 
@@ -41,29 +41,35 @@ class AmbiguousObject(dict[str, Any]):
     repeated: frozenset[str] = frozenset()
 
 
-def decode_body(body: bytes) -> Any:
+def decode_body(body: bytes, needed: Collection[str] = ()) -> Any:
     """
     Decode a request's body.
 
+    :param needed: fields without which a body that is too deep is not an
+        object with something unused in it, but nonsense.
     :return: the value. Numbers that are too large are infinite, objects with
         a key twice are :class:`AmbiguousObject`, and lists and objects deeper
         than :data:`MAX_DEPTH` are None.
-    :raises JsonDecodeError: it is not UTF-8 or not JSON, or too deep without being an object.
+    :raises JsonDecodeError: it is not UTF-8 or not JSON, or too deep without the fields that are needed.
     """
     try:
         text = body.decode("utf-8")
         # Most bodies have too few brackets for being deep.
-        if body.count(b"{") + body.count(b"[") > MAX_DEPTH:
-            text = _without_depths(text)
-        return _decode(text)
+        if body.count(b"{") + body.count(b"[") <= MAX_DEPTH:
+            return _decode(text)
+        shallow = _without_depths(text)
+        value = _decode(shallow)
     except UnicodeDecodeError as error:
         raise JsonDecodeError(f"the body is not UTF-8 (at byte {error.start})") from None
     except json.JSONDecodeError as error:
         raise JsonDecodeError(f"the body is not JSON: {error.msg} at character {error.pos}") from None
+    if shallow is not text and (not isinstance(value, dict) or any(name not in value for name in needed)):
+        raise JsonDecodeError(TOO_DEEP)
+    return value
 
 
 def _without_depths(text: str) -> str:
-    """The same text with ``null`` for each list and object that is too deep."""
+    """The text with ``null`` for each list and object that is too deep; itself where none is."""
     kept: list[str] = []
     depth = position = 0
     for token in _TOKENS.finditer(text):
@@ -76,10 +82,9 @@ def _without_depths(text: str) -> str:
             if depth == MAX_DEPTH + 1:
                 position = token.end()
             depth -= 1
-    if depth > MAX_DEPTH or (kept and not text.lstrip(" \t\r\n").startswith("{")):
+    if depth > MAX_DEPTH:
         raise JsonDecodeError(TOO_DEEP)
-    kept.append(text[position:])
-    return "".join(kept)
+    return "".join([*kept, text[position:]]) if kept else text
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

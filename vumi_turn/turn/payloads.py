@@ -135,7 +135,7 @@ def parse_outbound(body: bytes) -> OutboundRequest:
     :raises ApiUsageError: a field is missing or of the wrong type.
     :raises UnsupportedMessageType: it is not a text.
     """
-    request = decode_body(body)
+    request = decode_body(body, needed=("to", "turn"))
     if not isinstance(request, dict):
         raise ApiUsageError(f"the body must be an object, not {kind_of(request)}")
     to = _address(_required(request, "", "to", str), "to")
@@ -165,7 +165,7 @@ def text_of(turn: Mapping[str, Any]) -> str:
     :raises ApiUsageError: a part is missing or of the wrong kind.
     :raises UnsupportedMessageType: it is not a text.
     """
-    if turn.get("type") is not None or "text" not in turn:
+    if "type" in turn or "text" not in turn:
         kind = _required(turn, "turn.", "type", str)
         if kind != "text":
             raise UnsupportedMessageType(f"turn.type {_shorten(kind)} cannot be carried, only text")

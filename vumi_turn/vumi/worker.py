@@ -11,7 +11,6 @@ from typing import Any, Callable, Generic, Optional, Union
 from twisted.application.service import MultiService
 from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import Deferred, ensureDeferred, succeed
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from twisted.logger import Logger
@@ -21,6 +20,7 @@ from typing_extensions import TypeVar
 from .._version import __version__
 from ..broker.interface import Broker, BrokerState, Delivery, Outcome
 from ..configuration.fields import ConfigErrors
+from ..http.listening import server_endpoint
 from ..timing.timeouts import Timeouts, deferred_of
 from .config import ApplicationConfig
 from .connectors import BaseConnector, ReceiveInboundConnector, ReceiveOutboundConnector
@@ -190,7 +190,7 @@ class BaseWorker(MultiService, Generic[ConfigT]):
         :raises CannotListenError: the address is taken or not ours.
         :raises ConfigErrors: the endpoint's file cannot be made.
         """
-        where: Any = serverFromString(self.reactor, endpoint) if isinstance(endpoint, str) else endpoint
+        where: Any = server_endpoint(self.reactor, endpoint) if isinstance(endpoint, str) else endpoint
         try:
             port: IListeningPort = await where.listen(factory)
         except OSError as error:

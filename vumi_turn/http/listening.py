@@ -1,0 +1,105 @@
+"""
+Where a server listens: Twisted's endpoints, with a backlog for as many
+connections as are allowed, and Unix sockets that outlive a killed owner.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import socket
+import stat
+from typing import Any, Optional
+
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from zope.interface import implementer
+
+from .server import MAX_CONNECTIONS
+
+#: Kinds of endpoints that have a backlog.
+_WITH_BACKLOG = re.compile(r"(tcp6?|ssl|unix):")
+
+#: What is separated by colons in a description; a colon in a value has a backslash before it.
+_PARTS = re.compile(r"((?:[^:\\]|\\.)*)(?::|\Z)")
+
+
+def server_endpoint(reactor: Any, description: str, backlog: int = MAX_CONNECTIONS) -> IStreamServerEndpoint:
+    """
+    The endpoint that a description means.
+
+    :param description: as Twisted has it, such as ``tcp:8080`` or ``unix:/run/turn.sock``.
+    :param backlog: how many connections may wait to be accepted, unless the description says so.
+    :raises ValueError: it means none.
+    """
+    parts = [part.replace("\\:", ":").replace("\\\\", "\\") for part in _PARTS.findall(description)][:-1]
+    if _WITH_BACKLOG.match(description) and not _has(parts, "backlog"):
+        description += f":backlog={backlog}"
+    if parts[:1] != ["unix"]:
+        endpoint: IStreamServerEndpoint = serverFromString(reactor, description)
+        return endpoint
+    if not _has(parts, "lockfile"):
+        # Twisted's lock names a process id, which in a container is always alive.
+        description += ":lockfile=0"
+    paths = [part.removeprefix("address=") for part in parts[1:] if "=" not in part or part.startswith("address=")]
+    return _UnixEndpoint(serverFromString(reactor, description), paths[0] if paths else "")
+
+
+def _has(parts: list[str], name: str) -> bool:
+    return any(part.startswith(f"{name}=") for part in parts)
+
+
+@implementer(IStreamServerEndpoint)
+class _UnixEndpoint:
+    """A Unix socket whose file is taken over where nobody listens on it any more."""
+
+    def __init__(self, endpoint: IStreamServerEndpoint, path: str) -> None:
+        self._endpoint = endpoint
+        self._path = path
+
+    def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
+        """
+        See :class:`IStreamServerEndpoint`.
+
+        :return: fails with CannotListenError where another process listens, or the file is no socket.
+        """
+        return Deferred.fromCoroutine(self._listen(protocolFactory))
+
+    async def _listen(self, factory: IProtocolFactory) -> IListeningPort:
+        obstacle = take_over(self._path)
+        if obstacle is not None:
+            raise CannotListenError(None, self._path, OSError(errno.EADDRINUSE, obstacle))
+        port: IListeningPort = await self._endpoint.listen(factory)
+        return port
+
+
+def take_over(path: str) -> Optional[str]:
+    """
+    Remove a Unix socket's file, and Twisted's lock, where its owner was killed.
+
+    :return: why it cannot be listened on; None if it can.
+    """
+    try:
+        mode = os.lstat(path).st_mode
+    except OSError:
+        return None  # there is none, or listening will say what is wrong
+    if not stat.S_ISSOCK(mode):
+        return "the file is there and is no socket"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            pass
+        except OSError as error:  # EAGAIN: its backlog is full
+            return f"it is in use ({error.strerror})"
+        else:
+            return "another process listens on it"
+    os.unlink(path)
+    lock = f"{path}.lock"
+    if os.path.islink(lock):
+        os.unlink(lock)
+    return None
