@@ -18,6 +18,7 @@ from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 
 from vumi_turn.sandbox import service
+from vumi_turn.sandbox import service as sandbox_service
 from vumi_turn.sandbox.listening import Listening, address, host_and_port, reachable
 from vumi_turn.sandbox.service import SandboxOptions, makeService
 from vumi_turn.sandbox.turn_simulator.service import SimulatorOptions
@@ -214,6 +215,7 @@ class MakeServiceTests(FlagCase):
         """The lines with which it ends, with the status of a failure."""
         err = io.StringIO()
         self.patch(sys, "stderr", err)
+        self.patch(sandbox_service, "measure_monotonically", lambda reactor: None)  # it is trial's
         options = self.parse(*flags)
         self.assertEqual(self.assertRaises(SystemExit, makeService, options).code, 1)
         return err.getvalue().splitlines()

@@ -9,6 +9,7 @@ from twisted.internet import reactor
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
 from tests.service.case import BRIDGE, ECHO, OptionsCase
+from vumi_turn.service import vumi_worker
 from vumi_turn.service.vumi_worker import makeService
 
 
@@ -16,6 +17,11 @@ class ServiceCase(OptionsCase):
     """Makes services that are never started."""
 
     GOOD = ("--set-option", "connector_name:demo")
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.measured: list[Any] = []
+        self.patch(vumi_worker, "measure_monotonically", self.measured.append)
 
     def service(self, *flags: str, worker_class: str = ECHO) -> Any:
         """The worker that these flags make."""
@@ -36,6 +42,7 @@ class ServiceTests(ServiceCase):
         config = worker.get_static_config()
         self.assertEqual((config.connector_name, config.amqp_prefetch_count), ("demo", 7))
         self.assertEqual((worker.running, worker.broker.state), (0, "connecting"))
+        self.assertEqual(self.measured, [worker.reactor])
 
     def test_set_option_by_another_name(self) -> None:
         """``--set-option`` wins over the file also where the two call an option by different names."""

@@ -28,6 +28,7 @@ from ..failures.queue import FAILURES, FailureQueue
 from ..monitoring.metrics import NOTHING_TO_SEND
 from ..monitoring.recorder import DeliveryRecorder
 from ..outbound.publisher import OutboundPublisher
+from ..timing.clock import wall_clock_of
 from ..turn.payloads import OutboundRequest, message_payload
 from ..turn.verdicts import MESSAGE, STATUS, Verdict
 from ..turn.webhook import Webhook
@@ -89,6 +90,7 @@ class Channel:
         self._recorder = recorder
         metrics = self._metrics = recorder.metrics
         self._clock = clock
+        self._wall = wall_clock_of(clock)
         self._sessions = Sessions(cache, metrics.status_without_recipient)
         self._new_messages = NewMessages(
             config.default_from_addr,
@@ -206,7 +208,7 @@ class Channel:
         :raises ApiUsageError: ``reply_to`` is another person's message.
         :raises CacheUnavailableError: what would know it cannot be asked now.
         """
-        now = datetime.fromtimestamp(self._clock.seconds(), timezone.utc)
+        now = datetime.fromtimestamp(self._wall(), timezone.utc)
         original = await self._sessions.original_of(request)
         return outbound_message(request, original, self._new_messages, message_id=message_id, timestamp=now)
 
@@ -258,7 +260,8 @@ class Channel:
         """When a message is too old to be of use: only in a session, only where it is configured."""
         if self._config.max_message_age is None or message.session_event is None:
             return None
-        return message.timestamp.timestamp() + self._config.max_message_age
+        age = self._wall() - message.timestamp.timestamp()
+        return self._clock.seconds() + self._config.max_message_age - age
 
 
 def _fields_of(send_to: Mapping[str, Any]) -> Mapping[str, Any]:

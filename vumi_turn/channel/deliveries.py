@@ -100,7 +100,7 @@ class MessageDelivery(QueuedRequest):
         answer is a reply to.
     :param turn: where it is posted.
     :param failures: where it is parked.
-    :param expires: Unix seconds after which it is of no use, or None.
+    :param expires: after which it is of no use, in the clock's seconds, or None.
     """
 
     kind = MESSAGE

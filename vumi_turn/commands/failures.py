@@ -20,6 +20,7 @@ from ..failures.parked import Parked, Selection
 from ..failures.queue import FAILURES
 from ..failures.reader import DeliveriesLost, FailuresQueueReader, QueueInUse
 from ..service.logs import printable
+from ..timing.clock import wall_clock_of
 from ..vumi.messages import format_vumi_date
 from .channels import connectors_in
 from .connection import CannotConnect, connected_broker, queue_numbers
@@ -49,7 +50,7 @@ class Command:
         as_json: bool = False,
     ) -> None:
         self._readers = readers
-        self._clock = clock
+        self._wall = wall_clock_of(clock)
         self._out = out
         self._err = err
         self._ask = ask
@@ -63,7 +64,7 @@ class Command:
         for reader in self._readers:
 
             def line(parked: Parked, reader: FailuresQueueReader = reader) -> Optional[str]:
-                if not selection.matches(parked, self._clock.seconds()):
+                if not selection.matches(parked, self._wall()):
                     return None
                 self._found.add(parked.id)
                 return self._shown(parked, reader, content)
@@ -143,7 +144,7 @@ class Command:
 
     def _chosen(self, selection: Selection) -> Callable[[Parked], Optional[Parked]]:
         def keep(parked: Parked) -> Optional[Parked]:
-            if not selection.matches(parked, self._clock.seconds()):
+            if not selection.matches(parked, self._wall()):
                 return None
             self._found.add(parked.id)
             return parked

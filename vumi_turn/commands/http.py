@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.web.http_headers import Headers
 
 from ..http.agent import BytesProducer, LeanAgent, PreparedURL
+from ..timing.clock import wall_clock_of
 from ..turn.client import NETWORK_TROUBLE, answer_for_failure
 from ..turn.rate_limit import http_date, value_of
 
@@ -139,7 +140,8 @@ class HttpClient:
     async def _exchange(self, method: str, url: str, headers: dict[str, list[str]], body: bytes) -> Reply:
         prepared = PreparedURL.of(url)
         agent = self._agent or LeanAgent(self._reactor, prepared, pool_size=1)
-        started = self._reactor.seconds()
+        wall = wall_clock_of(self._reactor)
+        started = wall()
         try:
             response = await HTTPClient(agent, data_to_body_producer=BytesProducer).request(
                 method,
@@ -150,7 +152,7 @@ class HttpClient:
                 unbuffered=True,
                 reactor=self._reactor,
             )
-            middle = (started + self._reactor.seconds()) / 2
+            middle = (started + wall()) / 2
             content = await _collected(response)
         except NETWORK_TROUBLE as error:
             answer = answer_for_failure(error)

@@ -16,6 +16,7 @@ from typing import Any, Union
 from twisted.internet.interfaces import IReactorTime
 
 from ..broker.interface import Publisher
+from ..timing.clock import wall_clock_of
 from ..vumi.messages import FailureMessage, format_vumi_date
 from ..vumi.messages.encoding import MAX_DEPTH, encode_object_utf8, is_deep
 from .dead_letter import DeadLetter
@@ -72,7 +73,7 @@ class FailureQueue:
 
     def __init__(self, publisher: Publisher, clock: IReactorTime) -> None:
         self._publisher = publisher
-        self._clock = clock
+        self._wall = wall_clock_of(clock)
 
     async def park(self, body: bytes, queue: str, dead_letter: DeadLetter) -> None:
         """
@@ -84,7 +85,7 @@ class FailureQueue:
         :param dead_letter: why.
         :raises vumi_turn.broker.interface.BrokerError: if the broker did not take it.
         """
-        now = datetime.fromtimestamp(self._clock.seconds(), timezone.utc)
+        now = datetime.fromtimestamp(self._wall(), timezone.utc)
         failure = FailureMessage(
             message=original_of(body),
             failure_code=dead_letter.code,

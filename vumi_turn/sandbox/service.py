@@ -18,6 +18,7 @@ from ..service.logs import LEVELS, LoggedService
 from ..service.options import VumiOptions
 from ..service.twistd_process import TwistdProcess, end_with_failure
 from ..service.worker_class import warn_of_unknown_keys
+from ..timing.clock import measure_monotonically
 from .listening import Listening, address, host_and_port, reachable, tell
 from .phone_network.phones import USSD_CODE
 
@@ -117,6 +118,7 @@ def makeService(options: SandboxOptions) -> IService:
     from .simulation import Simulation
     from .web import site_of
 
+    measure_monotonically(reactor)
     host, port = options.page
     url = f"http://{address(reachable(host), port)}/"
     try:

@@ -10,6 +10,8 @@ from typing import Any, Callable, Mapping, Optional
 
 from twisted.internet.interfaces import IReactorTime
 
+from ..timing.clock import wall_clock_of
+
 #: How many lines are kept.
 KEEP = 500
 
@@ -34,7 +36,7 @@ class TrafficLog:
     """
 
     def __init__(self, clock: IReactorTime) -> None:
-        self._clock = clock
+        self._wall = wall_clock_of(clock)
         self._lines: deque[dict[str, Any]] = deque(maxlen=KEEP)
         self._subscribers: list[Subscriber] = []
         self._last_number = 0
@@ -113,7 +115,7 @@ class TrafficLog:
 
     def _add(self, line: dict[str, Any]) -> None:
         self._last_number += 1
-        line = {"number": self._last_number, "at": self._clock.seconds(), **line}
+        line = {"number": self._last_number, "at": self._wall(), **line}
         self._lines.append(line)
         self.say("traffic", line)
 

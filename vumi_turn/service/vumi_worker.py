@@ -8,6 +8,7 @@ from typing import Any, Callable, Optional
 from twisted.application.service import IService
 
 from ..configuration.fields import ConfigErrors
+from ..timing.clock import measure_monotonically
 from ..vumi.worker import BaseWorker
 from .broker_options import broker_from_options
 from .exits import stop
@@ -34,6 +35,7 @@ def makeService(options: StartWorkerOptions) -> IService:
     """
     from twisted.internet import reactor
 
+    measure_monotonically(reactor)
     gc.set_threshold(YOUNG_OBJECTS)
     worker_class = find_worker_class(options.worker_class_name)
     if options["maxthreads"] is not None:

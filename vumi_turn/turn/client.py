@@ -33,6 +33,7 @@ from twisted.web.iweb import IResponse
 
 from ..http.agent import BytesProducer, LeanAgent, NoCookies, PreparedHeaders, PreparedURL, host_header
 from ..http.tls import CertificateRefused
+from ..timing.clock import wall_clock_of
 from .payloads import MESSAGES_PATH, STATUSES_PATH
 from .rate_limit import TOO_MANY_REQUESTS, bucket_of, value_of, wait_told, whole_number
 from .response_body import Body, meaning_of, read_body
@@ -120,6 +121,7 @@ class TurnClient:
         self.rate_limit: Optional[int] = None
         self.rate_limit_remaining: Optional[int] = None
         self._reactor = reactor
+        self._wall = wall_clock_of(reactor)
         self._messages = PreparedURL.of(api_url.rstrip("/") + MESSAGES_PATH)
         self._statuses = PreparedURL.of(api_url.rstrip("/") + STATUSES_PATH)
         self._message_timeout = message_timeout
@@ -204,12 +206,12 @@ class TurnClient:
             )
         except NETWORK_TROUBLE as error:
             return answer_for_failure(error)
-        body = Body()
+        answered = Body()
         try:
-            await read_body(response, body)
+            await read_body(response, answered)
         except CancelledError:
             pass  # it is too late for the rest of the body; the answer is there
-        return self._answer(response, body)
+        return self._answer(response, answered)
 
     def _answer(self, response: IResponse, body: Body) -> TurnResponse:
         status, headers = response.code, response.headers
@@ -219,7 +221,7 @@ class TurnClient:
         if accepted:
             meaning = meaning_of(value_of(headers, b"Content-Type"), body)
         throttled = meaning is BodyMeaning.TOO_MANY
-        wait = wait_told(TOO_MANY_REQUESTS if throttled else status, headers, self._reactor.seconds())
+        wait = wait_told(TOO_MANY_REQUESTS if throttled else status, headers, self._wall())
         plain_yes = accepted and meaning is BodyMeaning.NOTHING
         words = b"" if plain_yes else body.data[:MAX_WORDS]
         return TurnResponse(status, None, wait, _words_for(status), meaning, bucket_of(headers), words)

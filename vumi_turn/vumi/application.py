@@ -15,6 +15,7 @@ from typing import Any, Collection, Optional
 from twisted.internet.defer import Deferred
 
 from ..configuration.fields import ConfigErrors
+from ..timing.clock import wall_clock_of
 from ..timing.timeouts import deferred_of
 from .config import ApplicationConfig
 from .connectors import ReceiveInboundConnector
@@ -208,7 +209,7 @@ class ApplicationWorker(BaseWorker[ConfigT]):
         return self.config.send_to or {}
 
     def _now(self) -> datetime:
-        return datetime.fromtimestamp(self.reactor.seconds(), timezone.utc)
+        return datetime.fromtimestamp(wall_clock_of(self.reactor)(), timezone.utc)
 
     # -- how messages come to it ---------------------------------------------------
 

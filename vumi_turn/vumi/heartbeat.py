@@ -16,6 +16,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ..broker.interface import Broker, BrokerState
+from ..timing.clock import wall_clock_of
 
 log = Logger()
 
@@ -53,6 +54,7 @@ class Heartbeat:
     ) -> None:
         self._broker = broker
         self._clock = clock
+        self._wall = wall_clock_of(clock)
         self._attributes = {
             "version": HEARTBEAT_VERSION,
             "system_id": system_id,
@@ -82,7 +84,7 @@ class Heartbeat:
         if self._broker.state is not BrokerState.CONNECTED:
             return
         try:
-            attributes = {**self._attributes, "timestamp": self._clock.seconds(), **self._more()}
+            attributes = {**self._attributes, "timestamp": self._wall(), **self._more()}
             body = json.dumps(attributes).encode("ascii")
         except Exception:  # the worker's own attributes: one beat's trouble
             log.failure("A heartbeat could not be written")

@@ -11,6 +11,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ...broker.interface import BrokerError
+from ...timing.clock import wall_clock_of
 from ...timing.timeouts import Timeouts
 from ...vumi.connectors import ReceiveOutboundConnector
 from ...vumi.messages import TransportEvent, TransportUserMessage, generate_id
@@ -34,7 +35,7 @@ class EventPublisher:
 
     def __init__(self, connector: ReceiveOutboundConnector, clock: IReactorTime) -> None:
         self._connector = connector
-        self._clock = clock
+        self._wall = wall_clock_of(clock)
         self._waits = Timeouts(clock)
         self._stopped = False
 
@@ -45,7 +46,7 @@ class EventPublisher:
 
     def now(self) -> datetime:
         """The clock's time."""
-        return datetime.fromtimestamp(self._clock.seconds(), timezone.utc)
+        return datetime.fromtimestamp(self._wall(), timezone.utc)
 
     def ack(self, message: TransportUserMessage) -> None:
         """The network has taken a message."""

@@ -16,6 +16,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ...broker.interface import Broker, BrokerError, Delivery, Outcome
+from ...timing.clock import wall_clock_of
 from ...vumi.connectors import ReceiveOutboundConnector
 from ...vumi.messages import MalformedMessage, TransportUserMessage, generate_id
 from ..recent import Recent
@@ -56,6 +57,7 @@ class PhoneNetwork:
         changed: Callable[[Phone], None] = lambda phone: None,
     ) -> None:
         self._clock = clock
+        self._wall = wall_clock_of(clock)
         self._connector = ReceiveOutboundConnector(
             connector,
             broker,
@@ -275,7 +277,7 @@ class PhoneNetwork:
         self._changed(phone)
 
     def _text(self, phone: Phone, message_id: str, direction: str, text: str) -> Text:
-        entry = Text(message_id, direction, text, self._clock.seconds())
+        entry = Text(message_id, direction, text, self._wall())
         phone.texts.append(entry)
         self._changed(phone)
         return entry

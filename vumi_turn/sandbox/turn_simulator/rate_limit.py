@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from twisted.internet.interfaces import IReactorTime
 
+from ...timing.clock import wall_clock_of
+
 
 class RateLimit:
     """
@@ -14,6 +16,7 @@ class RateLimit:
 
     def __init__(self, clock: IReactorTime, calls: int = 60, window: float = 60.0) -> None:
         self._clock = clock
+        self._wall = wall_clock_of(clock)
         self.calls = calls
         self.window = window
         self._used = 0
@@ -27,7 +30,7 @@ class RateLimit:
         allowed = self._used < self.calls
         if allowed:
             self._used += 1
-        headers = limit_headers(self.calls, self.calls - self._used, self._until)
+        headers = limit_headers(self.calls, self.calls - self._used, self._wall() + self._until - now)
         if not allowed:
             headers["Retry-After"] = str(max(1, int(self._until - now + 0.999)))
         return allowed, headers

@@ -14,6 +14,7 @@ from twisted.python import usage
 from ...service.logs import LEVELS, LoggedService
 from ...service.options import VumiOptions
 from ...service.twistd_process import TwistdProcess, end_with_failure
+from ...timing.clock import measure_monotonically
 from ..listening import Listening, address, host_and_port, reachable, tell
 from .api import simulator_app
 from .rate_limit import RateLimit
@@ -74,6 +75,7 @@ def makeService(options: SimulatorOptions) -> IService:
     from ..web import site_of
     from .webhook_client import WebhookClient
 
+    measure_monotonically(reactor)
     webhook_client = WebhookClient(reactor)
     turn = TurnSimulator(
         reactor,  # type: ignore[arg-type]

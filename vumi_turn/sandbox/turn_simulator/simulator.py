@@ -22,6 +22,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.web.iweb import IRequest
 
 from ...caches import person_of
+from ...timing.clock import wall_clock_of
 from ...timing.timeouts import Timeouts
 from ..recent import Recent
 from .faults import FaultPlan, TurnFaults
@@ -66,6 +67,7 @@ class TurnSimulator:
         limit: Optional[RateLimit] = None,
     ) -> None:
         self._clock = clock
+        self._wall = wall_clock_of(clock)
         self._token = token.encode("utf-8")
         self._secret = secret.encode("utf-8")
         self._post = post
@@ -143,7 +145,7 @@ class TurnSimulator:
         self._last_number += 1
         record = Record(
             self._last_number,
-            self._clock.seconds(),
+            self._wall(),
             kind,
             request.path.decode("ascii", "replace"),
             plain_headers(request.requestHeaders),
@@ -162,7 +164,7 @@ class TurnSimulator:
         """The status, its headers, and what is wrong."""
         headers: dict[str, str] = {}
         if faults.mode == "throttle":
-            reset = self._clock.seconds() + faults.retry_after
+            reset = self._wall() + faults.retry_after
             calls = self.limit.calls if self.limit is not None else 60
             headers = {"Retry-After": str(faults.retry_after), **limit_headers(calls, 0, reset)}
             return 429, headers, "rate limit exceeded"
@@ -201,7 +203,7 @@ class TurnSimulator:
         if message["id"] in self._received:
             return  # the same message again: Turn keeps one
         self._received.put(message["id"], True)
-        entry = Entry("inbound", message["id"], message["text"]["body"], self._clock.seconds())
+        entry = Entry("inbound", message["id"], message["text"]["body"], self._wall())
         self._say(message["from"], entry)
         self.on_message(message["from"], message)
 
@@ -239,7 +241,7 @@ class TurnSimulator:
         :param repeats: whether to repeat a POST that failed, as Turn does.
         :return: the line of the conversation; its ``error`` says why it failed.
         """
-        entry = Entry("outbound", None, text, self._clock.seconds(), waiting=waiting, sending=True)
+        entry = Entry("outbound", None, text, self._wall(), waiting=waiting, sending=True)
         self._say(to, entry)
         body = json.dumps(outbound_payload(to, text, reply_to, waiting)).encode("ascii")
         for wait in (*REPEAT_AFTER, None) if repeats else (None,):
