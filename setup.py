@@ -1,10 +1,9 @@
-"""Packaging; ``README.rst`` says how to install and how to test."""
+"""Packaging. MANIFEST.in says what else the source archive holds, so that the tests can be run out of it."""
 
 import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
-from setuptools.command.sdist import sdist
 
 HERE = Path(__file__).parent
 
@@ -17,22 +16,17 @@ VERSION = re.search(
 REDIS = ["txredisapi >= 1.6"]
 SENTRY = ["sentry-sdk >= 2.8"]
 UNIDECODE = ["Unidecode >= 1.3"]
-
-
-class SourceDistribution(sdist):
-    """A source archive in which the tests can be run and the samples be found."""
-
-    def add_defaults(self):
-        super().add_defaults()
-        for folder in ("tests", "etc", "benchmarks"):
-            self.filelist.recursive_include(folder, "*")
-        self.filelist.global_exclude("*.py[co]")
-        for name in ("CHANGELOG.rst", "tox.ini", ".ruff.toml", ".mypy.ini"):
-            self.filelist.append(name)
-
+DOCS = [
+    *REDIS,
+    *SENTRY,
+    *UNIDECODE,
+    "furo >= 2024.8",
+    "sphinx >= 7.4",
+    "sphinxcontrib-httpdomain >= 2.0",
+    "towncrier >= 24.8",
+]
 
 setup(
-    cmdclass={"sdist": SourceDistribution},
     name="vumi_turn",
     version=VERSION,
     description="Connects vumi transports to Turn's Channels API.",
@@ -50,6 +44,7 @@ setup(
     # module is named, because the package belongs to Twisted.
     py_modules=["twisted.plugins.vumi_turn_plugin"],
     package_data={
+        "vumi_turn": ["py.typed"],
         "vumi_turn.broker.amqp": ["*.xml"],
         "vumi_turn.http": ["design/*"],
         "vumi_turn.sandbox.page": ["static/*"],
@@ -71,16 +66,19 @@ setup(
         "redis": REDIS,
         "sentry": SENTRY,
         "unidecode": UNIDECODE,
-        "lint": ["mypy ~= 2.4", "mypy-zope ~= 1.0", "ruff ~= 0.17.0", "types-PyYAML"],
         "fast": ["httptools >= 0.6"],
+        "docs": DOCS,
+        "lint": ["mypy ~= 2.4", "mypy-zope ~= 1.0", "pre-commit >= 3.5", "ruff ~= 0.17.0", "types-PyYAML"],
         "test": [
             *REDIS,
             *SENTRY,
             *UNIDECODE,
             "docutils >= 0.20",
-            "hypothesis >= 6.80",
+            # Older ones do not run on Python 3.14.
+            "hypothesis >= 6.85",
             "pamqp >= 3.3",
             "pika >= 1.3",
+            "regex >= 2023.8.8",
             "selenium >= 4.20",
             "supervisor >= 4.2",
         ],
@@ -102,6 +100,8 @@ setup(
         "Programming Language :: Python :: 3.11",
         "Programming Language :: Python :: 3.12",
         "Programming Language :: Python :: 3.13",
+        "Programming Language :: Python :: 3.14",
         "Topic :: Communications :: Telephony",
+        "Typing :: Typed",
     ],
 )

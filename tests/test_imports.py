@@ -1,4 +1,4 @@
-"""Which room may import what; see the map in README.rst."""
+"""Which room may import what; docs/architecture.rst has the map."""
 
 from __future__ import annotations
 

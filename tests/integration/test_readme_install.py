@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.integration.requirements import free_port, servers_are_required
 from tests.integration.waiting import wait_for
-from tests.readme import ROOT, command_with
+from tests.pages import ROOT, command_with
 
 #: Seconds for a fresh environment with everything that the sandbox needs.
 PATIENCE = 240.0

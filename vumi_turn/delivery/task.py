@@ -1,5 +1,5 @@
 """
-The state machine of one delivery. :data:`TRANSITIONS` is all of it; docs/notes/delivery.rst has the picture.
+The state machine of one delivery. :data:`TRANSITIONS` is all of it; docs/architecture.rst has the picture.
 """
 
 from __future__ import annotations

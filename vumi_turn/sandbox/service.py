@@ -36,7 +36,7 @@ WELCOME = """
   The sandbox is at {url}
   Open it in a browser, and press Call on the phone: it dials {code}. Then answer 1.
 
-  Scripts drive it by {url}api/state and the other paths that README.rst tells.
+  Scripts drive it by {url}api/state and the other paths in docs/simulate.rst.
   Control-C ends it.
 """
 

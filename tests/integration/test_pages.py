@@ -1,4 +1,4 @@
-"""The commands of README.rst, run as they stand there; only addresses of servers are other ones."""
+"""The commands of README.rst and of docs, run as they stand there; only addresses of servers are other ones."""
 
 from __future__ import annotations
 
@@ -24,30 +24,42 @@ from tests.integration.requirements import free_port
 from tests.integration.sandbox_process import Api, Sandbox
 from tests.integration.turn_server import NUMBER, TurnResponse, TurnServer
 from tests.integration.waiting import wait_for
-from tests.readme import block_with, command_with, commands, table_rows
+from tests.pages import block_with, command_with, commands, requests
 
 CONNECTOR = "ussd_transport"
 
 #: Words of the command that starts the worker.
 WORKER = "--worker-class vumi_turn.TurnChannelsApi --config turn_channels.yaml"
 
-#: Every command of README.rst is named here by words of it: with the test that
+#: Why no test runs a command; that its syntax is right is checked by tests.test_pages.
+SYNTAX_ONLY = "it needs what is not on every machine"
+TEST_COMMAND = "the checks of a clean clone run it"
+
+#: Every command of the pages is named here by words of it: with the test that
 #: runs it, or with why none does.
 SHOWN = {
     "&& .venv/bin/twistd -n vumi_turn_sandbox": "tests.integration.test_readme_install",
-    "&& .venv/bin/trial tests": "the checks of a clean clone run it",
+    "&& .venv/bin/trial tests": TEST_COMMAND,
+    ".venv/bin/trial tests": TEST_COMMAND,
+    "-m tests.fast": TEST_COMMAND,
     "apt-get install": "the checks of a clean clone install the same packages",
     "virtualenv -p python2.7": "the checks of a clean clone install the same packages",
     "VUMI_TURN_LEGACY_PYTHON=": "it is the test command with a variable set",
     "/opt/vumi_turn/bin/pip install": "the test command installs from the same folder",
+    ".venv/bin/pre-commit install": SYNTAX_ONLY,
+    ".venv/bin/sphinx-build": TEST_COMMAND,
     WORKER: "WorkerTests",
     "vumi_turn_failures": "WorkerTests",
     "greeter.Greeter": "GreeterTests",
+    "twistd -n vumi_turn_sandbox": "tests.integration.test_sandbox",
     "vumi_turn_simulator": "SimulatorTests",
     "vumi_turn_channel create": "ChannelTests",
     "vumi_turn_channel check": "ChannelTests",
-    ".venv/bin/trial tests.delivery.test_rate_limiter": "it is the test command with less to run",
-    ".venv/bin/trial tests.integration.test_flows": "it is the test command with less to run",
+    "curl -X POST": SYNTAX_ONLY,
+    "cp etc/vumi_turn.service": SYNTAX_ONLY,
+    "systemctl": SYNTAX_ONLY,
+    "docker build": SYNTAX_ONLY,
+    "docker run": SYNTAX_ONLY,
     "-m tests.integration.chaos": "tests.integration.test_chaos does the same for a shorter time",
     "-m benchmarks": "tests.integration.test_benchmarks runs it, with little load",
     "tox -e": "it needs several versions of Python",
@@ -56,21 +68,21 @@ SHOWN = {
 
 class CoverTests(SynchronousTestCase):
     def test_every_command(self) -> None:
-        """No command of README.rst is without a test, or a reason for having none."""
+        """No command of a page is without a test, or a reason for having none."""
         for command in commands():
             self.assertTrue(any(words in command for words in SHOWN), f"nothing runs: {command}")
         for words in SHOWN:
-            self.assertTrue(any(words in command for command in commands()), f"README.rst has no {words}")
+            self.assertTrue(any(words in command for command in commands()), f"no page has {words}")
 
 
-class ReadmeCase(SynchronousTestCase):
+class PageCase(SynchronousTestCase):
     """Commands run in a folder of their own, with the programs of this interpreter."""
 
     def setUp(self) -> None:
         self.node = shared_rabbitmq()
         self.peer = AmqpPeer(self.node.port)
         self.addCleanup(self.peer.close)
-        self.folder = Path(tempfile.mkdtemp(prefix="vumi_turn_readme_"))
+        self.folder = Path(tempfile.mkdtemp(prefix="vumi_turn_pages_"))
         self.addCleanup(shutil.rmtree, self.folder, True)
         self.environ = environment({"PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])})
         self.environ.pop("PYTHONPATH")
@@ -108,8 +120,8 @@ class ReadmeCase(SynchronousTestCase):
         self.peer.publish(f"{CONNECTOR}.inbound", message.to_json())
 
 
-class WorkerTests(ReadmeCase):
-    """The worker, as the README starts it."""
+class WorkerTests(PageCase):
+    """The worker, as the pages start it."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -136,7 +148,7 @@ class WorkerTests(ReadmeCase):
         return http
 
     def failures(self, words: str, message_id: str = "", answer: str = "") -> str:
-        """Run the README's command for parked messages that holds these words."""
+        """Run the pages' command for parked messages that holds these words."""
         command = command_with(f"--connector {CONNECTOR} {words}")
         command = command.replace("vumi_turn_failures", f"vumi_turn_failures {self.broker}")
         return self.run_command(command.replace("MESSAGE_ID ...", message_id), answer)
@@ -169,7 +181,7 @@ class WorkerTests(ReadmeCase):
         self.assertEqual(self.peer.ready(f"{CONNECTOR}.turn_failures"), 0)
 
 
-class ChannelTests(ReadmeCase):
+class ChannelTests(PageCase):
     """A channel is made, its configuration tried, and the worker started with it."""
 
     def test_from_nothing_to_the_worker(self) -> None:
@@ -189,7 +201,7 @@ class ChannelTests(ReadmeCase):
         wait_for(lambda: "ok" in _health_of(HttpPeer(port, "the secret")), "the worker's health", PATIENCE)
 
 
-class GreeterTests(ReadmeCase):
+class GreeterTests(PageCase):
     def test_conversation(self) -> None:
         """The example application asks for a name, and greets."""
         (self.folder / "greeter.py").write_text(block_with("class Greeter"))
@@ -212,9 +224,9 @@ def _health_of(http: HttpPeer) -> str:
         return ""
 
 
-class SimulatorTests(ReadmeCase):
+class SimulatorTests(PageCase):
     def test_message(self) -> None:
-        """The simulated Turn takes a message with the token of the command, at the URL that the README names."""
+        """The simulated Turn takes a message with the token of the command, at the URL that the page names."""
         port = free_port()
         self.start(command_with("twistd -n vumi_turn_simulator") + f" --http 127.0.0.1:{port}")
         simulator = Api(port)
@@ -234,23 +246,22 @@ class SimulatorTests(ReadmeCase):
 
 
 class SandboxApiTests(SynchronousTestCase):
-    def test_every_route(self) -> None:
-        """Each request of the table is one that the sandbox knows, and the bodies that it shows are good."""
+    def test_every_request(self) -> None:
+        """Each request of the page is one that the sandbox knows, and the bodies that it shows are good."""
         sandbox = Sandbox()
         self.addCleanup(sandbox.close)
-        rows = table_rows("The sandbox's API")
-        self.assertGreater(len(rows), 10)
-        for shown, meaning in rows:
-            method, path = shown.split()
-            if path == "/api/events":
+        shown = [request for request in requests("docs/simulate.rst") if request.path.startswith("/api/")]
+        self.assertGreater(len(shown), 10)
+        for request in shown:
+            if request.path == "/api/events":
                 continue  # never ends
-            path = path.replace("NUMBER", "+26612345678").replace("N&message=ID", "0")
-            body = None
-            if method != "GET":
-                body, _ = json.JSONDecoder().raw_decode(meaning)
+            path = request.path.replace("(number)", "+26612345678")
+            body = None if request.method == "GET" else json.loads(request.body or "null")
             if path.endswith("/answer"):
                 sandbox.wait_for_screen("+26612345678", "1.")
             if "conversations" in path and body:
-                body["reply_to"] = None  # there is no message of the id that the README shows
-            status, answer = sandbox.api.call(method, path, body)
-            self.assertEqual(status, 200, f"{shown} {body}: {answer}")
+                body["reply_to"] = None  # there is no message of the id that the page shows
+            if path.endswith("/replay"):
+                body = {}  # nothing is parked under the id that the page shows
+            status, answer = sandbox.api.call(request.method, path, body)
+            self.assertEqual(status, 200, f"{request.method} {path} {body}: {answer}")
