@@ -32,6 +32,7 @@ class FakeAnswer:
     detail: str = ""
     bucket: Optional[str] = None
     meaning: BodyMeaning = BodyMeaning.NOTHING
+    words: str = ""
 
 
 OK = FakeAnswer(200)
@@ -185,7 +186,7 @@ class Counted:
     tries: list[tuple[str, str, float]] = field(default_factory=list)
     results: list[tuple[str, str]] = field(default_factory=list)
 
-    def tried(self, request: DeliveryRequest, verdict: Verdict, what: str, seconds: float) -> None:
+    def tried(self, request: DeliveryRequest, verdict: Verdict, what: str, seconds: float, words: str = "") -> None:
         self.tries.append((request.kind, verdict.value, seconds))
 
     def settled(self, request: DeliveryRequest, result: Result) -> None:

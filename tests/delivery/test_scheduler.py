@@ -226,6 +226,14 @@ class RefusedTests(SchedulerTestCase):
         parking = _dead_letter_of(Step(Action.PARK, why="Because"), tried, 4)
         self.assertEqual(parking, DeadLetter(Verdict.FAILED, "temporary", "Because (status 500).", 4, 500))
 
+    def test_words_of_turn(self) -> None:
+        """Turn's own words in its refusal are kept with what is parked, and are in no log line."""
+        self.turn.answer = lambda request: FakeAnswer(400, words="1008 marker words")
+        request = self.send("m1")
+        self.assertEqual(request.parkings[0].words, "1008 marker words")
+        self.assertIn("Turn refused it (status 400). Turn says: 1008 marker words", request.parkings[0].full_reason)
+        self.assertNotIn("marker", "".join(str(event) for event in self.events))
+
 
 class AwayTests(SchedulerTestCase):
     """Turn is away."""

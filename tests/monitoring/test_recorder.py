@@ -80,3 +80,12 @@ class RecorderTests(SynchronousTestCase):
         self.recorder.event_consumed("m7", "status", "delivered")
         (entry,) = self.traces.find("m7")
         self.assertEqual([step["step"] for step in entry["steps"]], ["accepted", "event delivered"])
+
+    def test_words(self) -> None:
+        """Turn's own words are kept with the try, and stand in no line of the log."""
+        self.recorder.message_consumed("m1", "+26612345678", False)
+        self.recorder.tried(self.request, Verdict.REFUSED, "status 400", 0.2, "1008 no such thing")
+        self.recorder.settled(self.request, Result.PARKED)
+        (entry,) = self.traces.find("m1")
+        self.assertEqual(entry["steps"][1]["words"], "1008 no such thing")
+        self.assertNotIn("1008", "".join(str(event) for event in self.events))

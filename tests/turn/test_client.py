@@ -312,12 +312,12 @@ class AnswerTests(ClientCase):
         self.assertIsNone(self.exchange(200, {"Retry-After": "7"}).wait)
 
     def test_words(self) -> None:
-        """The beginning of a body that is no plain yes is kept, and shown by no repr; that of a yes is not."""
-        for status, kept in ((400, b"marker"), (200, b"")):
+        """The words of an answer that is no plain yes are kept masked, in no repr; those of a yes are not."""
+        for status, kept in ((400, "marker: *** said *** with ***"), (200, "")):
             posted = self.post()
             if self.reactor.tcpClients:
                 self.connect()
-            self.answer(status, body=b"marker")
+            self.answer(status, body="marker: +26612345678 said Dumela \u263a with a-token".encode())
             answer = self.successResultOf(posted)
             self.assertEqual(answer.words, kept)
             self.assertNotIn("marker", repr(answer))

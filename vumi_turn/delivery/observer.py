@@ -22,10 +22,10 @@ class ErrorIsolatingObserver:
     def __init__(self, observer: Optional[DeliveryObserver]) -> None:
         self._observer = observer
 
-    def tried(self, request: DeliveryRequest, verdict: Verdict, what: str, seconds: float) -> None:
+    def tried(self, request: DeliveryRequest, verdict: Verdict, what: str, seconds: float, words: str = "") -> None:
         if self._observer is not None:
             try:
-                self._observer.tried(request, verdict, what, seconds)
+                self._observer.tried(request, verdict, what, seconds, words)
             except Exception:  # a boundary: an observer must not change what it observes
                 log.failure("Counting a try failed")
 

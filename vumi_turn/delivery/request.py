@@ -87,8 +87,15 @@ class DeliveryRequest(abc.ABC):
 class DeliveryObserver(Protocol):
     """Is told what happens to requests, for metrics and traces; what it raises is logged and changes nothing."""
 
-    def tried(self, request: DeliveryRequest, verdict: Verdict, what: str, seconds: float) -> None:
-        """A request was sent, and got this verdict after so many seconds; ``what`` says it in a few words."""
+    def tried(self, request: DeliveryRequest, verdict: Verdict, what: str, seconds: float, words: str = "") -> None:
+        """
+        A request was sent.
+
+        :param verdict: what came of it.
+        :param what: the same in a few words.
+        :param seconds: how long that took.
+        :param words: Turn's own words in a refusal, masked; never to be logged.
+        """
 
     def settled(self, request: DeliveryRequest, result: Result) -> None:
         """A request has its result."""

@@ -169,7 +169,7 @@ class DeliverySender:
             verdict = Verdict.MISCONFIGURED
         tried = _Tried(verdict, answer, error)
         self._tell_limits(task, ticket, tried)
-        self._observer.tried(request, verdict, tried.what, self._clock.seconds() - started)
+        self._observer.tried(request, verdict, tried.what, self._clock.seconds() - started, tried.words)
         return tried
 
     def _tell_limits(self, task: DeliveryTask, ticket: Ticket, tried: _Tried) -> None:
@@ -239,7 +239,12 @@ class _Tried:
             return f"our own {type(self.error).__name__}"
         return describe(self.answer)
 
+    @property
+    def words(self) -> str:
+        """Turn's own words, which are never logged."""
+        return "" if self.answer is None else self.answer.words
+
 
 def _dead_letter_of(step: Step, tried: _Tried, attempts: int) -> DeadLetter:
     last_status = None if tried.answer is None else tried.answer.status
-    return DeadLetter(tried.verdict, step.code, f"{step.why} ({tried.what}).", attempts, last_status)
+    return DeadLetter(tried.verdict, step.code, f"{step.why} ({tried.what}).", attempts, last_status, tried.words)

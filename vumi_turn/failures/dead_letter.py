@@ -19,9 +19,10 @@ class DeadLetter:
 
     :ivar verdict: the class of what happened.
     :ivar code: ``permanent`` or ``temporary``: whether a replay can work.
-    :ivar reason: a sentence that a person can act on; no address, no content.
+    :ivar reason: a sentence that a person can act on; no address, no content. It is logged.
     :ivar attempts: how often it was sent.
     :ivar last_status: the last HTTP status it got, if it got one.
+    :ivar words: Turn's own words in its last answer, masked; they are kept and never logged.
     """
 
     verdict: Enum
@@ -29,3 +30,9 @@ class DeadLetter:
     reason: str
     attempts: int = 0
     last_status: Optional[int] = None
+    words: str = ""
+
+    @property
+    def full_reason(self) -> str:
+        """The reason with Turn's own words, for the failure message."""
+        return f"{self.reason} Turn says: {self.words}" if self.words else self.reason

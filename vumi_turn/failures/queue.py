@@ -89,7 +89,7 @@ class FailureQueue:
         failure = FailureMessage(
             message=original_of(body),
             failure_code=dead_letter.code,
-            reason=dead_letter.reason,
+            reason=dead_letter.full_reason,
             timestamp=now,
             helper_metadata={
                 "turn": {

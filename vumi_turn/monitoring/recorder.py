@@ -5,7 +5,7 @@ line in the log when it is settled.
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import Optional, Union
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from ..delivery import DeliveryRequest, Result
 from ..turn.verdicts import MESSAGE, Verdict
 from .metrics import ChannelMetrics
-from .trace import ChannelTrace, Detail
+from .trace import ChannelTrace
 
 log = Logger()
 
@@ -48,11 +48,18 @@ class DeliveryRecorder:
         self.metrics.consumed(kind)
         self.trace.begin(message_id, "outbound", MESSAGE, None, f"event {event}")
 
-    def tried(self, request: DeliveryRequest, verdict: Verdict, what: str, seconds: float) -> None:
+    def tried(self, request: DeliveryRequest, verdict: Verdict, what: str, seconds: float, words: str = "") -> None:
         """See :class:`vumi_turn.delivery.DeliveryObserver`."""
         self.metrics.tried(request.kind, verdict.value, seconds)
         request.tries += 1
-        detail: Detail = {"kind": request.kind, "verdict": verdict.value, "answer": what, "ms": round(seconds * 1000)}
+        detail: dict[str, Union[str, int, float, None]] = {
+            "kind": request.kind,
+            "verdict": verdict.value,
+            "answer": what,
+            "ms": round(seconds * 1000),
+        }
+        if words:
+            detail["words"] = words
         self.trace.add(request.name, "tried", detail)
 
     def settled(self, request: DeliveryRequest, result: Result) -> None:

@@ -38,9 +38,10 @@ from .payloads import MESSAGES_PATH, STATUSES_PATH
 from .rate_limit import TOO_MANY_REQUESTS, bucket_of, value_of, wait_told, whole_number
 from .response_body import Body, meaning_of, read_body
 from .verdicts import BodyMeaning
+from .words import masked_words, personal_texts
 
-#: Bytes that are kept of the body of an answer that was no plain yes.
-MAX_WORDS = 2048
+#: Bytes that are looked at of the body of an answer that was no plain yes.
+MAX_LOOKED_AT = 4096
 
 #: Seconds for idle connections to be closed properly.
 CLOSE_TIMEOUT = 1.0
@@ -76,8 +77,8 @@ class TurnResponse:
     :ivar detail: a few words for people; never content, addresses or tokens.
     :ivar meaning: what the body of a 2xx says.
     :ivar bucket: the rate limit bucket that the answer names.
-    :ivar words: the beginning of the body of an answer that was no plain yes. It
-        may quote what was sent: never logged.
+    :ivar words: Turn's own, where the answer was no plain yes; what they quote of
+        the message is masked. Never logged.
     """
 
     status: Optional[int]
@@ -86,7 +87,7 @@ class TurnResponse:
     detail: str = ""
     meaning: BodyMeaning = BodyMeaning.NOTHING
     bucket: Optional[str] = None
-    words: bytes = field(default=b"", repr=False, compare=False)
+    words: str = field(default="", repr=False, compare=False)
 
 
 class TurnClient:
@@ -122,6 +123,7 @@ class TurnClient:
         self.rate_limit_remaining: Optional[int] = None
         self._reactor = reactor
         self._wall = wall_clock_of(reactor)
+        self._token = token
         self._messages = PreparedURL.of(api_url.rstrip("/") + MESSAGES_PATH)
         self._statuses = PreparedURL.of(api_url.rstrip("/") + STATUSES_PATH)
         self._message_timeout = message_timeout
@@ -171,7 +173,7 @@ class TurnClient:
 
     async def _post(self, url: PreparedURL, payload: dict[str, Any], timeout: float) -> TurnResponse:
         body = _encode(payload).encode("ascii")
-        exchange: Deferred[TurnResponse] = ensureDeferred(self._exchange(url, body))
+        exchange: Deferred[TurnResponse] = ensureDeferred(self._exchange(url, body, payload))
         if exchange.called and not exchange.paused:
             return await exchange
         timed_out = False
@@ -193,7 +195,7 @@ class TurnClient:
             return TurnResponse(None, "timeout", detail=f"no answer within {timeout:g} s")
         return answer
 
-    async def _exchange(self, url: PreparedURL, body: bytes) -> TurnResponse:
+    async def _exchange(self, url: PreparedURL, body: bytes, payload: dict[str, Any]) -> TurnResponse:
         try:
             response = await self._http.post(
                 url,
@@ -211,9 +213,9 @@ class TurnClient:
             await read_body(response, answered)
         except CancelledError:
             pass  # it is too late for the rest of the body; the answer is there
-        return self._answer(response, answered)
+        return self._answer(response, answered, payload)
 
-    def _answer(self, response: IResponse, body: Body) -> TurnResponse:
+    def _answer(self, response: IResponse, body: Body, payload: dict[str, Any]) -> TurnResponse:
         status, headers = response.code, response.headers
         self._note_limits(headers)
         meaning = BodyMeaning.NOTHING
@@ -223,7 +225,9 @@ class TurnClient:
         throttled = meaning is BodyMeaning.TOO_MANY
         wait = wait_told(TOO_MANY_REQUESTS if throttled else status, headers, self._wall())
         plain_yes = accepted and meaning is BodyMeaning.NOTHING
-        words = b"" if plain_yes else body.data[:MAX_WORDS]
+        words = ""
+        if not plain_yes and body.data:
+            words = masked_words(body.data[:MAX_LOOKED_AT], personal_texts(payload), [self._token])
         return TurnResponse(status, None, wait, _words_for(status), meaning, bucket_of(headers), words)
 
     def _note_limits(self, headers: Headers) -> None:

@@ -82,6 +82,10 @@ class TurnResponse(Protocol):
     def bucket(self) -> Optional[str]:
         """The rate limit bucket that the answer names, if it names one."""
 
+    @property
+    def words(self) -> str:
+        """Turn's own words where it has not taken the request, masked; never logged."""
+
 
 #: Timeouts on Turn's side, "too early", and what proxies say of a server that is away.
 _UNAVAILABLE = frozenset({408, 425, 502, 503, 504})
