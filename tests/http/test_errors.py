@@ -29,6 +29,8 @@ class ErrorTests(SynchronousTestCase):
                 (413, "BodyTooLarge"),
                 (500, "InternalError"),
                 (415, "UnsupportedMediaType"),
+                (401, "Unauthorized"),
+                (403, "Forbidden"),
                 (503, "ServerBusy"),
                 (503, "BrokerUnavailable"),
                 (504, "TimeoutError"),

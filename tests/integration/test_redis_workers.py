@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable
 
 from twisted.trial.unittest import SkipTest
@@ -20,10 +22,11 @@ except ImportError:
     txredisapi = None
 
 
-class RedisWorkersTests(BridgeCase):
+class RedisWorkersCase(BridgeCase):
     """Each message is consumed by one of the two, and Turn speaks to either."""
 
     connector = "redis"
+    config: dict[str, Any] = {}
 
     def setUp(self) -> None:
         if txredisapi is None:
@@ -46,6 +49,18 @@ class RedisWorkersTests(BridgeCase):
             self.addCleanup(worker.close)
             worker.start()
         self.turns = [HttpPeer(worker.port, SECRET) for worker in self.workers]
+
+    def cache_of(self, worker: int) -> tuple[int, str, str]:
+        """``/health``'s status and word, and what it says of the cache."""
+        answer = self.turns[worker].get("/health")
+        return answer.status, answer.json["health"], answer.json["components"]["cache"]["health"]
+
+
+class RedisWorkersTests(RedisWorkersCase):
+    """What both know, and what becomes of it while Redis is away."""
+
+    # The tests repeat their POSTs.
+    config = {"repeat_window": 0}
 
     def said(self, count: int) -> list[dict[str, Any]]:
         """So many people say something, and Turn has got it."""
@@ -72,11 +87,6 @@ class RedisWorkersTests(BridgeCase):
             self.report(event("ack", answer.message_id))
         statuses = [self.turn.wait_for("statuses", answer.message_id).json["status"] for answer in answers]
         return [status.get("recipient_id") for status in statuses]
-
-    def cache_of(self, worker: int) -> tuple[int, str, str]:
-        """``/health``'s status and word, and what it says of the cache."""
-        answer = self.turns[worker].get("/health")
-        return answer.status, answer.json["health"], answer.json["components"]["cache"]["health"]
 
     def test_shared(self) -> None:
         """Either worker links a reply, finds a recipient, and still does after it was restarted."""
@@ -262,3 +272,92 @@ class RedisWorkersTests(BridgeCase):
         for person, recipient in zip(to, self.recipients(answers), strict=True):
             self.assertIn(recipient, (person, None))
         self.assertEqual(self.turns[0].post(outbound(new_person())).status, 503)
+
+
+class RedisRepeatsTests(RedisWorkersCase):
+    """Requests of Turn's that come twice, to either."""
+
+    connector = "redis_repeats"
+
+    def body(self) -> bytes:
+        """A body that no other test has."""
+        return json.dumps(outbound(new_person())).encode()
+
+    def post(self, worker: int, body: bytes) -> str:
+        """A POST that is answered 200, repeated as long as it is 503; the message's id."""
+        answer = self.turns[worker].post_bytes(body)
+        while answer.status == 503:
+            time.sleep(0.2)
+            answer = self.turns[worker].post_bytes(body)
+        self.assertEqual(answer.status, 200, answer.body)
+        return answer.message_id
+
+    def queued(self) -> list[str]:
+        """The ids of all messages in the queue, taken out."""
+        return [json.loads(body)["message_id"] for body in self.peer.take_all(self.rig.queue("outbound"))]
+
+    def test_to_the_other(self) -> None:
+        """A repeat that reaches the other worker has the same id, and is published once."""
+        bodies = [self.body() for _ in range(20)]
+        first = [self.post(0, body) for body in bodies]
+        self.assertEqual([self.post(1, body) for body in bodies], first)
+        self.assertEqual(self.queued(), first)
+
+    def test_at_once(self) -> None:
+        """Eight deliveries of a request at once, to both, are one message."""
+        for _ in range(5):
+            body = self.body()
+            with ThreadPoolExecutor(8) as pool:
+                ids = set(pool.map(lambda worker: self.post(worker, body), (0, 1) * 4))  # noqa: B023
+            self.assertEqual(self.queued(), list(ids))
+
+    def test_asked_again(self) -> None:
+        """It is another message where the person's answer was consumed since, by whichever worker."""
+        person = new_person()
+        body = json.dumps(outbound(person)).encode()
+        ids = []
+        for n in range(6):
+            ids.append(self.post(n % 2, body))
+            self.delivered(self.say(inbound(from_addr=person)))
+        self.assertEqual(self.queued(), ids)
+        self.assertEqual(len(set(ids)), 6)
+
+    def test_after_a_restart(self) -> None:
+        """A worker that was killed right after a 200 and has started again knows the message by its id."""
+        for seconds in (0.0, 0.2):
+            body = self.body()
+            first = self.post(0, body)
+            time.sleep(seconds)
+            self.workers[0].kill()
+            self.workers[0].start()
+            self.assertEqual(self.post(0, body), first)
+            queued = self.queued()
+            self.assertEqual(set(queued), {first})
+            if seconds:  # else Redis may not know of the 200, and the same message is published again
+                self.assertEqual(len(queued), 1)
+
+    def test_killed_while_publishing(self) -> None:
+        """What a worker was publishing when it was killed is published under the same id by the other one."""
+        bodies = [self.body() for _ in range(10)]
+        self.node.pause()
+        try:
+            with ThreadPoolExecutor(10) as pool:
+                answers = list(pool.map(self.turns[0].post_bytes, bodies))
+            self.assertEqual({answer.status for answer in answers}, {503})
+            self.workers[0].kill()
+        finally:
+            self.node.resume()
+        ids = [self.post(1, body) for body in bodies]
+        queued = self.queued()
+        self.assertEqual(set(queued), set(ids))
+        self.assertLessEqual(len(queued), 2 * len(ids))
+        self.workers[0].start()
+
+    def test_redis_away(self) -> None:
+        """A Redis that is away refuses nothing, and one worker alone still knows its own."""
+        self.workers[1].stop()
+        self.redis.kill()
+        body = self.body()
+        first = self.post(0, body)
+        self.assertEqual(self.post(0, body), first)
+        self.assertEqual(self.queued(), [first])

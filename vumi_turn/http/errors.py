@@ -54,6 +54,25 @@ class ApiUsageError(ApiError):
     default_details = "the body is not a message"
 
 
+class Unauthorized(ApiError):
+    """The change needs the operator's password."""
+
+    status = 401
+    title = "Unauthorized"
+    default_details = "this needs the user operator and management_password"
+
+    def __init__(self, details: Optional[str] = None) -> None:
+        super().__init__(details, headers={"WWW-Authenticate": 'Basic realm="vumi_turn", charset="UTF-8"'})
+
+
+class Forbidden(ApiError):
+    """The request comes from somewhere else than the page itself, or changes are switched off."""
+
+    status = 403
+    title = "Forbidden"
+    default_details = "this request does not come from the page itself"
+
+
 class NotFound(ApiError):
     """Nothing lives at this path; compare the channel's endpoint with ``vumi_api_path``."""
 
