@@ -28,6 +28,7 @@ class Proxy(Factory):
     A link to RabbitMQ that a test can break.
 
     :ivar pairs: the connections that are open.
+    :ivar bytes_per_second: how fast new connections carry what RabbitMQ sends; 0 for as fast as they can.
     """
 
     def __init__(self, reactor: Any, port: int, listening_port: int = 0) -> None:
@@ -37,6 +38,7 @@ class Proxy(Factory):
         self.pairs: list[_Near] = []
         self.listening_port = listening_port
         self.accepted = 0
+        self.bytes_per_second = 0
 
     def open(self, context: Any = None) -> None:
         """Listen; with a TLS context, speak TLS."""
@@ -66,7 +68,7 @@ class Proxy(Factory):
 
     def buildProtocol(self, addr: Any) -> Protocol:
         self.accepted += 1
-        near = _Near(self._reactor, self._port, self.pairs)
+        near = _Near(self._reactor, self._port, self.pairs, self.bytes_per_second)
         self.pairs.append(near)
         return near
 
@@ -76,10 +78,13 @@ class _Near(Protocol):
 
     transport: Any
 
-    def __init__(self, reactor: Any, port: int, pairs: list[_Near]) -> None:
+    def __init__(self, reactor: Any, port: int, pairs: list[_Near], bytes_per_second: int) -> None:
         self._reactor = reactor
         self._port = port
         self._pairs = pairs
+        self._bytes_per_second = bytes_per_second
+        self._slow = bytearray()
+        self._timer: Any = None
         self._far: Optional[_Far] = None
         self._waiting: list[bytes] = []
         self._frozen = False
@@ -106,8 +111,28 @@ class _Near(Protocol):
             self._far.transport.write(data)
 
     def back(self, data: bytes) -> None:
-        if not self._frozen:
+        if self._frozen:
+            return
+        if not self._bytes_per_second:
             self.transport.write(data)
+            return
+        self._slow += data
+        if len(self._slow) > 65_536 and self._far is not None:
+            self._far.transport.pauseProducing()  # the link holds no more
+        if self._timer is None:
+            self._crawl()
+
+    def _crawl(self) -> None:
+        """Carry a tenth of a second's worth."""
+        self._timer = None
+        if self._gone or not self._slow:
+            return
+        share = self._bytes_per_second // 10
+        self.transport.write(bytes(self._slow[:share]))
+        del self._slow[:share]
+        if len(self._slow) <= 65_536 and self._far is not None:
+            self._far.transport.resumeProducing()
+        self._timer = self._reactor.callLater(0.1, self._crawl)
 
     def freeze(self) -> None:
         self._frozen = True
@@ -122,6 +147,8 @@ class _Near(Protocol):
 
     def connectionLost(self, reason: Any = None) -> None:
         self._gone = True
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
         self._pairs.remove(self)
         if self._far is not None:
             self._far.transport.abortConnection()

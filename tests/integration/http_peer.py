@@ -151,7 +151,7 @@ class HttpPeer:
         :param name: with its labels, if it has any beside ``connector``.
         """
         for line in self.get("/metrics").body.decode().splitlines():
-            line = re.sub(r'connector="[^"]*",?', "", line).replace("{}", "", 1)
+            line = re.sub(r'connector="[^"]*",|,?connector="[^"]*"', "", line).replace("{}", "", 1)
             if line.startswith(f"{name} "):
                 return float(line.rsplit(" ", 1)[1])
         return 0.0
