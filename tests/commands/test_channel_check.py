@@ -235,6 +235,24 @@ class BrokerTests(CheckCase):
         self.assertIn("ok      broker: RabbitMQ answers at rabbit:5", lines)
         self.assertIn("ok      vhost: user 'me' may use '/here'", lines)
 
+    def test_rabbitmq_4(self) -> None:
+        """RabbitMQ 4 works with the worker, and not with legacy vumi and Junebug; 3 is no reason for a line."""
+        self.rabbit.server_properties = {"product": "RabbitMQ", "version": "4.0.5"}
+        self.line("warning", "broker version", "RabbitMQ 4.0.5, which this worker can use, but legacy vumi and Junebug")
+        self.rabbit.server_properties = {"product": "RabbitMQ", "version": "3.10.8"}
+        self.assertNotIn("broker version", "".join(self.check()[1]))
+
+    def test_no_configure(self) -> None:
+        """A user that may not declare is no failure where all is there: the worker uses it."""
+        for thing in self.things.by_name.values():
+            thing.refusal = 403
+        self.assertEqual([line for line in self.check()[1] if line.startswith("failed")], [])
+
+    def test_stream(self) -> None:
+        """A queue that is a stream is named as that."""
+        self.things.by_name["c.inbound"].stream = True
+        self.line("failed", "queue c.inbound", "it is a stream, which workers cannot consume")
+
     def test_missing_queues(self) -> None:
         """Missing queues are no error, except that nobody takes what is sent."""
         del self.things.by_name["c.inbound"]
@@ -252,6 +270,8 @@ class BrokerTests(CheckCase):
     def test_permissions(self) -> None:
         """A declaration that we have no permission for is said to be that."""
         self.things.by_name["c.inbound"].refusal = 403
+        self.line("warning", "queue c.inbound", "does not let us declare it (about c.inbound), so it is used as it is")
+        self.things.by_name["c.inbound"].refusal = 405
         self.line("failed", "queue c.inbound", "check the permissions")
 
     def test_no_transport(self) -> None:

@@ -92,7 +92,7 @@ class _Near(Protocol):
 
     def connectionMade(self) -> None:
         endpoint = HostnameEndpoint(self._reactor, "127.0.0.1", self._port)
-        connecting: Any = connectProtocol(endpoint, _Far(self))  # type: ignore[arg-type]
+        connecting: Any = connectProtocol(endpoint, _Far(self))
         connecting.addCallbacks(self._connected, lambda _: self.cut())
 
     def _connected(self, far: _Far) -> None:
@@ -197,7 +197,7 @@ class Admin:
         if self._client is None or self._client.closed:
             client = Client(self._parameters, "admin", self._reactor)
             endpoint = HostnameEndpoint(self._reactor, self._parameters.hostname, self._parameters.port)
-            connecting: Any = connectProtocol(endpoint, client)  # type: ignore[arg-type]
+            connecting: Any = connectProtocol(endpoint, client)
             self._client = await connecting
             await client.handshake()
         return self._client

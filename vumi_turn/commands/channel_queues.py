@@ -9,7 +9,7 @@ from typing import Awaitable, Callable, Optional
 
 from ..broker.amqp import ConnectionParameters
 from ..broker.amqp.errors import ChannelRefused, ConnectionGone
-from ..broker.amqp.inspector import DIFFERS, BrokerInspector, Found
+from ..broker.amqp.inspector import DIFFERS, NO_PERMISSION, BrokerInspector, Found
 from ..broker.interface import VUMI_EXCHANGE
 from ..failures.queue import FAILURES
 
@@ -18,6 +18,12 @@ OK, WARNING, FAILED = "ok", "warning", "failed"
 
 #: Takes a line: how it is, what was tried, and what came of it.
 Say = Callable[[str, str, str], None]
+
+#: What is missing on a RabbitMQ 4.
+RABBITMQ_4 = (
+    "it is RabbitMQ {version}, which this worker can use, but legacy vumi and Junebug cannot: they speak AMQP 0-8, "
+    "which RabbitMQ 4 refuses; with these use RabbitMQ 3"
+)
 
 #: What is there with other properties; with RabbitMQ's words.
 DIFFERENT = (
@@ -48,6 +54,9 @@ async def look_at_broker(
             say(FAILED, title, f"RabbitMQ at {parameters.address}: {failure.sentence}")
             return None
         say(OK, title, text)
+    product, version = inspector.server
+    if product == "RabbitMQ" and version.partition(".")[0].isdecimal() and int(version.partition(".")[0]) >= 4:
+        say(WARNING, "broker version", RABBITMQ_4.format(version=version))
     try:
         return await _look_around(inspector, connector, say)
     except ConnectionGone as error:
@@ -90,7 +99,9 @@ async def _found(title: str, look: Awaitable[Found], say: Say) -> Optional[Found
     if found.refusal is None:
         return found
     code, words = found.refusal
-    if code == DIFFERS:
+    if code == NO_PERMISSION:
+        say(WARNING, title, f"RabbitMQ does not let us declare it ({words}), so it is used as it is")
+    elif code == DIFFERS:
         say(FAILED, title, DIFFERENT.format(words=words))
     else:
         say(FAILED, title, f"RabbitMQ does not let us declare it ({code} {words}): check the permissions")

@@ -42,7 +42,7 @@ async def queue_numbers(reactor: Any, options: Mapping[str, Any]) -> AsyncIterat
     :raises ValueError: an option cannot be used; the text says which.
     """
     from ..broker.amqp.errors import ChannelRefused, ConnectionGone
-    from ..broker.amqp.inspector import BrokerInspector
+    from ..broker.amqp.inspector import NO_PERMISSION, BrokerInspector
 
     parameters = parameters_from_options(options)
     inspector = BrokerInspector(parameters, reactor)
@@ -55,7 +55,7 @@ async def queue_numbers(reactor: Any, options: Mapping[str, Any]) -> AsyncIterat
             found = await inspector.queue(name)
         except (ChannelRefused, ConnectionGone) as error:
             raise CannotConnect(f"RabbitMQ at {parameters.address}: {error}") from None
-        if found.refusal is not None:
+        if found.refusal is not None and found.refusal[0] != NO_PERMISSION:
             raise CannotConnect(f"the queue {name} is not as a worker makes it: {found.refusal[1]}")
 
         async def look() -> QueueNumbers:

@@ -119,6 +119,7 @@ class Peer:
         self.calls: list[Call] = []
         self.published: list[Published] = []
         self.heartbeats = 0
+        self.server_properties: dict[str, Any] = {}
         self.greeting = b""
         self.transport = PeerTransport(clock)
         self.transport.protocol = client
@@ -204,7 +205,14 @@ class Peer:
             self.transport.clear()
             if not self.greeting:
                 self.greeting, data = data[:8], data[8:]
-                self.method(0, "connection.start", version_minor=9, mechanisms="PLAIN AMQPLAIN", locales="en_US")
+                self.method(
+                    0,
+                    "connection.start",
+                    version_minor=9,
+                    server_properties=self.server_properties,
+                    mechanisms="PLAIN AMQPLAIN",
+                    locales="en_US",
+                )
             while data:
                 end = 8 + int.from_bytes(data[3:7], "big")
                 self._frame(decode_frame(load_spec(), data[:end]))
@@ -266,6 +274,7 @@ class FakeRabbit:
         self.hanging = False
         self.silent: set[str] = set()
         self.refusals: dict[str, tuple[int, str]] = {}
+        self.server_properties: dict[str, Any] = {}
 
     def connect(self, factory: Any) -> Deferred[Any]:
         self.attempts += 1
@@ -275,7 +284,9 @@ class FakeRabbit:
             return Deferred()
         client = factory.buildProtocol(None)
         done: Deferred[Any] = Deferred()
-        self.peers.append(self.new_peer(client, self.clock, self.silent, self.refusals))
+        peer = self.new_peer(client, self.clock, self.silent, self.refusals)
+        peer.server_properties = self.server_properties
+        self.peers.append(peer)
         self.clock.callLater(0, done.callback, client)
         return done
 

@@ -18,6 +18,8 @@ from .transport import make_endpoint
 
 #: RabbitMQ's reply code for what is not there.
 NOT_FOUND = 404
+#: RabbitMQ's reply code where a permission lacks.
+NO_PERMISSION = 403
 #: RabbitMQ's reply code for what is there with other properties.
 DIFFERS = 406
 
@@ -109,7 +111,7 @@ class BrokerInspector:
         if self._polling is None:
             self._polling = await self._connected.open_channel()
         try:
-            found = await self._connected.call(self._polling, "queue_declare", queue=name, passive=True)
+            found = await self._call(self._polling, "queue_declare", queue=name, passive=True)
         except ChannelRefused as refused:
             self._polling = None  # RabbitMQ has closed it
             if refused.code == NOT_FOUND:
