@@ -45,8 +45,8 @@ def screen_with(words):
 
 def all_sent():
     """The answers as Turn knows them, once each of them is sent."""
-    entries = call("GET", f"conversations/{NUMBER}")["entries"][-2 * len(DIALOGUE) :]
-    answers = [entry for entry in entries if entry["direction"] == "outbound"]
+    entries = call("GET", f"conversations/{NUMBER}")["entries"]
+    answers = [entry for entry in entries if entry["direction"] == "outbound"][-len(DIALOGUE) :]
     return answers if len(answers) == len(DIALOGUE) and all("sent" in one["statuses"] for one in answers) else None
 
 

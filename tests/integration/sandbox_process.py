@@ -69,15 +69,18 @@ class TwistdProcess:
 
     :param command: its name and its flags.
     :param variables: added to its environment.
+    :param folder: where it is started, instead of one of its own.
     """
 
-    def __init__(self, *command: str, variables: Optional[Mapping[str, str]] = None) -> None:
+    def __init__(
+        self, *command: str, variables: Optional[Mapping[str, str]] = None, folder: Optional[Path] = None
+    ) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="vumi_turn_sandbox_"))
         self._log = self._folder / "log"
         with open(self._log, "wb") as log:
             self._process = start_process(
                 [*twistd(), "-n", "--pidfile=", *command],
-                folder=self._folder,
+                folder=folder or self._folder,
                 variables=variables,
                 stdout=log,
                 stderr=log,
@@ -127,6 +130,7 @@ class Sandbox:
     :param flags: more of its flags.
     :param ports: the page's and the worker's, instead of free ones.
     :param variables: added to its environment.
+    :param folder: where it is started, instead of one of its own.
     :ivar api: its API; paths begin with ``/api``.
     """
 
@@ -135,6 +139,7 @@ class Sandbox:
         *flags: str,
         ports: Optional[tuple[int, int]] = None,
         variables: Optional[Mapping[str, str]] = None,
+        folder: Optional[Path] = None,
     ) -> None:
         self.port, self.worker_port = ports or (free_port(), free_port())
         self.url = f"http://127.0.0.1:{self.port}/"
@@ -143,6 +148,7 @@ class Sandbox:
             *("--http", f"127.0.0.1:{self.port}", "--worker-http", f"127.0.0.1:{self.worker_port}"),
             *flags,
             variables=variables,
+            folder=folder,
         )
         try:
             self.api = self.process.wait_for_api(self.port, "/api/health")

@@ -9,7 +9,7 @@ from twisted.internet.defer import ensureDeferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.fakes import user_message
+from tests.fakes import event, user_message
 from vumi_turn.broker.interface import BrokerUnavailable
 from vumi_turn.broker.memory import MemoryBroker
 from vumi_turn.failures.dead_letter import DeadLetter
@@ -43,7 +43,7 @@ class ParkedTests(SynchronousTestCase):
 
     def park(self, name: str, queue: str = "inbound") -> bytes:
         """The worker parks a message."""
-        body = user_message(name).to_json()
+        body = (user_message(name) if queue == "inbound" else event(name)).to_json()
         failures = FailureQueue(self.broker.publisher(PARKED), self.clock)
         parking = DeadLetter(Verdict.REFUSED, "permanent", "Turn answered 400", attempts=1, last_status=400)
         done = ensureDeferred(failures.park(body, queue, parking))
@@ -60,15 +60,32 @@ class ParkedTests(SynchronousTestCase):
         return [line["id"] for line in self.parked.lines()]
 
     def test_shown(self) -> None:
-        """A parked message is shown by id, queue and reason, and without its words; it stays in its queue."""
+        """A parked message is shown with its id, queue and reason, its person and words; it stays in its queue."""
         self.park("m1")
         (line,) = self.parked.lines()
         self.assertEqual(
             (line["id"], line["queue"], line["code"], line["reason"]),
             ("m1", "inbound", "permanent", "Turn answered 400"),
         )
-        self.assertNotIn("words of m1", json.dumps(line))
+        self.assertEqual((line["message_id"], line["number"], line["text"]), ("m1", "+27820000001", "words of m1"))
         self.assertEqual(len(self.broker.queue_contents(PARKED)), 1)
+
+    def test_event(self) -> None:
+        """A parked event is shown with the id of the message that it is about, and what it says."""
+        self.park("m1", "event")
+        (line,) = self.parked.lines()
+        self.assertEqual((line["message_id"], line["number"], line["text"]), ("m1", None, "ack"))
+
+    def test_drop(self) -> None:
+        """What is dropped is in no queue any more; the others stay."""
+        for name in ("m1", "m2", "m3"):
+            self.park(name)
+        self.assertEqual(self.parked.drop(["m2"]), 1)
+        self.turns()
+        self.assertEqual((self.ids(), len(self.broker.queue_contents(PARKED))), (["m1", "m3"], 2))
+        self.assertEqual(self.parked.drop(), 2)
+        self.turns()
+        self.assertEqual((self.broker.queue_contents(PARKED), self.broker.queue_contents("c.inbound")), ([], []))
 
     def test_replay_all(self) -> None:
         """Replayed messages are in the queues that they came from, as they were, and are parked no more."""

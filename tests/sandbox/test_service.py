@@ -101,6 +101,17 @@ class SandboxFlagTests(FlagCase):
             self.assertIn(words, self.wrong(*flags))
 
 
+class ThreadReactor(MemoryReactor):
+    """Remembers what it was to do in a thread."""
+
+    def __init__(self, calls: list[tuple[Any, ...]]) -> None:
+        super().__init__()
+        self._calls = calls
+
+    def callInThread(self, *call: Any) -> None:
+        self._calls.append(call)
+
+
 class WelcomeTests(SynchronousTestCase):
     """What is said when all is there."""
 
@@ -108,8 +119,7 @@ class WelcomeTests(SynchronousTestCase):
         self.said: list[str] = []
         self.opened: list[tuple[Any, ...]] = []
         self.patch(service, "tell", self.said.append)
-        self.reactor = MemoryReactor()
-        self.reactor.callInThread = lambda *call: self.opened.append(call)  # type: ignore[method-assign]
+        self.reactor = ThreadReactor(self.opened)
 
     def test_told(self) -> None:
         """The page's address, and what to do there; no browser is opened."""
@@ -195,8 +205,9 @@ class ListeningTests(SynchronousTestCase):
                 raise CannotListenError(interface, port, OSError(98, "Address already in use"))
 
         lines: list[Any] = []
-        globalLogPublisher.addObserver(lines.append)
-        self.addCleanup(globalLogPublisher.removeObserver, lines.append)
+        observer: Any = lines.append
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
         listening = self.listening(Taken())
         listening.startService()
         self.assertEqual(self.said, ["fatal"])

@@ -55,26 +55,37 @@ class TrafficLogTests(SynchronousTestCase):
             (["m1"], []),
             ({"id": 5, "message": "m1", "status": "sent"}, []),
         ):
-            self.assertEqual(
-                self.traffic.http("request", "turn", "POST /x", json.dumps(body).encode()), tuple(expected)
-            )
+            exchange = self.traffic.request("turn", "POST /x", json.dumps(body).encode())
+            self.assertEqual(exchange.ids, tuple(expected))
 
     def test_secrets(self) -> None:
         """Tokens and signatures are shown as ***, whatever the case of their header."""
         headers = {"AUTHORIZATION": "Bearer t", "X-Turn-Hook-Signature": "s", "Date": "today"}
-        self.traffic.http("request", "turn", "POST /messages", b"", headers=headers)
+        self.traffic.request("turn", "POST /messages", b"", headers)
         self.assertEqual(
             self.line()["headers"], {"AUTHORIZATION": "***", "X-Turn-Hook-Signature": "***", "Date": "today"}
         )
 
     def test_response(self) -> None:
-        """A response has its status, or None where nobody answered, and its request's ids."""
-        self.traffic.http("response", "worker", "POST /messages", b"", status=None, ids=("m1",))
-        self.assertEqual((self.line()["status"], self.line()["ids"]), (None, ["m1"]))
-        self.traffic.http(
-            "response", "turn", "POST /messages", b'{"messages": [{"id": "o1"}]}', status=200, ids=("m1",)
-        )
+        """A response has its status, or None where nobody answered, its request's number and ids, and the seconds."""
+        asked = self.traffic.request("worker", "POST /messages", b'{"message": {"id": "m1"}}')
+        self.clock.advance(1.5)
+        self.traffic.response(asked, None, reason="timeout")
+        line = self.line()
+        self.assertEqual((line["status"], line["ids"], line["seconds"], line["reason"]), (None, ["m1"], 1.5, "timeout"))
+        self.assertEqual(line["exchange"], self.line(0)["exchange"])
+        other = self.traffic.request("turn", "POST /messages", b'{"reply_to": "m1"}')
+        self.traffic.response(other, 200, b'{"messages": [{"id": "o1"}]}')
         self.assertEqual((self.line()["status"], self.line()["ids"]), (200, ["m1", "o1"]))
+        self.assertNotEqual(self.line()["exchange"], asked.number)
+
+    def test_clear(self) -> None:
+        """What was cleared is forgotten, and the numbers go on."""
+        self.traffic.amqp("publish", "worker", "c.inbound", b"{}")
+        self.traffic.clear()
+        self.assertEqual(self.traffic.lines(), [])
+        self.traffic.amqp("publish", "worker", "c.inbound", b"{}")
+        self.assertEqual(self.line()["number"], 2)
 
     def test_strange_bodies(self) -> None:
         """What is no JSON, or too large, is shown as text, and can always be written as JSON."""

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any, Callable, Mapping, Optional
+
+from twisted.internet.interfaces import IReactorTime
 
 from ..broker.interface import BrokerState
 from ..broker.memory import MemoryBroker
-from .faults import FaultsError, from_json
+from .faults import FaultsError, check_number, check_whole, from_json
 from .phone_network.faults import NetworkFaults
 from .phone_network.network import PhoneNetwork
 from .turn_simulator.faults import TurnFaults
+from .turn_simulator.rate_limit import RateLimit
 from .turn_simulator.simulator import TurnSimulator
+
+
+@dataclass(frozen=True)
+class LimitSetting:
+    """A rate limit as it is asked for: so many calls in so many seconds."""
+
+    calls: int = 60
+    window: float = 60.0
+
+    def __post_init__(self) -> None:
+        check_whole("calls", self.calls, 1, 100_000)
+        check_number("window", self.window, 1, 3600)
 
 
 class FaultControls:
@@ -21,6 +36,7 @@ class FaultControls:
     :param turn: None where Turn is the real one.
     :param network: None where a real transport is on the connector.
     :param broker: None where the broker is a real one.
+    :param clock: for the rate limit.
     :param changed: called with all faults as JSON after each change.
     """
 
@@ -29,30 +45,39 @@ class FaultControls:
         turn: Optional[TurnSimulator],
         network: Optional[PhoneNetwork],
         broker: Optional[MemoryBroker],
+        clock: IReactorTime,
         changed: Callable[[Mapping[str, Any]], None],
     ) -> None:
         self._turn = turn
         self._network = network
         self._broker = broker
+        self._clock = clock
         self._changed = changed
 
     def to_dict(self) -> dict[str, Any]:
         """The faults as JSON; None where the part is real, or is not there."""
         turn, network = self._turn, self._network
         return {
-            "turn": None if turn is None else asdict(turn.plan.now),
-            "turn_script": [] if turn is None else [asdict(one) for one in turn.plan.to_list()],
+            "turn": None if turn is None else asdict(turn.api.plan.now),
+            "turn_script": [] if turn is None else [asdict(one) for one in turn.api.plan.to_list()],
+            "limit": self.limit(),
             "network": None if network is None else asdict(network.faults),
             "broker": None if self._broker is None else ("away" if self._is_away() else "up"),
         }
+
+    def limit(self) -> Optional[dict[str, float]]:
+        """The rate limit as it is now, as JSON; None where there is none."""
+        limit = None if self._turn is None else self._turn.api.limit
+        return None if limit is None else limit.to_dict()
 
     def set(self, change: Mapping[str, Any]) -> None:
         """
         Change the faults; all of it, or nothing where something is wrong.
 
         :param change: ``turn`` and ``network``: fields of their faults;
-            ``turn_script``: a list of Turn's faults to come; ``broker``:
-            ``up`` or ``away``.
+            ``turn_script``: a list of Turn's faults to come; ``limit``:
+            ``calls`` in a ``window`` of seconds, None for no rate limit;
+            ``broker``: ``up`` or ``away``.
         :raises FaultsError: what is wrong with it.
         """
         acts = [self._change_of(name, value) for name, value in change.items()]
@@ -60,11 +85,23 @@ class FaultControls:
             act()
         self._changed(self.to_dict())
 
+    def reset(self) -> None:
+        """Mend everything; the rate limit is Turn's usual one again."""
+        change: dict[str, Any] = {}
+        if self._turn is not None:
+            change.update(turn={}, limit={})
+        if self._network is not None:
+            change["network"] = {}
+        if self._broker is not None:
+            change["broker"] = "up"
+        self.set(change)
+
     def _change_of(self, name: str, value: Any) -> Callable[[], None]:
         """The change that a field asks for, checked and not yet made."""
         changes: dict[str, Callable[[str, Any], Callable[[], None]]] = {
             "turn": self._turn_change,
             "turn_script": self._script_change,
+            "limit": self._limit_change,
             "network": self._network_change,
             "broker": self._broker_change,
         }
@@ -78,15 +115,24 @@ class FaultControls:
         return self._turn
 
     def _turn_change(self, name: str, value: Any) -> Callable[[], None]:
-        plan, faults = self._simulated_turn().plan, from_json(TurnFaults, value, name)
+        plan, faults = self._simulated_turn().api.plan, from_json(TurnFaults, value, name)
         return lambda: plan.set(faults)
 
     def _script_change(self, name: str, value: Any) -> Callable[[], None]:
-        plan = self._simulated_turn().plan
+        plan = self._simulated_turn().api.plan
         if not isinstance(value, list):
             raise FaultsError(f"{name} must be a list of faults")
         script = [from_json(TurnFaults, one, f"{name}[{n}]") for n, one in enumerate(value)]
         return lambda: plan.script(script)
+
+    def _limit_change(self, name: str, value: Any) -> Callable[[], None]:
+        api = self._simulated_turn().api
+        limit = None if value is None else from_json(LimitSetting, value, name)
+
+        def set_limit() -> None:
+            api.limit = None if limit is None else RateLimit(self._clock, limit.calls, limit.window)
+
+        return set_limit
 
     def _network_change(self, name: str, value: Any) -> Callable[[], None]:
         network = self._network

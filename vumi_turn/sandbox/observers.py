@@ -1,4 +1,4 @@
-"""The worker and its broker, with all that passes shown on the traffic."""
+"""The worker and its broker, with all that passes shown in the traffic log."""
 
 from __future__ import annotations
 
@@ -22,8 +22,10 @@ from ..broker.interface import (
     StateObserver,
 )
 from ..channel.worker import TurnChannelsApi
+from ..timing.timeouts import deferred_of
 from ..turn.client import TurnClient, TurnResponse
 from ..turn.payloads import MESSAGES_PATH, STATUSES_PATH
+from ..vumi.worker import BaseWorker
 from .traffic import TrafficLog
 from .turn_simulator.webhook_client import plain_headers
 
@@ -115,23 +117,33 @@ class _ObservedPublisher(Publisher):
         return failure
 
 
-class ObservedWorker(TurnChannelsApi):
+class Announced(BaseWorker[Any]):
     """
-    The worker as it is. The simulated Turn shows both ends of what passes
-    between them; with the real one that is done here.
+    A worker that says when it is there.
+
+    :ivar ready: called when it is set up.
+    """
+
+    ready: Callable[[], None] = staticmethod(lambda: None)
+
+    async def setup_worker(self) -> None:
+        pending = deferred_of(super().setup_worker())
+        if pending is not None:
+            await pending
+        self.ready()
+
+
+class ObservedChannel(TurnChannelsApi):
+    """
+    A worker of a channel as it is. The simulated Turn shows both ends of what
+    passes between them; with the real one that is done here.
 
     :ivar traffic: where to show it; None leaves that to the simulated Turn.
     :ivar posted: is told of each POST to Turn.
-    :ivar ready: called when it is set up and listens.
     """
 
     traffic: Optional[TrafficLog] = None
-    ready: Callable[[], None] = staticmethod(lambda: None)
     posted: Posted = staticmethod(lambda kind, name, status: None)
-
-    async def setup_application(self) -> None:
-        await super().setup_application()
-        self.ready()
 
     def make_turn_client(self) -> TurnClient:
         client = super().make_turn_client()
@@ -144,20 +156,42 @@ class ObservedWorker(TurnChannelsApi):
             _show_requests(factory, self.traffic)
         return await super().listen(endpoint, factory)
 
-    def health_report(self) -> Optional[dict[str, Any]]:
-        """What ``/health`` says; None before the worker is set up."""
-        health = getattr(self, "health", None)
-        return None if health is None else health.report()[1]
+    def health_components(self) -> dict[str, dict[str, Any]]:
+        return super().health_components() if self._is_set_up else {}
 
-    def counts(self) -> dict[str, int]:
+    def counts(self) -> dict[str, Any]:
         """What it has in hand; nothing before it is set up."""
-        if getattr(self, "health", None) is None:
+        if not self._is_set_up:
             return {}
+        scheduler = self.channel.scheduler
         return {
-            "in_flight": self.channel.scheduler.in_flight,
-            "held": self.channel.scheduler.held,
+            "waiting": scheduler.waiting,
+            "in_flight": scheduler.in_flight,
+            "held": scheduler.held,
             "remembered": self.cache.size,
         }
+
+    @property
+    def next_try(self) -> Optional[float]:
+        """When Turn is asked again, by the worker's clock; None while nothing waits for that."""
+        if not self._is_set_up:
+            return None
+        scheduler = self.channel.scheduler
+        probe: Optional[float] = getattr(scheduler, "next_probe", None)
+        return scheduler.throttled_until if probe is None else probe
+
+
+def observed(worker_class: type[BaseWorker[Any]]) -> type[Announced]:
+    """
+    The class of a worker in the sandbox.
+
+    :param worker_class: of a channel, or an application of somebody's own.
+    """
+    bases: tuple[type, ...] = (Announced, worker_class)
+    if issubclass(worker_class, TurnChannelsApi):
+        bases = (Announced, ObservedChannel, *(() if worker_class is TurnChannelsApi else (worker_class,)))
+    made: type[Announced] = type(worker_class.__name__, bases, {"__doc__": worker_class.__doc__})
+    return made
 
 
 class _ObservedTurn:
@@ -180,13 +214,10 @@ class _ObservedTurn:
     async def _post(
         self, kind: str, path: str, payload: dict[str, Any], post: Callable[[dict[str, Any]], Any]
     ) -> TurnResponse:
-        where = f"POST {path}"
-        ids = self._traffic.http("request", "worker", where, json.dumps(payload).encode("ascii"))
+        exchange = self._traffic.request("worker", f"POST {path}", json.dumps(payload).encode("ascii"))
         answer: TurnResponse = await post(payload)
-        self._posted(kind, ids[0] if ids else "?", answer.status)
-        self._traffic.http(
-            "response", "worker", where, b"", status=answer.status, ids=ids, reason=answer.detail or None
-        )
+        self._posted(kind, exchange.ids[0] if exchange.ids else "?", answer.status)
+        self._traffic.response(exchange, answer.status, reason=answer.detail or None)
         return answer
 
 
@@ -198,10 +229,9 @@ def _show_requests(site: Any, traffic: TrafficLog) -> None:
         log_request(request)
         if request.method == b"POST":
             path = request.path.decode("ascii", "replace")
-            body = _body_of(request)
-            ids = traffic.http("request", "turn", f"POST {path}", body, headers=plain_headers(request.requestHeaders))
-            headers: Mapping[str, str] = plain_headers(request.responseHeaders)
-            traffic.http("response", "turn", f"POST {path}", b"", headers=headers, status=request.code, ids=ids)
+            headers = plain_headers(request.requestHeaders)
+            exchange = traffic.request("turn", f"POST {path}", _body_of(request), headers)
+            traffic.response(exchange, request.code, headers=plain_headers(request.responseHeaders))
 
     site.log = show
 

@@ -53,17 +53,8 @@ class ParkedMessages:
         self._put_back()
 
     def lines(self) -> list[dict[str, Any]]:
-        """What is parked as JSON, without what people wrote."""
-        return [
-            {
-                "id": parked.id,
-                "queue": parked.queue,
-                "code": parked.code,
-                "reason": parked.reason,
-                "when": None if parked.when is None else format_vumi_date(parked.when),
-            }
-            for parked, _ in self._held
-        ]
+        """What is parked as JSON, with what people wrote: nobody in the sandbox is real."""
+        return [_line_of(parked) for parked, _ in self._held]
 
     async def replay(self, ids: Optional[list[str]] = None) -> int:
         """
@@ -86,6 +77,19 @@ class ParkedMessages:
                 settled.callback(Outcome.ACK)
         return replayed
 
+    def drop(self, ids: Optional[list[str]] = None) -> int:
+        """
+        Take parked messages out of the queue, for good.
+
+        :param ids: which; None is all.
+        :return: how many.
+        """
+        chosen = [item for item in self._held if ids is None or item[0].id in ids]
+        for item in chosen:
+            self._held.remove(item)
+            item[1].callback(Outcome.ACK)
+        return len(chosen)
+
     async def _hold(self, delivery: Delivery) -> Outcome:
         item: tuple[Parked, Deferred[Outcome]] = (read_parked(delivery), Deferred())
         self._held.append(item)
@@ -105,3 +109,18 @@ class ParkedMessages:
         held, self._held = self._held, []
         for _, settled in held:
             settled.callback(Outcome.REQUEUE)
+
+
+def _line_of(parked: Parked) -> dict[str, Any]:
+    original = parked.original if isinstance(parked.original, dict) else {}
+    event = parked.queue == "event"
+    return {
+        "id": parked.id,
+        "queue": parked.queue,
+        "code": parked.code,
+        "reason": parked.reason,
+        "when": None if parked.when is None else format_vumi_date(parked.when),
+        "message_id": original.get("user_message_id" if event else "message_id"),
+        "number": None if event else original.get("from_addr"),
+        "text": original.get("event_type") if event else original.get("content"),
+    }

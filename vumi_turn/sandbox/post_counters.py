@@ -31,6 +31,10 @@ class PostCounters:
         else:
             self._failed.put(key, True)
 
+    def clear(self) -> None:
+        """Count from nothing."""
+        self.__init__()  # type: ignore[misc]
+
     def to_dict(self) -> dict[str, int]:
         """The counts by name."""
         return {

@@ -17,7 +17,7 @@ from ..service.broker_options import broker_from_options
 from ..service.logs import LEVELS, LoggedService
 from ..service.options import VumiOptions
 from ..service.twistd_process import TwistdProcess, end_with_failure
-from ..service.worker_class import warn_of_unknown_keys
+from ..service.worker_class import find_worker_class, warn_of_unknown_keys
 from ..timing.clock import measure_monotonically
 from .listening import Listening, address, host_and_port, reachable, tell
 from .phone_network.phones import USSD_CODE
@@ -62,7 +62,9 @@ class SandboxOptions(VumiOptions):
     optParameters = [
         ["http", None, "127.0.0.1:8010", "host:port of the page"],
         ["worker-http", None, "127.0.0.1:8011", "host:port of the worker's webhook"],
-        ["config", None, None, "YAML config of a worker, to try its options and middlewares"],
+        ["worker-class", None, "vumi_turn.TurnChannelsApi", "Your own channel's, or your application's, class"],
+        ["worker-config", None, None, "Its YAML config, to try its options and middlewares"],
+        ["config", None, None, "The same as --worker-config"],
         ["turn-url", None, None, "turn_api_url of a real Turn channel, instead of the simulated one"],
         ["auth-token", None, None, "The real channel's token (environment: TURN_TOKEN)"],
         ["secret", None, None, "The real channel's HMAC secret (environment: TURN_HMAC_SECRET)"],
@@ -80,7 +82,8 @@ class SandboxOptions(VumiOptions):
         self.page = host_and_port(self["http"], "--http")
         self.worker = host_and_port(self["worker-http"], "--worker-http")
         try:
-            self.config = dict(load_yaml(self["config"])) if self["config"] else {}
+            path = self["worker-config"] or self["config"]
+            self.config = dict(load_yaml(path)) if path else {}
         except SettingsError as error:
             raise usage.UsageError(str(error)) from None
         if self["log-level"] not in LEVELS:
@@ -113,12 +116,14 @@ def makeService(options: SandboxOptions) -> IService:
     """
     from twisted.internet import reactor
 
-    from .observers import ObservedWorker
     from .page.server import SandboxServer
     from .simulation import Simulation
     from .web import site_of
 
     measure_monotonically(reactor)
+    # A class of one's own is found where the sandbox is started, as with "python -m"; twistd does not look there.
+    sys.path.insert(0, os.getcwd())
+    worker_class = find_worker_class(options["worker-class"])
     host, port = options.page
     url = f"http://{address(reachable(host), port)}/"
     try:
@@ -127,6 +132,7 @@ def makeService(options: SandboxOptions) -> IService:
             config=options.config,
             worker_bind=address(*options.worker),
             turn_url=options["turn-url"] or url.rstrip("/") + TURN_PATH,
+            worker_class=worker_class,
             simulate=not options["turn-url"],
             broker=broker_from_options(options.vumi_options, reactor) if options.real_broker else None,
             phones=not options["no-phones"],
@@ -137,13 +143,13 @@ def makeService(options: SandboxOptions) -> IService:
         for line in getattr(error, "errors", [str(error)]):
             print(f"vumi_turn_sandbox: {line}", file=sys.stderr)
         raise SystemExit(1) from None
-    warn_of_unknown_keys(ObservedWorker, options.config)
-    server = SandboxServer(simulation, reactor)  # type: ignore[arg-type]
+    warn_of_unknown_keys(worker_class, options.config)
+    server = SandboxServer(simulation, reactor)
     service = Listening(
         reactor,
         "The sandbox",
         options.page,
-        site_of(server.app, reactor, host),  # type: ignore[arg-type]
+        site_of(server.app, reactor, host),
         inside=simulation,
         stopping=server.stop,
         fatal=lambda: end_with_failure(reactor, TwistdProcess(options.parent)),

@@ -1,51 +1,42 @@
-"""
-The whole sandbox: phone network, broker, worker and Turn, connected to each other.
-"""
+"""The whole sandbox: phone network, broker, worker and Turn, connected to each other."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any, Awaitable, Callable, Mapping, Optional
-from urllib.parse import urlsplit
+from typing import Any, Callable, Mapping, Optional
 
 from twisted.application.service import MultiService
-from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
+from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.interfaces import IDelayedCall
-from twisted.logger import Logger
 
 from ..broker.interface import Broker
 from ..broker.memory import MemoryBroker
-from ..timing.timeouts import Timeouts
+from ..channel.worker import TurnChannelsApi
+from ..timing.clock import wall_clock_of
 from ..vumi.messages import generate_id
+from ..vumi.worker import BaseWorker
 from .fault_controls import FaultControls
-from .observers import ObservedBroker, ObservedWorker
+from .messages import MessageHistory
+from .observers import Announced, ObservedBroker, ObservedChannel, observed
 from .parked import ParkedMessages
 from .phone_network.network import PhoneNetwork
 from .phone_network.phones import Phone
+from .phone_network.screen import SCREEN_SIZE
 from .post_counters import PostCounters
-from .traffic import TrafficLog, ids_of, json_of
+from .traffic import TrafficLog
+from .turn_side import TurnSide
 from .turn_simulator.journey import Journey
-from .turn_simulator.rate_limit import RateLimit
-from .turn_simulator.records import Conversation, Record
+from .turn_simulator.records import Conversation
 from .turn_simulator.simulator import TurnSimulator
-from .turn_simulator.webhook_client import ChannelAnswer, WebhookClient
-
-log = Logger()
 
 #: The page is told how the worker is this often, in seconds, where that has changed.
 HEALTH_EVERY = 0.5
 
-#: The journey answers so long after Turn has taken a message, in seconds.
-THINKING = 0.05
+#: Any worker's options where its config says nothing else.
+DEFAULT_CONFIG: dict[str, Any] = {"connector_name": "phones"}
 
-#: The worker's options where ``--config`` says nothing else. The retries are
-#: quick, because somebody watches them.
-DEFAULT_CONFIG: dict[str, Any] = {
-    "connector_name": "phones",
-    "default_from_addr": "8864",
-    "retry_delay_exponent": 1,
-    "shutdown_timeout": 3,
-}
+#: Those of a channel's worker. The retries are quick, because somebody watches them.
+CHANNEL_CONFIG: dict[str, Any] = {"default_from_addr": "8864", "retry_delay_exponent": 1, "shutdown_timeout": 3}
 
 
 class Simulation(MultiService):
@@ -54,6 +45,7 @@ class Simulation(MultiService):
     :param config: the worker's options, over the sandbox's own defaults.
     :param worker_bind: ``host:port`` for the worker's webhook.
     :param turn_url: the simulated Turn's, or the real Turn's, API URL.
+    :param worker_class: of a channel; or an application, and then there is no Turn.
     :param simulate: whether Turn is simulated.
     :param broker: a real broker; None for the one in memory.
     :param phones: whether there is a phone network; there is none where a
@@ -70,6 +62,7 @@ class Simulation(MultiService):
         config: Mapping[str, Any],
         worker_bind: str,
         turn_url: str,
+        worker_class: type[BaseWorker[Any]] = TurnChannelsApi,
         simulate: bool = True,
         broker: Optional[Broker] = None,
         phones: bool = True,
@@ -78,55 +71,59 @@ class Simulation(MultiService):
     ) -> None:
         super().__init__()
         self._reactor = reactor
+        self._wall = wall_clock_of(reactor)
         self.traffic = TrafficLog(reactor)
+        self.messages = MessageHistory(self._message_changed, self._message_forgotten)
+        self.traffic.on_line = self.messages.add
         self.post_counters = PostCounters()
         self.memory_broker = MemoryBroker(reactor) if broker is None else None
-        inner: Broker = broker or self.memory_broker  # type: ignore[assignment]
-        self.broker = ObservedBroker(inner, self.traffic, "worker")
-        settings = _settings(config, worker_bind, turn_url)
-        self.worker = ObservedWorker(settings, broker=self.broker, reactor=reactor, fatal=fatal)
+        self._inner: Broker = broker or self.memory_broker  # type: ignore[assignment]
+        channel = issubclass(worker_class, TurnChannelsApi)
+        settings = _channel_settings(config, worker_bind, turn_url) if channel else {**DEFAULT_CONFIG, **config}
+        watched = ObservedBroker(self._inner, self.traffic, "worker")
+        self.worker: Announced = observed(worker_class)(_named(settings), broker=watched, reactor=reactor, fatal=fatal)
         self.worker.ready = ready
         self.worker.setServiceParent(self)
         self.options = self.worker.get_static_config()
-        self.journey = Journey()
-        self.journey_on = simulate
-        self._webhook_client = WebhookClient(reactor)
-        #: Where Turn POSTs what is for people.
-        self.webhook = "/".join([f"http://{worker_bind}", *self.options.vumi_api_path.strip("/").split(), "messages"])
-        self.turn: Optional[TurnSimulator] = None
-        if simulate:
-            self.turn = self._simulated_turn()
-        else:
+        #: Where Turn POSTs what is for people; None where there is no Turn.
+        self.webhook = _webhook(worker_bind, self.options.vumi_api_path) if channel else None
+        self.turn: Optional[TurnSide] = self._simulated_turn() if channel and simulate else None
+        if isinstance(self.worker, ObservedChannel) and not simulate:
             self.worker.traffic, self.worker.posted = self.traffic, self.post_counters.count
-        connector = self.options.connector_name
-        self.parked = ParkedMessages(ObservedBroker(inner, self.traffic, "replay"), connector, reactor)
-        self.network: Optional[PhoneNetwork] = None
-        if phones:
-            number = self.options.default_from_addr
-            number = number if number.isascii() and number.isdigit() else "8864"
-            phones_broker = ObservedBroker(inner, self.traffic, "network")
-            self.network = PhoneNetwork(
-                phones_broker, connector, reactor, sms_number=number, changed=self._phone_changed
+        self.parked: Optional[ParkedMessages] = None
+        if channel:
+            self.parked = ParkedMessages(
+                ObservedBroker(self._inner, self.traffic, "page"), self.options.connector_name, reactor
             )
-        self.faults = FaultControls(self.turn, self.network, self.memory_broker, self._faults_changed)
+        self.network: Optional[PhoneNetwork] = self._phone_network() if phones else None
+        self.faults = FaultControls(self.simulator, self.network, self.memory_broker, reactor, self._faults_changed)
         self._health_call: Optional[IDelayedCall] = None
         self._last_health: Optional[dict[str, Any]] = None
-        self._waits = Timeouts(reactor)
-        self._stopping = False
 
-    def _simulated_turn(self) -> TurnSimulator:
-        turn = TurnSimulator(
-            self._reactor,
-            token=self.options.auth_token,
-            secret=self.options.turn_hmac_secret,
-            webhook=self.webhook,
-            post=self._post,
-            limit=RateLimit(self._reactor),
-        )
-        turn.on_message = self._journey_answers
-        turn.on_request = self._show_request
-        turn.on_conversation = self._conversation_changed
+    @property
+    def simulator(self) -> Optional[TurnSimulator]:
+        """The simulated Turn, where there is one."""
+        return None if self.turn is None else self.turn.simulator
+
+    def _simulated_turn(self) -> TurnSide:
+        # Only a channel that renders journeys for phones takes more than texts.
+        journey = Journey(rich=hasattr(self.options, "answer_as"))
+        turn = TurnSide(self._reactor, self.options, str(self.webhook), self.traffic, self.post_counters, journey)
+        turn.simulator.on_conversation = self._conversation_changed
         return turn
+
+    def _phone_network(self) -> PhoneNetwork:
+        number = str(getattr(self.options, "default_from_addr", None) or "8864")
+        return PhoneNetwork(
+            ObservedBroker(self._inner, self.traffic, "network"),
+            self.options.connector_name,
+            self._reactor,
+            sms_number=number if number.isascii() and number.isdigit() else "8864",
+            screen_size=max(SCREEN_SIZE, getattr(self.options, "screen_size", SCREEN_SIZE)),
+            changed=self._phone_changed,
+            session_changed=self._session_changed,
+            failed=self._message_failed,
+        )
 
     # -- starting and stopping ------------------------------------------------
 
@@ -134,95 +131,96 @@ class Simulation(MultiService):
         super().startService()
         if self.network is not None:
             self.network.start()
-        self.parked.start()
+        if self.parked is not None:
+            self.parked.start()
         self._tell_health()
 
     def stopService(self) -> Deferred[None]:
         return ensureDeferred(self._stop())
 
     async def _stop(self) -> None:
-        self._stopping = True
-        self._waits.end(lambda: CancelledError())
         if self._health_call is not None:
             self._health_call.cancel()
             self._health_call = None
         if self.network is not None:
             self.network.stop()
         if self.turn is not None:
-            self.turn.stop()
-        self.parked.stop()
+            self.turn.simulator.stop()
+        if self.parked is not None:
+            self.parked.stop()
         await MultiService.stopService(self)
-        await self._webhook_client.close()
+        if self.turn is not None:
+            await self.turn.stop()
 
-    # -- Turn -------------------------------------------------------------------
+    def reset(self) -> None:
+        """Forget everything that happened, and mend everything; what is parked is dropped."""
+        self.faults.reset()
+        if self.network is not None:
+            self.network.reset()
+        if self.turn is not None:
+            self.turn.reset()
+        if self.parked is not None:
+            self.parked.drop()
+        self.post_counters.clear()
+        self.messages.clear()
+        self.traffic.clear()
+        self.traffic.say("reset", {})
 
-    async def _post(self, url: str, headers: Mapping[str, str], body: bytes) -> ChannelAnswer:
-        """POST to the worker's webhook, and show it on the traffic."""
-        where = f"POST {urlsplit(url).path}"
-        ids = self.traffic.http("request", "turn", where, body, headers=headers)
-        status, answer_headers, answer_body = None, None, b""
-        try:
-            answer = await self._webhook_client.post(url, headers, body)
-            status, answer_headers, answer_body = answer.status, answer.headers, answer.body
-            return answer
-        finally:
-            self.traffic.http("response", "turn", where, answer_body, headers=answer_headers, status=status, ids=ids)
+    # -- what pages are told ----------------------------------------------------
 
-    def _show_request(self, record: Record) -> None:
-        """Show a request of the worker's to the simulated Turn on the traffic, when it comes and when it is settled."""
-        where = f"POST /{record.path.rpartition('/')[2]}"
-        if not record.answered:
-            self.traffic.http("request", "worker", where, record.body, headers=record.headers)
-            return
-        name = _name_of(record)
-        self.post_counters.count(record.kind, name, record.status)
-        headers = record.answer_headers if record.status is not None else None
-        body = record.answer if record.status is not None else b""
-        self.traffic.http("response", "worker", where, body, headers=headers, status=record.status, ids=(name,))
+    def _message_changed(self, message: Mapping[str, Any]) -> None:
+        self.traffic.say("message", message)
 
-    def _journey_answers(self, person: str, message: dict[str, Any]) -> None:
-        if self.journey_on:
-            self._background(self._journey_answer(person, message["id"], message["text"]["body"]))
-
-    async def _journey_answer(self, person: str, message_id: str, text: str) -> None:
-        """Answer, after Turn has answered the POST, as a flow does."""
-        assert self.turn is not None
-        await self._waits.sleep(THINKING)
-        if not self._stopping:
-            answer = self.journey.answer(person, text)
-            await self.turn.send(person, answer.text, reply_to=message_id, waiting=answer.waiting)
+    def _message_forgotten(self, key: str) -> None:
+        self.traffic.say("message", {"key": key, "gone": True})
 
     def _conversation_changed(self, conversation: Conversation) -> None:
         self.traffic.say("conversation", conversation_json(conversation))
 
-    def conversations(self) -> list[dict[str, Any]]:
-        """Each person's conversation as Turn sees it."""
-        return [] if self.turn is None else [conversation_json(one) for one in self.turn.conversations()]
-
-    # -- phones -------------------------------------------------------------------
-
     def _phone_changed(self, phone: Phone) -> None:
         self.traffic.say("phone", phone.to_dict())
+
+    def _session_changed(self, number: str, text: str) -> None:
+        if self.simulator is not None:
+            self.simulator.note(number, text)
+
+    def _message_failed(self, message_id: str, reason: str) -> None:
+        if self.simulator is not None:
+            self.simulator.note_failure(message_id, reason)
+
+    def _faults_changed(self, faults: Mapping[str, Any]) -> None:
+        self.traffic.say("faults", faults)
+
+    def conversations(self) -> list[dict[str, Any]]:
+        """Each person's conversation as Turn sees it."""
+        return [] if self.simulator is None else [conversation_json(one) for one in self.simulator.conversations()]
 
     def phones(self) -> list[dict[str, Any]]:
         """Each phone that was used."""
         return [] if self.network is None else [phone.to_dict() for phone in self.network.phones()]
 
-    def _faults_changed(self, faults: Mapping[str, Any]) -> None:
-        self.traffic.say("faults", faults)
-
     # -- how the worker is -----------------------------------------------------------
 
     def health(self) -> dict[str, Any]:
-        """What ``/health`` says, with counters and what is parked."""
-        report = self.worker.health_report() or {"health": "down", "components": {}}
-        counters = {
-            **self.worker.counts(),
-            **self._queued(),
-            "parked": len(self.parked),
-            **self.post_counters.to_dict(),
+        """What ``/health`` says, with counters, what is parked, and when Turn is asked again (Unix seconds)."""
+        worker = self.worker
+        channel = isinstance(worker, ObservedChannel)
+        counts = worker.counts() if isinstance(worker, ObservedChannel) else {}
+        report = worker.report_health() if counts or not channel else {"health": "down", "components": {}}
+        parked = [] if self.parked is None else self.parked.lines()
+        now = {**counts, **self._queued(), **({} if self.parked is None else {"parked": len(parked)})}
+        return {
+            **report,
+            "counters": {"now": now, "since_start": self.post_counters.to_dict() if channel else {}},
+            "parked": parked,
+            "limit": self.faults.limit(),
+            "next_try": self._next_try(),
         }
-        return {**report, "counters": counters, "parked": self.parked.lines()}
+
+    def _next_try(self) -> Optional[float]:
+        when = self.worker.next_try if isinstance(self.worker, ObservedChannel) else None
+        # What waits is measured by the monotonic clock; pages count down by their own.
+        return None if when is None else round(self._wall() + when - self._reactor.seconds(), 1)
 
     def _queued(self) -> dict[str, int]:
         """What waits in the queues, or is in hand; of a real broker that is not known here."""
@@ -238,24 +236,25 @@ class Simulation(MultiService):
             self._last_health = health
             self.traffic.say("health", health)
 
-    def _background(self, awaitable: Awaitable[Any]) -> None:
-        done: Deferred[Any] = ensureDeferred(awaitable)  # type: ignore[arg-type]
-        done.addErrback(lambda failure: log.failure("The simulated Turn failed", failure))
-
 
 def conversation_json(conversation: Conversation) -> dict[str, Any]:
     """A conversation as JSON."""
     return {"address": conversation.address, "entries": [asdict(entry) for entry in conversation.entries]}
 
 
-def _settings(config: Mapping[str, Any], worker_bind: str, turn_url: str) -> dict[str, Any]:
-    """The worker's options: the sandbox's, over those that were given, over the defaults."""
-    defaults = dict(DEFAULT_CONFIG, auth_token=generate_id(), turn_hmac_secret=generate_id())
-    if "transport_name" in config:
-        del defaults["connector_name"]  # the same option by its older name
+def _channel_settings(config: Mapping[str, Any], worker_bind: str, turn_url: str) -> dict[str, Any]:
+    """A channel's options: the sandbox's, over those that were given, over the defaults."""
+    secrets = {"auth_token": generate_id(), "turn_hmac_secret": generate_id()}
+    defaults = {**DEFAULT_CONFIG, **CHANNEL_CONFIG, **secrets}
     return {**defaults, **config, "http_bind": worker_bind, "turn_api_url": turn_url}
 
 
-def _name_of(record: Record) -> str:
-    """The id of what a request was about."""
-    return next(iter(ids_of(json_of(record.body))), "?")
+def _named(settings: dict[str, Any]) -> dict[str, Any]:
+    """The options without our own connector's name where they name one by its older option."""
+    if "transport_name" not in settings:
+        return settings
+    return {name: value for name, value in settings.items() if name != "connector_name"}
+
+
+def _webhook(worker_bind: str, api_path: str) -> str:
+    return "/".join([f"http://{worker_bind}", *api_path.strip("/").split(), "messages"])

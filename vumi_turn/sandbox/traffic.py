@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
+from dataclasses import dataclass
 from typing import Any, Callable, Mapping, Optional
 
 from twisted.internet.interfaces import IReactorTime
@@ -28,18 +29,33 @@ INNER_KEYS = ("message", "status", "messages")
 Subscriber = Callable[[str, Mapping[str, Any]], None]
 
 
+@dataclass(frozen=True)
+class Exchange:
+    """A request, for its response: its number, whose and where it is, the ids that it names, and when it passed, for intervals."""
+
+    number: int
+    who: str
+    where: str
+    ids: tuple[str, ...]
+    at: float
+
+
 class TrafficLog:
     """
     The last lines of what passed, and who wants to see the next ones.
 
     :param clock: says when.
+    :ivar on_line: called with each line, after the subscribers.
     """
 
     def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
         self._wall = wall_clock_of(clock)
         self._lines: deque[dict[str, Any]] = deque(maxlen=KEEP)
         self._subscribers: list[Subscriber] = []
+        self.on_line: Callable[[Mapping[str, Any]], None] = lambda line: None
         self._last_number = 0
+        self._last_exchange = 0
 
     def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
         """Call ``subscriber`` with the name and the details of each event; returns how to end that."""
@@ -63,7 +79,7 @@ class TrafficLog:
         :param what: ``publish``, ``refused`` (a publish that failed),
             ``deliver``, ``ack`` or ``requeue``; the last two show no body
             again.
-        :param who: that somebody: ``network``, ``worker`` or ``replay``.
+        :param who: that somebody: ``network``, ``worker`` or ``page``.
         :param queue: the queue, or the routing key that goes by its name.
         """
         value = json_of(body)
@@ -72,39 +88,61 @@ class TrafficLog:
             line["body"] = value
         self._add(line)
 
-    def http(
-        self,
-        what: str,
-        who: str,
-        where: str,
-        body: bytes,
-        *,
-        headers: Optional[Mapping[str, str]] = None,
-        status: Optional[int] = None,
-        ids: tuple[str, ...] = (),
-        **more: Any,
-    ) -> tuple[str, ...]:
+    def request(self, who: str, where: str, body: bytes, headers: Optional[Mapping[str, str]] = None) -> Exchange:
         """
-        A request or its response passes.
+        A request passes.
 
-        :param what: ``request`` or ``response``.
         :param who: whose request it is: ``worker`` or ``turn``.
         :param where: method and path.
-        :param status: of a response; None where nobody answered.
-        :param ids: those of the request, for its response.
-        :return: the ids that the line names.
+        :return: to be given to :meth:`response` with its answer.
+        """
+        self._last_exchange += 1
+        value = json_of(body)
+        exchange = Exchange(self._last_exchange, who, where, tuple(ids_of(value)), self._clock.seconds())
+        self._add_http(exchange, "request", exchange.ids, value if body else None, headers)
+        return exchange
+
+    def response(
+        self,
+        exchange: Exchange,
+        status: Optional[int],
+        body: bytes = b"",
+        headers: Optional[Mapping[str, str]] = None,
+        reason: Optional[str] = None,
+    ) -> None:
+        """
+        An answer passes, or there is none.
+
+        :param exchange: the request that it answers.
+        :param status: None where nobody answered.
+        :param reason: why there was no answer, where that is known.
         """
         value = json_of(body)
-        names = tuple(dict.fromkeys((*ids, *ids_of(value))))
-        line = {"protocol": "http", "what": what, "who": who, "where": where, "ids": list(names), **more}
-        if what == "response":
-            line["status"] = status
+        ids = tuple(dict.fromkeys((*exchange.ids, *ids_of(value))))
+        seconds = self._clock.seconds() - exchange.at
+        more = {"status": status, "seconds": round(seconds, 4), **({} if reason is None else {"reason": reason})}
+        self._add_http(exchange, "response", ids, value if body else None, headers, **more)
+
+    def _add_http(
+        self,
+        exchange: Exchange,
+        what: str,
+        ids: tuple[str, ...],
+        body: Any,
+        headers: Optional[Mapping[str, str]],
+        **more: Any,
+    ) -> None:
+        line: dict[str, Any] = {"protocol": "http", "what": what, "who": exchange.who, "where": exchange.where}
+        line.update(more, ids=list(ids), exchange=exchange.number)
         if headers is not None:
             line["headers"] = masked(headers)
-        if body:
-            line["body"] = value
+        if body is not None:
+            line["body"] = body
         self._add(line)
-        return names
+
+    def clear(self) -> None:
+        """Forget all lines; numbers go on."""
+        self._lines.clear()
 
     def lines(self, since: int = 0, message: Optional[str] = None) -> list[dict[str, Any]]:
         """
@@ -115,9 +153,10 @@ class TrafficLog:
 
     def _add(self, line: dict[str, Any]) -> None:
         self._last_number += 1
-        line = {"number": self._last_number, "at": self._wall(), **line}
+        line = {"number": self._last_number, "at": self._wall(), "clock": round(self._clock.seconds(), 4), **line}
         self._lines.append(line)
         self.say("traffic", line)
+        self.on_line(line)
 
 
 def masked(headers: Mapping[str, str]) -> dict[str, str]:

@@ -160,6 +160,24 @@ def text_of(body: dict[str, Any], name: str) -> str:
     return value
 
 
+def optional_text_of(body: dict[str, Any], name: str) -> Optional[str]:
+    """A field that is a text where it is given."""
+    return text_of(body, name) if body.get(name) is not None else None
+
+
+def turn_of(body: dict[str, Any]) -> Optional[dict[str, Any]]:
+    """The field ``turn``: a message of any type in WhatsApp's shape, or nothing, which is a text."""
+    turn = body.get("turn")
+    if turn is not None and not isinstance(turn, dict):
+        raise BadRequest("turn must be an object")
+    return turn
+
+
+def content_of(body: dict[str, Any]) -> Optional[str]:
+    """The field ``text``; beside ``turn`` there may be none."""
+    return optional_text_of(body, "text") if body.get("turn") is not None else text_of(body, "text")
+
+
 def flag_of(body: dict[str, Any], name: str, default: Optional[bool] = None) -> bool:
     """A field that must be true or false."""
     value = body.get(name, default)

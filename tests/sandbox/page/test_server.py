@@ -12,13 +12,16 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.sandbox.http import MemoryHttp
 from vumi_turn.configuration.fields import ConfigErrors
-from vumi_turn.sandbox.page.server import FILES, SandboxServer
+from vumi_turn.http.static_files import TYPES, StaticFiles, design_files
+from vumi_turn.sandbox.page.server import SandboxServer
 from vumi_turn.sandbox.simulation import Simulation
 from vumi_turn.sandbox.web import Guard
+from vumi_turn.vumi.examples import EchoWorker
 
 NUMBER = "+26612345678"
 TURN_URL = "http://127.0.0.1:8010/turn/v1/numbers/sandbox"
 PAGE = resources.files("vumi_turn.sandbox.page") / "static"
+DESIGN = resources.files("vumi_turn.http") / "design"
 
 
 class SimulationCase(SynchronousTestCase):
@@ -58,6 +61,7 @@ class StateTests(SimulationCase):
             state["setup"],
             {
                 "connector": "phones",
+                "worker": "TurnChannelsApi",
                 "sms_number": "8864",
                 "ussd_code": "*120*8864#",
                 "webhook": "http://127.0.0.1:8011/messages",
@@ -97,6 +101,16 @@ class StateTests(SimulationCase):
         self.simulation.faults.set({"broker": "away"})
         self.reactor.advance(1)
         self.assertEqual(told, ["faults", "health"])
+
+
+class RouteTests(SimulationCase):
+    def test_messages(self) -> None:
+        """The messages so far can be asked for; klein, which knows routes by name, has none of them twice."""
+        http = self.build()
+        self.assertEqual(http.call("GET", "/api/messages"), (200, {"messages": []}))
+        rules = [rule for rule in self.server.app.url_map.iter_rules() if not rule.is_leaf or "<path" not in rule.rule]
+        names = [rule.endpoint for rule in rules]
+        self.assertEqual(sorted(names), sorted(set(names)))
 
 
 class PhoneTests(SimulationCase):
@@ -197,6 +211,48 @@ class FaultsTests(SimulationCase):
         self.assertEqual(http.call("POST", "/api/parked/replay", {}), (200, {"replayed": 0}))
 
 
+class ApplicationTests(SimulationCase):
+    """A worker that is an application has no Turn."""
+
+    def test_echo(self) -> None:
+        """What a person says goes to the application, whose answer comes to the phone."""
+        http = self.build(worker_class=EchoWorker)
+        state = http.call("GET", "/api/state")[1]
+        self.assertEqual((state["setup"]["turn"], state["setup"]["worker"]), ("none", "EchoWorker"))
+        self.assertEqual((state["health"]["health"], state["health"]["parked"]), ("ok", []))
+        asked = http.start("POST", f"/api/phones/{NUMBER}/sms", {"text": "Hello"})
+        self.turn_over()
+        http.read(asked)
+        texts = http.call("GET", f"/api/phones/{NUMBER}")[1]["texts"]
+        self.assertEqual([(one["direction"], one["text"]) for one in texts], [("out", "Hello"), ("in", "Hello")])
+
+    def test_no_turn(self) -> None:
+        """What would be Turn's is not there."""
+        http = self.build(worker_class=EchoWorker)
+        for method, path in (("GET", f"/api/conversations/{NUMBER}"), ("GET", "/api/parked")):
+            status, details = http.details(method, path)
+            self.assertEqual((status, details[-30:]), (404, "e: the worker is an application"[-30:]))
+
+
+class ResetTests(SimulationCase):
+    def test_everything(self) -> None:
+        """After a reset nothing is broken and nothing is remembered, and pages are told."""
+        http = self.build()
+        asked = http.start("POST", f"/api/phones/{NUMBER}/dial", {"code": "*120#"})
+        self.turn_over()
+        http.read(asked)
+        http.call("PUT", "/api/faults", {"turn": {"mode": "down"}, "limit": None, "network": {"mode": "nack"}})
+        told: list[str] = []
+        self.simulation.traffic.subscribe(lambda name, details: told.append(name))
+        self.assertEqual(http.call("POST", "/api/reset", {}), (200, {}))
+        state = http.call("GET", "/api/state")[1]
+        for name in ("phones", "conversations", "messages", "traffic"):
+            self.assertEqual(state[name], [], name)
+        self.assertEqual((state["faults"]["turn"]["mode"], state["faults"]["network"]["mode"]), ("up", "up"))
+        self.assertEqual(state["faults"]["limit"]["calls"], 60)
+        self.assertEqual(told[-1], "reset")
+
+
 class PageTests(SimulationCase):
     """The page's files."""
 
@@ -204,28 +260,45 @@ class PageTests(SimulationCase):
         """Each file of the page is served with its type; nothing else of the package is."""
         self.build()
         treq = StubTreq(Guard(self.server.app.resource(), "127.0.0.1"))
-        self.assertEqual(set(FILES), {path.name for path in PAGE.iterdir() if path.name != "__pycache__"})
-        for name, content_type in {"": FILES["index.html"], **FILES}.items():
+        files = {path.name for path in PAGE.iterdir()} | {f"design/{name}" for name in design_files().names()}
+        for name in {"", *files}:
             answer = self.successResultOf(treq.get(f"http://127.0.0.1:8010/{name}"))
-            self.assertEqual((answer.code, answer.headers.getRawHeaders("content-type")), (200, [content_type]))
+            content_type = TYPES["." + (name or "index.html").rpartition(".")[2]]
+            self.assertEqual((answer.code, answer.headers.getRawHeaders("content-type")), (200, [content_type]), name)
             self.assertIn("default-src 'self'", answer.headers.getRawHeaders("content-security-policy")[0])
-        for name in ("server.py", "..%2Fserver.py", "page"):
+        for name in ("server.py", "..%2Fserver.py", "page", "design/app.js"):
             self.assertEqual(self.successResultOf(treq.get(f"http://127.0.0.1:8010/{name}")).code, 404)
 
     def test_nothing_from_elsewhere(self) -> None:
         """The page needs no other site: all that it loads is one of its files."""
-        for name in FILES:
+        files = StaticFiles("vumi_turn.sandbox.page", "static").names()
+        known = files | {f"design/{name}" for name in design_files().names()}
+        for name in files:
             text = (PAGE / name).read_text("utf-8").replace("http://www.w3.org/2000/svg", "")
             self.assertNotRegex(text, "https?://", name)
             loaded = re.findall(r'<(?:script|link)[^>]* (?:src|href)="([^"]*)"', text)
             loaded += [one[2:] for one in re.findall(r'from "([^"]*)"', text)]
-            self.assertLessEqual(set(loaded), set(FILES), name)
+            self.assertLessEqual(set(loaded), known, name)
 
     def test_ids(self) -> None:
         """Each element that a script looks up is in the page, once."""
         ids = re.findall(r' id="([^"]+)"', (PAGE / "index.html").read_text("utf-8"))
         self.assertEqual(len(ids), len(set(ids)))
-        scripts = "".join((PAGE / name).read_text("utf-8") for name in FILES if name.endswith(".js"))
+        scripts = "".join(path.read_text("utf-8") for path in PAGE.iterdir() if path.name.endswith(".js"))
         named = set(re.findall(r'\$\("([^"]+)"\)', scripts)) | set(re.findall(r'attempt\("([^"]+)"', scripts))
-        self.assertGreater(len(named), 25)
-        self.assertLessEqual(named - {"tab-", "faults-", "node-"}, set(ids))
+        self.assertGreater(len(named), 50)
+        self.assertLessEqual(named, set(ids))
+
+    def test_colours(self) -> None:
+        """The page has no colour of its own but those of the handset."""
+        for path in PAGE.iterdir():
+            if path.name.endswith(".css") and path.name != "phone.css":
+                self.assertNotRegex(path.read_text("utf-8"), r"#[0-9a-f]{3,8}\b|rgb", path.name)
+
+    def test_icons(self) -> None:
+        """Each icon that the page names is there."""
+        there = set(re.findall(r'symbol id="([^"]+)"', (DESIGN / "icons.svg").read_text("utf-8")))
+        text = "".join(path.read_text("utf-8") for path in PAGE.iterdir())
+        named = set(re.findall(r'data-icon="([^"]+)"', text)) | set(re.findall(r'icon\("([^"]+)"\)', text))
+        self.assertGreater(len(named), 20)
+        self.assertLessEqual(named, there)

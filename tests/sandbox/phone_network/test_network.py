@@ -12,8 +12,9 @@ from vumi_turn.broker.interface import BrokerUnavailable
 from vumi_turn.broker.memory import MemoryBroker
 from vumi_turn.sandbox.phone_network.events import REPORT_DELAY
 from vumi_turn.sandbox.phone_network.faults import NetworkFaults
-from vumi_turn.sandbox.phone_network.network import NO_SERVICE, SESSION_TIMEOUT, PhoneNetwork
+from vumi_turn.sandbox.phone_network.network import PhoneNetwork
 from vumi_turn.sandbox.phone_network.phones import PhoneError
+from vumi_turn.sandbox.phone_network.ussd import NO_SERVICE, SESSION_TIMEOUT
 from vumi_turn.vumi.messages import TransportEvent, TransportUserMessage
 
 NUMBER = "+26612345678"
@@ -51,7 +52,8 @@ class NetworkCase(SynchronousTestCase):
         """What a person does, once the broker has it."""
         done = ensureDeferred(doing)
         self.turns()
-        return self.successResultOf(done)
+        message: TransportUserMessage = self.successResultOf(done)
+        return message
 
     def refusal(self, doing: Any, *kinds: type[Exception]) -> str:
         """The sentence with which something is refused."""
@@ -324,3 +326,77 @@ class BrokerAwayTests(NetworkCase):
         self.broker.come_back()
         self.turns(1)
         self.assertEqual(self.kinds(), ["ack", "ack", "delivered"])
+
+
+class SessionLinesTests(NetworkCase):
+    """What is told of sessions, and of messages that do not arrive."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.notes: list[str] = []
+        self.failed: list[tuple[str, str]] = []
+        self.network.stop()
+        self.network = PhoneNetwork(
+            self.broker,
+            "c",
+            self.clock,
+            session_changed=lambda number, text: self.notes.append(f"{number} {text}"),
+            failed=lambda name, reason: self.failed.append((name, reason)),
+        )
+        self.network.start()
+
+    def dial(self) -> TransportUserMessage:
+        return self.do(self.network.dial(NUMBER, CODE))
+
+    def reply(self, original: TransportUserMessage, content: str, **fields: Any) -> str:
+        return self.push(original.reply(content, **fields)).message_id
+
+    def steps(self) -> list[tuple[str, str]]:
+        return [(step.direction, step.text) for step in self.network.phone(NUMBER).steps]
+
+    def test_from_dialling_to_the_end(self) -> None:
+        """Opening, what is said, and the end are lines, in order."""
+        self.reply(self.dial(), "Sure?")
+        said = self.do(self.network.answer(NUMBER, "1"))
+        self.reply(said, "Goodbye", session_event="close")
+        self.assertEqual(
+            self.steps(),
+            [
+                ("note", f"Session opened: dialled {CODE}"),
+                ("in", "Sure?"),
+                ("out", "1"),
+                ("in", "Goodbye"),
+                ("note", "Session ended by the service"),
+            ],
+        )
+        self.assertEqual(
+            self.notes, [f"{NUMBER} Session opened: dialled {CODE}", f"{NUMBER} Session ended by the service"]
+        )
+
+    def test_other_ends(self) -> None:
+        """A session that the person or time ended says which."""
+        self.dial()
+        self.do(self.network.hang_up(NUMBER))
+        self.dial()
+        self.turns(SESSION_TIMEOUT)
+        ends = [text for kind, text in self.steps() if kind == "note" and "opened" not in text]
+        self.assertEqual(ends, ["Session ended: the person hung up", "Session timed out: nothing happened for 120 s"])
+
+    def test_too_long(self) -> None:
+        """A text that is longer than the screen is refused with its length, counted as the network counts."""
+        for text, words in (
+            ("x" * 161, "too long for a screen: 161 GSM characters, 160 fit"),
+            ("€" * 81, "too long for a screen: 162 GSM characters, 160 fit"),
+            ("ሰ" * 71, "too long for a screen: 71 UCS-2 characters, 70 fit"),
+        ):
+            name = self.reply(self.dial(), text)
+            self.assertEqual(self.failed[-1], (name, words))
+        self.reply(self.dial(), "x" * 160)
+        self.assertEqual((len(self.failed), self.network.phone(NUMBER).screen), (3, "x" * 160))
+
+    def test_length(self) -> None:
+        """A phone says how much of its screen is taken."""
+        self.reply(self.dial(), "{Sure}?")
+        self.assertEqual(
+            self.network.phone(NUMBER).to_dict()["screen_length"], {"used": 9, "size": 160, "unit": "GSM characters"}
+        )

@@ -12,10 +12,16 @@ from tests.vumi.messages.samples import event, user_message
 from vumi_turn.sandbox.turn_simulator.formats import (
     MAX_TEXT,
     Invalid,
+    buttons,
     check_message,
+    check_new_channel,
     check_status,
+    image,
+    list_of,
     outbound_payload,
+    said_in,
     same_person,
+    text_message,
 )
 from vumi_turn.turn.payloads import message_payload, parse_outbound, status_payload
 
@@ -63,7 +69,7 @@ class FormatTests(SynchronousTestCase):
 
     def test_the_worker_takes_what_it_sends(self) -> None:
         """What the simulated Turn POSTs is what the worker reads."""
-        payload = outbound_payload("+266111", "Hi", "m1", True)
+        payload = outbound_payload("+266111", text_message("Hi"), "Hi", "m1", True)
         request = parse_outbound(json.dumps(payload).encode())
         self.assertEqual(
             (request.to, request.content, request.reply_to, request.waiting_for_user_input),
@@ -77,7 +83,7 @@ class FormatTests(SynchronousTestCase):
             ("contact.id", 266, "contact.id must be a string"),
             ("contact.profile", {}, "contact.profile.name must be a string"),
             ("contact.age", 5, "contact.age is not known"),
-            ("message.type", "image", "message.type must be text"),
+            ("message.type", "image", "message.type must be text or interactive"),
             ("message.text.body", "", "message.text.body must not be empty"),
             ("message.text.body", "x" * (MAX_TEXT + 1), "message.text.body must not have more than 4096 characters"),
             ("message.from", "+266999", "message.from must be contact.id"),
@@ -103,10 +109,82 @@ class FormatTests(SynchronousTestCase):
 
     def test_not_an_object(self) -> None:
         """A body that is no object is refused as such."""
-        for value in ([], "x", None, 5):
+        values: tuple[Any, ...] = ([], "x", None, 5)
+        for value in values:
             self.assertEqual(str(self.assertRaises(Invalid, check_message, value)), "the body must be an object")
 
     def test_same_person(self) -> None:
         """A leading + makes no difference between addresses, anything else does."""
         self.assertTrue(same_person("+266111", "266111"))
         self.assertFalse(same_person("+266111", "+2661112"))
+
+
+class InteractiveTests(SynchronousTestCase):
+    """Choices, and messages that offer them."""
+
+    def reply(self, kind: str, **reply: Any) -> dict[str, Any]:
+        interactive = {"type": kind, kind: {"id": "a", "title": "Yes", **reply}}
+        message = {key: value for key, value in MESSAGE["message"].items() if key != "text"}
+        return {**MESSAGE, "message": {**message, "type": "interactive", "interactive": interactive}}
+
+    def test_taken(self) -> None:
+        """A button's and a list's reply are taken, and say their title."""
+        for kind in ("button_reply", "list_reply"):
+            self.assertEqual(said_in(check_message(self.reply(kind))), "Yes")
+
+    def test_wrong(self) -> None:
+        """What is wrong with a reply is named."""
+        good = self.reply("button_reply")
+        for path, value, words in (
+            ("message.interactive", ..., "message.interactive must be an object"),
+            ("message.interactive.type", "nfm_reply", "interactive.type must be one of button_reply, list_reply"),
+            ("message.interactive.button_reply.title", "", "button_reply.title must not be empty"),
+            ("message.interactive.button_reply.id", ..., "button_reply.id must be a string"),
+            ("message.interactive.button_reply.more", 1, "button_reply.more is not known"),
+            ("message.text", {"body": "x"}, "message.text is not known"),
+            ("message.type", "image", "message.type must be text or interactive"),
+        ):
+            error = self.assertRaises(Invalid, check_message, changed(good, path, value))
+            self.assertIn(words, str(error))
+
+    def test_blank(self) -> None:
+        """A text of blanks is none."""
+        error = self.assertRaises(Invalid, check_message, changed(MESSAGE, "message.text.body", " \n"))
+        self.assertEqual(str(error), "message.text.body must not be blank")
+
+    def test_offered(self) -> None:
+        """Buttons, lists and pictures have WhatsApp's shapes."""
+        self.assertEqual(
+            buttons("Sure?", ["Yes"])["interactive"],
+            {
+                "type": "button",
+                "body": {"text": "Sure?"},
+                "action": {"buttons": [{"type": "reply", "reply": {"id": "yes", "title": "Yes"}}]},
+            },
+        )
+        (section,) = list_of("Day?", "Choose", {"Week": [("Monday", "babies")]})["interactive"]["action"]["sections"]
+        self.assertEqual(section["rows"], [{"id": "monday", "title": "Monday", "description": "babies"}])
+        self.assertEqual(image("https://x/y.png", "Open")["image"], {"link": "https://x/y.png", "caption": "Open"})
+
+
+class NewChannelTests(SynchronousTestCase):
+    """What asks for a channel."""
+
+    def test_wrong(self) -> None:
+        """Each field is checked, and named where it is wrong."""
+        good = {
+            "backend_type": "channel",
+            "number_type": "channel_http_api",
+            "from_addr": "*120#",
+            "name": "Clinic",
+            "endpoint": "https://our.host/messages",
+        }
+        self.assertEqual(check_new_channel(good), good)
+        for path, value, words in (
+            ("backend_type", "waba", "backend_type must be channel"),
+            ("from_addr", ..., "from_addr must be a string"),
+            ("endpoint", "our.host", "endpoint must be a URL"),
+            ("extra", 1, "extra is not known"),
+        ):
+            error = self.assertRaises(Invalid, check_new_channel, changed(good, path, value))
+            self.assertIn(words, str(error))

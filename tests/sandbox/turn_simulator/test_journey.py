@@ -4,55 +4,89 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from vumi_turn.sandbox.turn_simulator.journey import DAYS, GOODBYE, HOURS, WELCOME, Journey
+from vumi_turn.conversation.numbering import numbered
+from vumi_turn.conversation.rendering import render
+from vumi_turn.conversation.screen_options import ScreenOptions
+from vumi_turn.conversation.screens import paginate
+from vumi_turn.sandbox.turn_simulator.journey import ADVICE, DAYS, HOURS, WELCOME, WRONG, Answer, Journey
 
 CODE = "*120*8864#"
 
 
 class JourneyTests(SynchronousTestCase):
-    """What the clinic's menu answers."""
+    """What the clinic's line answers."""
 
     def setUp(self) -> None:
         self.journey = Journey()
 
-    def say(self, text: str, person: str = "+266111") -> str:
-        return self.journey.answer(person, text).text
+    def say(self, text: str, person: str = "+266111") -> list[Answer]:
+        return self.journey.answers(person, text, text == CODE)
 
     def test_three_steps(self) -> None:
-        """Dialling, 1 and a day make a booking, and only the last answer ends the session."""
-        answers = [self.journey.answer("+266111", text) for text in (CODE, "1", "2")]
+        """Dialling, a button and a row of a list make a booking; only the last answer ends the session."""
+        answers = [one for text in (CODE, "Book a visit", "Wednesday") for one in self.say(text)]
         self.assertEqual(
-            [answer.text for answer in answers],
-            [WELCOME, DAYS, "Your visit is booked for Wednesday. Goodbye."],
+            [answer.text for answer in answers], [WELCOME, DAYS, "Your visit is booked for Wednesday. Goodbye."]
         )
         self.assertEqual([answer.waiting for answer in answers], [True, True, False])
+        kinds = [(one.turn["type"], one.turn.get("interactive", {}).get("type")) for one in answers]
+        self.assertEqual(kinds, [("interactive", "button"), ("interactive", "list"), ("text", None)])
 
-    def test_short_ways_out(self) -> None:
-        """2 tells the opening hours and 3 says goodbye; both end it."""
-        for choice, expected in (("2", HOURS), ("3", GOODBYE)):
-            self.say(CODE)
-            answer = self.journey.answer("+266111", choice)
-            self.assertEqual((answer.text, answer.waiting), (expected, False))
-
-    def test_wrong_choice(self) -> None:
-        """A number that is no choice asks the same question again."""
+    def test_numbers(self) -> None:
+        """A number chooses like a title."""
         self.say(CODE)
-        self.assertTrue(self.say("7").endswith(WELCOME))
-        self.say("1")
-        self.assertTrue(self.say("9").endswith(DAYS))
-        self.assertIn("Friday", self.say("3"))
+        self.assertEqual(self.say(" 1 ")[0].text, DAYS)
+        self.assertIn("Friday", self.say("3")[0].text)
 
-    def test_words_begin_again(self) -> None:
-        """A code or a word starts the menu, wherever the person was."""
+    def test_picture(self) -> None:
+        """The opening hours are a picture with words, and the end."""
+        self.say(CODE)
+        (answer,) = self.say("Opening hours")
+        self.assertEqual((answer.turn["type"], answer.turn["image"]["caption"]), ("image", HOURS))
+        self.assertFalse(answer.waiting)
+
+    def test_three_pages(self) -> None:
+        """The advice has three screens."""
+        self.say(CODE)
+        (answer,) = self.say("Advice")
+        self.assertEqual((answer.text, answer.waiting), (ADVICE, False))
+        self.assertEqual(len(paginate(ADVICE, ScreenOptions())), 3)
+
+    def test_wrong_answer(self) -> None:
+        """A wrong answer has two messages, of which only the second, the question again, waits."""
+        self.say(CODE)
+        self.assertEqual([(one.text, one.waiting) for one in self.say("7")], [(WRONG, False), (WELCOME, True)])
+        self.say("1")
+        self.assertEqual([one.text for one in self.say("Sunday")], [WRONG, DAYS])
+
+    def test_dialling_begins_again(self) -> None:
+        """A code starts the menu wherever the person was; after the end anything does."""
         self.say(CODE)
         self.say("1")
-        self.assertEqual(self.say("hello"), WELCOME)
-        self.assertEqual(self.say(" 1 "), DAYS)
+        self.assertEqual(self.say(CODE)[0].text, WELCOME)
+        self.say("2")
+        self.assertEqual(self.say("hello")[0].text, WELCOME)
 
     def test_people_are_apart(self) -> None:
         """Each person stands in a menu of their own."""
         self.say(CODE, "+266111")
         self.say("1", "+266111")
         self.say(CODE, "+266222")
-        self.assertEqual(self.say("1", "+266222"), DAYS)
-        self.assertIn("Monday", self.say("1", "+266111"))
+        self.assertEqual(self.say("1", "+266222")[0].text, DAYS)
+        self.assertIn("Monday", self.say("1", "+266111")[0].text)
+
+    def test_rendered(self) -> None:
+        """Each message can be shown on a phone that has texts only, its choices numbered."""
+        for text in (CODE, "Book a visit"):
+            (answer,) = self.say(text)
+            lines = numbered(render(answer.turn, answer.text).parts).text.splitlines()
+            self.assertEqual([line[:3] for line in lines[-3:]], ["1. ", "2. ", "3. "])
+
+    def test_texts_only(self) -> None:
+        """For a channel that takes texts only, options are numbered by the journey, and all is one text."""
+        self.journey = Journey(rich=False)
+        answers = [one for text in (CODE, "9", "1", "x", "2", CODE, "2") for one in self.say(text)]
+        self.assertEqual({one.turn["type"] for one in answers}, {"text"})
+        self.assertEqual(len(answers), 7)
+        self.assertTrue(answers[0].text.endswith("1. Book a visit\n2. Opening hours\n3. Advice"))
+        self.assertTrue(answers[1].text.startswith(WRONG) and answers[1].waiting)

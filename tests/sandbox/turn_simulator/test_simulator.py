@@ -12,9 +12,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.sandbox.http import JSON, MemoryHttp
 from tests.sandbox.turn_simulator.test_formats import MESSAGE, STATUS, changed
 from vumi_turn.sandbox.turn_simulator.api import simulator_app
+from vumi_turn.sandbox.turn_simulator.channels_api import MAX_RECORDS
 from vumi_turn.sandbox.turn_simulator.faults import TurnFaults
 from vumi_turn.sandbox.turn_simulator.rate_limit import RateLimit
-from vumi_turn.sandbox.turn_simulator.simulator import MAX_RECORDS, REPEAT_AFTER, TurnSimulator
+from vumi_turn.sandbox.turn_simulator.simulator import REPEAT_AFTER, TurnSimulator
 from vumi_turn.sandbox.turn_simulator.webhook_client import ChannelAnswer, NoAnswer
 from vumi_turn.turn.signature import verify
 
@@ -42,7 +43,7 @@ class SimulatorCase(SynchronousTestCase):
         answer = self.answers.pop(0) if self.answers else OK
         if isinstance(answer, Exception):
             raise answer
-        return await answer if isinstance(answer, Deferred) else answer  # type: ignore[no-any-return]
+        return await answer if isinstance(answer, Deferred) else answer
 
     def message(self, **changes: Any) -> tuple[int, Any]:
         """POST a message as a channel does."""
@@ -66,7 +67,7 @@ class TakingTests(SimulatorCase):
     def test_message(self) -> None:
         """A good message is answered 200, is in the conversation, and somebody may answer it."""
         heard: list[str] = []
-        self.turn.on_message = lambda person, message: heard.append(f"{person} {message['id']}")
+        self.turn.on_message = lambda person, message, said: heard.append(f"{person} {message['id']}")
         self.assertEqual(self.message(), (200, {}))
         self.assertEqual(heard, ["+26612345678 m1"])
         (entry,) = self.turn.conversation("26612345678").entries
@@ -88,7 +89,7 @@ class TakingTests(SimulatorCase):
     def test_wrong_message(self) -> None:
         """A wrong message is answered 400 with the field that is wrong."""
         status, value = self.message(message__type="image")
-        self.assertEqual((status, value["errors"][0]["details"]), (400, "message.type must be text"))
+        self.assertEqual((status, value["errors"][0]["details"]), (400, "message.type must be text or interactive"))
 
     def test_not_json(self) -> None:
         """What is no JSON is answered 400."""
@@ -131,7 +132,7 @@ class TakingTests(SimulatorCase):
 
     def test_rate_limit(self) -> None:
         """Calls beyond the limit get 429 with Turn's headers, and are not taken."""
-        self.turn.limit = RateLimit(self.clock, calls=1)
+        self.turn.api.limit = RateLimit(self.clock, calls=1)
         self.message()
         asked = self.http.start("POST", MESSAGES, changed(MESSAGE, "message.id", "m2"), AUTHORIZED)
         response = self.successResultOf(asked)
@@ -144,8 +145,8 @@ class TakingTests(SimulatorCase):
         """Old requests are forgotten, and the numbers go on."""
         for _ in range(MAX_RECORDS + 3):
             self.message()
-        self.assertEqual(len(self.turn.records), MAX_RECORDS)
-        self.assertEqual(self.turn.records[-1].number, MAX_RECORDS + 3)
+        self.assertEqual(len(self.turn.api.records), MAX_RECORDS)
+        self.assertEqual(self.turn.api.records[-1].number, MAX_RECORDS + 3)
 
 
 class FaultsTests(SimulatorCase):
@@ -153,14 +154,14 @@ class FaultsTests(SimulatorCase):
 
     def test_error(self) -> None:
         """Told to answer 503 once, it does so once, and takes nothing."""
-        self.turn.plan.set(TurnFaults("error", status=503, times=1))
+        self.turn.api.plan.set(TurnFaults("error", status=503, times=1))
         self.assertEqual(self.message()[0], 503)
         self.assertEqual(self.turn.conversations(), [])
         self.assertEqual(self.message()[0], 200)
 
     def test_throttle(self) -> None:
         """Told to throttle, it answers 429 with Retry-After and the limit's headers."""
-        self.turn.plan.set(TurnFaults("throttle", retry_after=7))
+        self.turn.api.plan.set(TurnFaults("throttle", retry_after=7))
         response = self.successResultOf(self.http.start("POST", MESSAGES, MESSAGE, AUTHORIZED))
         self.assertEqual(response.code, 429)
         self.assertEqual(response.headers.getRawHeaders("retry-after"), ["7"])
@@ -168,7 +169,7 @@ class FaultsTests(SimulatorCase):
 
     def test_slow(self) -> None:
         """Told to be slow, it answers as usual after the delay and not before."""
-        self.turn.plan.set(TurnFaults(delay=3))
+        self.turn.api.plan.set(TurnFaults(delay=3))
         asked = self.http.start("POST", MESSAGES, MESSAGE, AUTHORIZED)
         self.clock.advance(2.9)
         self.assertNoResult(asked)
@@ -177,7 +178,7 @@ class FaultsTests(SimulatorCase):
 
     def test_stop_ends_delays(self) -> None:
         """When it stops, what is delayed is answered at once and no timer is left."""
-        self.turn.plan.set(TurnFaults(delay=100))
+        self.turn.api.plan.set(TurnFaults(delay=100))
         asked = self.http.start("POST", MESSAGES, MESSAGE, AUTHORIZED)
         self.turn.stop()
         self.assertEqual(self.http.read(asked)[0], 200)
@@ -186,8 +187,8 @@ class FaultsTests(SimulatorCase):
     def test_records_say_what_became(self) -> None:
         """A request's record is told of twice: when it comes, and with what it was answered."""
         told: list[tuple[bool, Optional[int]]] = []
-        self.turn.on_request = lambda record: told.append((record.answered, record.status))
-        self.turn.plan.set(TurnFaults("error", status=500, times=1))
+        self.turn.api.on_request = lambda record: told.append((record.answered, record.status))
+        self.turn.api.plan.set(TurnFaults("error", status=500, times=1))
         self.message()
         self.assertEqual(told, [(False, None), (True, 500)])
 
@@ -265,7 +266,7 @@ class ControlTests(SimulatorCase):
         self.assertEqual([r["kind"] for r in self.http.call("GET", "/requests?since=1")[1]["requests"]], ["status"])
         self.assertEqual(self.http.details("GET", "/requests?since=x"), (400, "since must be a whole number"))
         details = self.http.details("GET", "/requests?kind=x")
-        self.assertEqual(details, (400, "kind must be message or status"))
+        self.assertEqual(details, (400, "kind must be message, status or channel"))
 
     def test_faults(self) -> None:
         """Faults is set, read and refused."""
@@ -278,7 +279,8 @@ class ControlTests(SimulatorCase):
         """A script of faults is played to the requests that come."""
         self.http.call("PUT", "/faults", {"script": [{"mode": "error", "times": 2}, {"mode": "throttle"}]})
         self.assertEqual([self.message()[0] for _ in range(4)], [500, 500, 429, 200])
-        for script in ({}, [{"mode": "x"}]):
+        wrong: tuple[Any, ...] = ({}, [{"mode": "x"}])
+        for script in wrong:
             self.assertEqual(self.http.details("PUT", "/faults", {"script": script})[0], 400)
 
     def test_send(self) -> None:
@@ -302,3 +304,67 @@ class ControlTests(SimulatorCase):
         self.assertEqual(self.http.call("GET", "/conversations"), (200, {"conversations": {}}))
         self.assertEqual(self.http.call("GET", "/requests"), (200, {"requests": []}))
         self.assertEqual(self.http.call("GET", "/faults")[1]["mode"], "up")
+
+
+class MoreThanTextTests(SimulatorCase):
+    """Messages with buttons, choices, notes, and channels that are made."""
+
+    def test_turn(self) -> None:
+        """A message of any type goes as it was given, with or without a text beside it."""
+        shape = {"type": "image", "image": {"link": "https://x/y.png"}}
+        self.successResultOf(ensureDeferred(self.turn.send("+266111", None, turn=shape)))
+        body = json.loads(self.posts[-1][2])
+        self.assertEqual((body["turn"], body["content"]), (shape, None))
+        (entry,) = self.turn.conversation("+266111").entries
+        self.assertEqual((entry.text, entry.turn), ("(image)", shape))
+
+    def test_send_turn(self) -> None:
+        """By the API too; without a text and without that it is refused."""
+        status, answer = self.http.call("POST", "/send", {"to": "+266111", "turn": {"type": "sticker"}})
+        self.assertEqual((status, answer["id"]), (200, "o1"))
+        self.assertEqual(
+            self.http.details("POST", "/send", {"to": "+266111"}), (400, "text must be a string, and not an empty one")
+        )
+        self.assertEqual(
+            self.http.details("POST", "/send", {"to": "+266111", "turn": "x"}), (400, "turn must be an object")
+        )
+
+    def test_why_refused(self) -> None:
+        """The channel's own words are in the error."""
+        self.answers = [ChannelAnswer(400, b'{"errors": [{"details": "turn.type is missing"}]}')]
+        entry = self.successResultOf(self.send())
+        self.assertEqual(entry.error, "the channel answered 400: turn.type is missing")
+
+    def test_reason(self) -> None:
+        """Why a message failed on its way is kept, whether that is known before its id or after."""
+        self.turn.note_failure("o1", "too long")
+        self.successResultOf(self.send())
+        self.turn.note_failure("o1", "no session")
+        (entry,) = self.turn.conversation("+26612345678").entries
+        self.assertEqual(entry.reason, "no session")
+
+    def test_note(self) -> None:
+        """A note is a line of the conversation, and nobody's message."""
+        self.turn.note("+266111", "Session opened")
+        (entry,) = self.turn.conversation("266111").entries
+        self.assertEqual((entry.direction, entry.text, entry.id), ("note", "Session opened", None))
+
+    def test_new_channel(self) -> None:
+        """A channel is made with what its owner needs; the simulator sends to it from then on, if it is to."""
+        asked = {
+            "backend_type": "channel",
+            "number_type": "channel_http_api",
+            "from_addr": "*120#",
+            "name": "Clinic",
+            "endpoint": "https://our.host/messages",
+        }
+        status, answer = self.http.call("POST", "/v1/numbers", asked, AUTHORIZED)
+        self.assertEqual((status, answer["webhook"]["hmac_secret"]), (200, "the-secret"))
+        self.assertEqual(len({answer["number"]["uuid"], answer["webhook"]["uuid"]}), 2)
+        self.assertEqual(self.turn.webhook, "http://channel/messages")
+        following = TurnSimulator(
+            self.clock, token="the-token", secret="s", webhook="http://channel/messages", post=self.post, follow=True
+        )
+        MemoryHttp(self, simulator_app(following)).call("POST", "/v1/numbers", asked, AUTHORIZED)
+        self.assertEqual(following.webhook, "https://our.host/messages")
+        self.assertEqual(self.http.call("POST", "/v1/numbers", asked, JSON)[0], 401)

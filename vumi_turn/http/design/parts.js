@@ -83,7 +83,8 @@ export function duration(seconds) {
 
 // ---- the API
 
-// A caller of a JSON API below a path. It gives the answer's value, or throws an Error in the API's own words.
+// A caller of a JSON API below a path. It gives the answer's value, or throws an Error in the API's own words, with the answer's
+// status where there was one.
 export function jsonApi(base) {
   return async (method, path, body) => {
     const options = { method, headers: {} };
@@ -103,7 +104,10 @@ export function jsonApi(base) {
     } catch {
       throw new Error(`The server answered ${answer.status}, and not in JSON.`);
     }
-    if (!answer.ok) throw new Error(value.errors ? value.errors[0].details : `The server answered ${answer.status}.`);
+    if (!answer.ok) {
+      const text = value.errors ? value.errors[0].details : `The server answered ${answer.status}.`;
+      throw Object.assign(new Error(text), { status: answer.status });
+    }
     return value;
   };
 }

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Optional
 
 from twisted.internet.interfaces import IDelayedCall
+
+from .screen import SCREEN_SIZE, UNIT_NAMES, screen_length
 
 #: The code that the page dials first.
 USSD_CODE = "*120*8864#"
@@ -38,9 +40,10 @@ class Session:
 @dataclass
 class Text:
     """
-    An SMS on a phone.
+    An SMS on a phone, or one step of its USSD sessions.
 
-    :ivar direction: ``out`` for what the person wrote, ``in`` for what came.
+    :ivar direction: ``out`` for what the person wrote, ``in`` for what came,
+        ``note`` for what happened to a session.
     :ivar error: why it was not sent.
     """
 
@@ -57,24 +60,28 @@ class Phone:
     One person's phone.
 
     :ivar screen: what the USSD screen shows, None where it is off.
+    :ivar screen_size: how many septets the screen holds.
     :ivar texts: SMS, the oldest first.
+    :ivar steps: what happened in USSD sessions, the oldest first.
     """
 
     number: str
     screen: Optional[str] = None
+    screen_size: int = SCREEN_SIZE
     session: Optional[Session] = None
     texts: deque[Text] = field(default_factory=lambda: deque(maxlen=KEEP_TEXTS))
+    steps: deque[Text] = field(default_factory=lambda: deque(maxlen=KEEP_TEXTS))
 
     def to_dict(self) -> dict[str, Any]:
         """The phone as JSON, for the page."""
-        session = self.session
+        session, length = self.session, screen_length(self.screen or "", self.screen_size)
         return {
             "number": self.number,
             "screen": self.screen,
+            "screen_length": {"used": length.used, "size": length.size, "unit": UNIT_NAMES[length.unit]},
             "session": None if session is None else {"code": session.code, "waiting": session.waiting},
-            "texts": [
-                {"id": t.id, "direction": t.direction, "text": t.text, "at": t.at, "error": t.error} for t in self.texts
-            ],
+            "texts": [asdict(text) for text in self.texts],
+            "steps": [asdict(step) for step in self.steps],
         }
 
 
@@ -86,7 +93,7 @@ def check_number(number: str) -> str:
     """
     digits = number[1:] if number.startswith("+") else number
     if not (digits.isascii() and digits.isdigit() and 3 <= len(digits) <= 15):
-        raise PhoneError("a phone number has 3 to 15 digits, with or without a leading +")
+        raise PhoneError(f"a phone number has 3 to 15 digits, with or without a leading +, unlike {number[:30]!r}")
     return digits
 
 

@@ -11,7 +11,20 @@ from twisted.web.iweb import IRequest
 
 from ..faults import FaultsError, from_json
 from ..traffic import json_of, masked
-from ..web import BadRequest, NotTaken, argument, as_json, change, flag_of, json_app, number_argument, text_of
+from ..web import (
+    BadRequest,
+    NotTaken,
+    argument,
+    as_json,
+    change,
+    content_of,
+    flag_of,
+    json_app,
+    number_argument,
+    optional_text_of,
+    text_of,
+    turn_of,
+)
 from .faults import TurnFaults
 from .records import Record
 from .simulator import TurnSimulator
@@ -20,7 +33,7 @@ from .simulator import TurnSimulator
 def simulator_app(turn: TurnSimulator) -> Klein:
     """A simulated Turn, and the API by which a test drives it."""
     app = json_app()
-    turn.add_routes(app)
+    turn.api.add_routes(app)
 
     @app.handle_errors(FaultsError)
     def refused(request: IRequest, failure: Any) -> bytes:
@@ -29,9 +42,9 @@ def simulator_app(turn: TurnSimulator) -> Klein:
     @app.route("/requests", methods=["GET"])
     def requests(request: IRequest) -> bytes:
         since, kind = number_argument(request, "since"), argument(request, "kind")
-        if kind not in (None, "message", "status"):
-            raise BadRequest("kind must be message or status")
-        found = [r for r in turn.records if r.number > since and kind in (None, r.kind)]
+        if kind not in (None, "message", "status", "channel"):
+            raise BadRequest("kind must be message, status or channel")
+        found = [r for r in turn.api.records if r.number > since and kind in (None, r.kind)]
         return as_json(request, {"requests": [_record_json(record) for record in found]})
 
     @app.route("/conversations", methods=["GET"])
@@ -65,19 +78,20 @@ def simulator_app(turn: TurnSimulator) -> Klein:
 async def _set_faults(turn: TurnSimulator, body: dict[str, Any]) -> dict[str, Any]:
     script = body.get("script")
     if script is None:
-        turn.plan.set(from_json(TurnFaults, body, "faults"))
+        turn.api.plan.set(from_json(TurnFaults, body, "faults"))
     elif len(body) > 1 or not isinstance(script, list):
         raise BadRequest("script must be a list of faults, and come alone")
     else:
-        turn.plan.script([from_json(TurnFaults, one, f"script[{n}]") for n, one in enumerate(script)])
+        turn.api.plan.script([from_json(TurnFaults, one, f"script[{n}]") for n, one in enumerate(script)])
     return _faults_json(turn)
 
 
 async def _send(turn: TurnSimulator, body: dict[str, Any]) -> dict[str, Any]:
     entry = await turn.send(
         text_of(body, "to"),
-        text_of(body, "text"),
-        reply_to=text_of(body, "reply_to") if body.get("reply_to") is not None else None,
+        content_of(body),
+        turn=turn_of(body),
+        reply_to=optional_text_of(body, "reply_to"),
         waiting=flag_of(body, "waiting", False),
         repeats=flag_of(body, "repeats", True),
     )
@@ -87,7 +101,7 @@ async def _send(turn: TurnSimulator, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _faults_json(turn: TurnSimulator) -> dict[str, Any]:
-    return {**asdict(turn.plan.now), "script": [asdict(one) for one in turn.plan.to_list()]}
+    return {**asdict(turn.api.plan.now), "script": [asdict(one) for one in turn.api.plan.to_list()]}
 
 
 def _record_json(record: Record) -> dict[str, Any]:

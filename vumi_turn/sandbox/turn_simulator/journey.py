@@ -1,73 +1,133 @@
 """
-The built-in journey: a small clinic menu, so that a phone has somebody to talk to.
+The built-in journey: a small clinic's line, so that a phone has somebody to talk to.
 
-It is what a flow in Turn would be: it sees inbound messages and answers them.
-A USSD session with it has three steps.
+It is what a flow in Turn would be: it sees inbound messages and answers them,
+with buttons, a list, a picture, two messages for a wrong answer and a text
+that is longer than a screen. For a channel that takes nothing but text the
+same journey numbers its options itself.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, Optional
 
 from ..recent import Recent
+from .formats import buttons, image, list_of, text_message
 
 MAX_PEOPLE = 1000
 
-WELCOME = "Welcome to the clinic line.\n1. Book a visit\n2. Opening hours\n3. Leave"
-DAYS = "Which day suits you?\n1. Monday\n2. Wednesday\n3. Friday"
+WELCOME = "Welcome to the clinic line. What can we do for you?"
+DAYS = "Which day suits you?"
 HOURS = "We are open Monday to Friday, 8:00 to 16:00. Goodbye."
-GOODBYE = "Thank you, and goodbye."
-AGAIN = "Please answer 1, 2 or 3.\n"
-DAY_NAMES = {"1": "Monday", "2": "Wednesday", "3": "Friday"}
+PICTURE = "https://clinic.example/open.png"
+WRONG = "That is no answer we know."
+ADVICE = (
+    "Bring your clinic card and the medicine that you take. Come half an hour early: the sister measures your weight "
+    "and blood pressure first. Eat and drink as always, unless the doctor told you not to. If you are pregnant, bring "
+    "your green book too. If you cannot come, dial this number again and choose another day; it costs nothing. Call "
+    "112 when you bleed or have a fever. Goodbye."
+)
+
+BOOK, OPENING, INFO = "Book a visit", "Opening hours", "Advice"
+MENU = (BOOK, OPENING, INFO)
+DAY_NAMES = ("Monday", "Wednesday", "Friday")
+DAY_NOTES = {"Monday": "babies", "Wednesday": "everybody", "Friday": "antenatal"}
 
 
-class Answer(NamedTuple):
-    """What to say, and whether the person is expected to answer."""
+@dataclass(frozen=True)
+class Answer:
+    """
+    One message of the journey's.
+
+    :ivar text: what Turn gives as ``content``.
+    :ivar turn: the message in WhatsApp's shape.
+    :ivar waiting: whether the person is expected to answer.
+    """
 
     text: str
+    turn: dict[str, Any]
     waiting: bool
 
 
 class Journey:
-    """Where each person stands in the menu."""
+    """
+    Where each person stands in the menu.
 
-    def __init__(self) -> None:
+    :param rich: whether it may send more than texts.
+    """
+
+    def __init__(self, rich: bool = True) -> None:
+        self.rich = rich
         self._step: Recent[str] = Recent(MAX_PEOPLE)
 
-    def answer(self, person: str, text: str) -> Answer:
+    def reset(self) -> None:
+        """Everybody begins anew."""
+        self._step.clear()
+
+    def answers(self, person: str, text: str, starts: bool = False) -> list[Answer]:
         """
-        The answer to a person's input.
+        The answers to a person's input, in order.
 
         :param person: the person's address.
-        :param text: what they said. Anything but a number starts the menu
-            again: a word by SMS, or the code that a USSD session begins with.
+        :param text: what they said, or the title of what they chose.
+        :param starts: whether this begins a conversation; so does any input of who is in none.
         """
-        choice = text.strip()
         step = self._step.get(person)
-        if step is None or not choice.isdigit():
-            return self._ask(person, "menu", WELCOME)
-        if step == "menu":
-            return self._menu(person, choice)
-        return self._day(person, choice)
+        if step is None or starts:
+            return [self._ask_menu(person)]
+        return self._menu(person, text) if step == "menu" else self._day(person, text)
 
-    def _menu(self, person: str, choice: str) -> Answer:
-        if choice == "1":
-            return self._ask(person, "day", DAYS)
-        if choice == "2":
-            return self._end(person, HOURS)
-        if choice == "3":
-            return self._end(person, GOODBYE)
-        return self._ask(person, "menu", AGAIN + WELCOME)
+    def _menu(self, person: str, text: str) -> list[Answer]:
+        choice = _chosen(text, MENU)
+        if choice == BOOK:
+            return [self._ask_day(person)]
+        if choice == OPENING:
+            return [self._end(person, HOURS, PICTURE)]
+        if choice == INFO:
+            return [self._end(person, ADVICE if self.rich else HOURS)]
+        return self._again(self._ask_menu(person))
 
-    def _day(self, person: str, choice: str) -> Answer:
-        if choice in DAY_NAMES:
-            return self._end(person, f"Your visit is booked for {DAY_NAMES[choice]}. Goodbye.")
-        return self._ask(person, "day", AGAIN + DAYS)
+    def _day(self, person: str, text: str) -> list[Answer]:
+        day = _chosen(text, DAY_NAMES)
+        if day is None:
+            return self._again(self._ask_day(person))
+        return [self._end(person, f"Your visit is booked for {day}. Goodbye.")]
 
-    def _ask(self, person: str, step: str, text: str) -> Answer:
-        self._step.put(person, step)
-        return Answer(text, True)
+    def _again(self, question: Answer) -> list[Answer]:
+        """A wrong answer has two messages: what is wrong, which waits for nothing, and the question again."""
+        if self.rich:
+            return [Answer(WRONG, text_message(WRONG), False), question]
+        whole = f"{WRONG}\n{question.text}"
+        return [Answer(whole, text_message(whole), True)]
 
-    def _end(self, person: str, text: str) -> Answer:
+    def _ask_menu(self, person: str) -> Answer:
+        self._step.put(person, "menu")
+        if self.rich:
+            return Answer(WELCOME, buttons(WELCOME, MENU), True)
+        return _numbered(WELCOME, MENU)
+
+    def _ask_day(self, person: str) -> Answer:
+        self._step.put(person, "day")
+        if self.rich:
+            rows = [(day, DAY_NOTES[day]) for day in DAY_NAMES]
+            return Answer(DAYS, list_of(DAYS, "Choose", {"Clinic days": rows}), True)
+        return _numbered(DAYS, DAY_NAMES)
+
+    def _end(self, person: str, text: str, picture: Optional[str] = None) -> Answer:
         self._step.pop(person)
-        return Answer(text, False)
+        turn = image(picture, text) if self.rich and picture is not None else text_message(text)
+        return Answer(text, turn, False)
+
+
+def _numbered(question: str, options: tuple[str, ...]) -> Answer:
+    text = "\n".join([question, *(f"{number}. {option}" for number, option in enumerate(options, 1))])
+    return Answer(text, text_message(text), True)
+
+
+def _chosen(text: str, options: tuple[str, ...]) -> Optional[str]:
+    """The option that was named, or numbered."""
+    said = text.strip()
+    if said.isascii() and said.isdigit() and 1 <= int(said[:4]) <= len(options):
+        return options[int(said[:4]) - 1]
+    return said if said in options else None

@@ -22,6 +22,16 @@ class RateLimit:
         self._used = 0
         self._until = 0.0
 
+    def to_dict(self) -> dict[str, float]:
+        """How much is left of the window, as JSON; ``until`` is Unix seconds, 0 while no window has begun."""
+        rest = self._until - self._clock.seconds()
+        return {
+            "calls": self.calls,
+            "window": self.window,
+            "left": self.calls - self._used if rest > 0 else self.calls,
+            "until": round(self._wall() + rest, 3) if rest > 0 else 0,
+        }
+
     def take(self) -> tuple[bool, dict[str, str]]:
         """Count a call: whether it is within the limit, and the headers that say so."""
         now = self._clock.seconds()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Mapping, Optional
+from typing import Any, Mapping, Optional
 
 #: How many lines of one conversation are remembered.
 MAX_ENTRIES = 200
@@ -36,12 +36,14 @@ class Entry:
     """
     One line of a conversation.
 
-    :ivar direction: ``inbound`` or ``outbound``.
+    :ivar direction: ``inbound`` or ``outbound``; ``note`` for what happened to a session.
     :ivar id: the message's id; None while the channel has not given one.
     :ivar statuses: of an outbound message, in the order in which they came.
     :ivar error: why an outbound message was not taken.
     :ivar sending: whether that may still change, because Turn tries again.
     :ivar tries: how often it was POSTed.
+    :ivar turn: an outbound message as it was POSTed: its buttons, list or picture.
+    :ivar reason: why an outbound message failed on its way to the person, where that is known.
     """
 
     direction: str
@@ -53,6 +55,8 @@ class Entry:
     waiting: bool = False
     sending: bool = False
     tries: int = 0
+    turn: Optional[Mapping[str, Any]] = None
+    reason: Optional[str] = None
 
 
 @dataclass

@@ -78,12 +78,13 @@ def makeService(options: SimulatorOptions) -> IService:
     measure_monotonically(reactor)
     webhook_client = WebhookClient(reactor)
     turn = TurnSimulator(
-        reactor,  # type: ignore[arg-type]
+        reactor,
         token=options["token"],
         secret=options["secret"],
         webhook=options["webhook"],
         post=webhook_client.post,
-        limit=RateLimit(reactor, options["limit"]) if options["limit"] else None,  # type: ignore[arg-type]
+        limit=RateLimit(reactor, options["limit"]) if options["limit"] else None,
+        follow=True,
     )
 
     def stop() -> Deferred[None]:
@@ -95,7 +96,7 @@ def makeService(options: SimulatorOptions) -> IService:
         reactor,
         "The simulated Turn",
         options.where,
-        site_of(simulator_app(turn), reactor, options.where[0]),  # type: ignore[arg-type]
+        site_of(simulator_app(turn), reactor, options.where[0]),
         ready=lambda: tell(WELCOME.format(url=where, webhook=options["webhook"])),
         stopping=stop,
         fatal=lambda: end_with_failure(reactor, TwistdProcess(options.parent)),

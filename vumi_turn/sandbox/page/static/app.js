@@ -1,92 +1,97 @@
 // The page's beginning, and what keeps it up to date.
 
-import { $, call, person, setText, state } from "./common.js";
-import { allIsSeen, listNumbers, setUpPhone, showPhone } from "./phone.js";
+import { ask, liveEvents, placeIcons, setText, toast } from "./design/parts.js";
+import { $, call, changeDrafts, clearProblems, person, state } from "./common.js";
+import { setUpFaults, showFaults, showHealth } from "./faults.js";
+import { follow, setUpGuide } from "./guide.js";
+import { showMessage } from "./messages.js";
+import { setUpParts } from "./nav.js";
+import { allIsSeen, checkNumber, listNumbers, setUpPhone, showPhone } from "./phone.js";
+import { setUpParked, showParked } from "./parked.js";
+import { addLine } from "./raw.js";
+import { setUpTraffic, showAllTraffic } from "./traffic.js";
 import { followSomebody, setUpTurn, showTalk } from "./turn.js";
-import { showHealth, showFaults, setUpFaults } from "./faults.js";
-import { addLine, filterWire, setUpWire } from "./traffic.js";
-
-const AGAIN = 2000; // milliseconds until a closed stream is opened again
 
 let fresh = true; // nothing was shown yet
 
-const HANDLERS = {
-  phone(one) { state.phones.set(person(one.number), one); listNumbers(); showPhone(); },
+const handlers = {
+  phone(one) { state.phones.set(person(one.number), one); listNumbers(); showPhone(); showTalk(); },
   conversation(one) { state.conversations.set(person(one.address), one); followSomebody(); showTalk(); },
-  traffic: addLine,
-  faults: showFaults,
-  health: showHealth,
+  message(one) { showMessage(one); follow(); },
+  traffic(line) { if (!state.lines.length || line.number > state.lines[state.lines.length - 1].number) addLine(line); },
+  faults(faults) { showFaults(faults); follow(); },
+  health(health) { showHealth(health); showParked(health.parked); follow(); },
   journey(one) { $("journey").checked = one.on; },
+  reset() { call("GET", "state").then((all) => { showAll(all); clearProblems(); toast("Everything is reset.", { kind: "good" }); }, () => {}); },
 };
 
 function showSetup(setup) {
-  for (const [part, there] of [["phone", setup.phones], ["turn", setup.turn === "simulated"]]) {
-    $(part + "-body").hidden = !there;
-    $(part + "-note").hidden = there;
-  }
-  $("lead").hidden = !setup.phones;
-  const broker = setup.broker === "memory" ? "broker in memory" : "RabbitMQ";
-  setText($("connection"), `Live. Connector ${setup.connector}, ${broker}, Turn ${setup.turn}.`);
-  $("connection").className = "live";
+  state.setup = setup;
+  const simulated = setup.turn === "simulated", application = setup.turn === "none";
+  $("phone-body").hidden = !setup.phones;
+  $("phone-note").hidden = setup.phones;
+  $("turn-body").hidden = !simulated;
+  $("turn-note").hidden = simulated;
+  $("person-row").hidden = !simulated;
+  setText($("turn-note"), application
+    ? `There is no Turn here: ${setup.worker} answers by itself.` : "Turn is the real one: its conversations are there.");
+  $("node-turn").hidden = application;
+  setText($("worker-name"), setup.worker === "TurnChannelsApi" ? "Worker" : setup.worker);
+  setText($("worker-what"), application
+    ? "Your application: takes from the queues and answers." : "vumi_turn: takes from the queues and gives to Turn, and back.");
+  setText($("connector"), setup.connector);
+  const parts = [`connector ${setup.connector}`, setup.broker === "memory" ? "broker in memory" : "RabbitMQ"];
+  if (!application) parts.push(simulated ? "Turn simulated" : "real Turn");
+  setText($("setup"), parts.join(" · "));
 }
 
 function showAll(all) {
   state.phones = new Map(all.phones.map((one) => [person(one.number), one]));
   state.conversations = new Map(all.conversations.map((one) => [person(one.address), one]));
+  state.messages = new Map(all.messages.map((one) => [one.key, one]));
   state.lines = all.traffic;
   $("journey").checked = all.journey;
   showSetup(all.setup);
   showFaults(all.faults);
   showHealth(all.health);
+  showParked(all.health.parked, fresh);
   if (fresh) allIsSeen();
   fresh = false;
   listNumbers();
   followSomebody();
   showPhone();
   showTalk();
-  filterWire();
+  showAllTraffic();
+  follow();
 }
 
-function showLost() {
-  setText($("connection"), "The sandbox does not answer; trying again…");
-  $("connection").className = "lost";
+const STATES = {
+  live: ["Live", "good"], connecting: ["Connecting…", "info"], lost: ["The sandbox does not answer; trying again…", "bad"],
+};
+
+function showConnection(name) {
+  const [text, tone] = STATES[name];
+  if (name === "connecting" && $("connection").classList.contains("bad")) return; // still lost, until it is there
+  setText($("connection"), text);
+  $("connection").className = `state ${tone}`;
+  document.body.classList.toggle("lost", name === "lost");
+  if (name === "live") clearProblems();
 }
 
-// Events that come while the whole state is on its way wait for it; lines that it has are not added twice.
-function listen() {
-  const source = new EventSource("api/events");
-  let waiting = null;
-  const handle = (name, data) => {
-    if (name === "traffic" && state.lines.length && data.number <= state.lines[state.lines.length - 1].number) return;
-    HANDLERS[name](data);
-  };
-  source.addEventListener("open", async () => {
-    waiting = [];
-    try {
-      showAll(await call("GET", "state"));
-    } catch (error) {
-      showLost();
-    }
-    const missed = waiting;
-    waiting = null;
-    for (const [name, data] of missed) handle(name, data);
-  });
-  source.addEventListener("error", () => {
-    showLost();
-    // A browser tries again by itself, unless it was answered with an error.
-    if (source.readyState === EventSource.CLOSED) setTimeout(listen, AGAIN);
-  });
-  for (const name of Object.keys(HANDLERS)) {
-    source.addEventListener(name, (event) => {
-      const data = JSON.parse(event.data);
-      if (waiting === null) handle(name, data);
-      else waiting.push([name, data]);
-    });
-  }
-}
-
+placeIcons();
+setUpParts();
 setUpPhone();
 setUpTurn();
-setUpWire();
+setUpTraffic();
+setUpParked();
 setUpFaults();
-listen();
+setUpGuide();
+changeDrafts();
+$("number").addEventListener("input", () => { changeDrafts(); checkNumber(); showPhone(); showTalk(); });
+$("words-open").addEventListener("click", () => $("words").showModal());
+$("reset").addEventListener("click", async () => {
+  if (await ask("Reset everything?", "Phones, conversations and messages are forgotten, faults are mended, and what is parked is dropped.", "Reset")) {
+    call("POST", "reset", {}).catch((error) => toast(error.message, { kind: "bad" }));
+  }
+});
+liveEvents("api/events", { load: () => call("GET", "state"), show: showAll, handlers, state: showConnection });

@@ -1,53 +1,81 @@
-// What all parts of the page share: the API, what is known, and small helpers.
+// What all parts of the page share: what is known, the API, and which number is shown.
+
+import { jsonApi } from "./design/parts.js";
 
 export const $ = (id) => document.getElementById(id);
 
-export const state = { phones: new Map(), conversations: new Map(), lines: [] };
+export const state = {
+  setup: {}, phones: new Map(), conversations: new Map(), messages: new Map(), lines: [], faults: {}, health: null,
+};
 
-export async function call(method, path, body) {
-  const options = { method, headers: {} };
-  if (body !== undefined) {
-    options.headers["Content-Type"] = "application/json";
-    options.body = JSON.stringify(body);
-  }
-  const answer = await fetch("api/" + path, options);
-  const value = await answer.json();
-  if (!answer.ok) throw new Error(value.errors[0].details);
-  return value;
-}
+export const call = jsonApi("api/");
 
-// Do something, and say in an element what was wrong; whether it worked.
-export async function attempt(errorId, work) {
-  $(errorId).textContent = "";
+// Do something, and say in an element what was wrong; the error, or null where it worked.
+export async function attempt(problemId, work) {
+  $(problemId).textContent = "";
   try {
     await work();
-    return true;
+    return null;
   } catch (error) {
-    $(errorId).textContent = error instanceof TypeError ? "The sandbox does not answer." : error.message;
-    return false;
+    $(problemId).textContent = error.message;
+    return error;
   }
+}
+
+// What was wrong before is not wrong now: the server is back, or everything was reset.
+export function clearProblems() {
+  for (const problem of document.querySelectorAll(".problem")) problem.textContent = "";
 }
 
 // The number that the page shows: of its phone, and of Turn's conversation.
 export const number = () => $("number").value.trim();
 
 // An address is the same person's with and without its +.
-export const person = (address) => address.replace(/^\+/, "");
+export const person = (address) => String(address).replace(/^\+/, "");
 
-const CLOCK = { hour12: false, hour: "2-digit", minute: "2-digit", second: "2-digit" };
-export const time = (seconds) => new Date(seconds * 1000).toLocaleTimeString([], CLOCK);
-export const exactTime = (seconds) => `${time(seconds)}.${String(Math.floor((seconds % 1) * 1000)).padStart(3, "0")}`;
+export const isNumber = (text) => /^\+?[0-9]{3,15}$/.test(text);
 
-export const short = (id) => (id.length > 12 ? id.slice(0, 8) + "…" : id);
+// What was begun to be written to one number stays that number's.
+const drafts = new Map();
+let shown = null;
+const FIELDS = ["ussd-input", "sms-input", "turn-input"];
 
-export function element(tag, text, className) {
-  const made = document.createElement(tag);
-  if (text !== undefined) made.textContent = text;
-  if (className) made.className = className;
-  return made;
+export function changeDrafts() {
+  const now = person(number());
+  if (shown === now) return;
+  if (shown !== null) drafts.set(shown, FIELDS.map((id) => $(id).value));
+  const kept = drafts.get(now) || ["", "", ""];
+  FIELDS.forEach((id, index) => { $(id).value = kept[index]; });
+  shown = now;
 }
 
-// A text that stays the same is not set again: a screen reader would say it again.
-export function setText(node, text) {
-  if (node.textContent !== text) node.textContent = text;
+export const short = (id) => (id.length > 12 ? `${id.slice(0, 8)}…` : id);
+
+// Only one line of a list is reached by Tab; the arrow keys lead to the others.
+export function roving(list) {
+  const buttons = () => [...list.querySelectorAll(":scope > li > button")];
+  list.addEventListener("keydown", (event) => {
+    const all = buttons();
+    const at = all.indexOf(document.activeElement);
+    const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: all.length - 1 }[event.key];
+    if (at < 0 || to === undefined || !all[to]) return;
+    event.preventDefault();
+    all[to].focus();
+  });
+  list.addEventListener("focusin", (event) => {
+    if (event.target.parentElement.parentElement === list) reach(list, event.target);
+  });
+}
+
+function reach(list, chosen) {
+  for (const button of list.querySelectorAll(":scope > li > button")) button.tabIndex = button === chosen ? 0 : -1;
+}
+
+// After a list has changed: the newest line is reached, unless another one is.
+export function keepReachable(list) {
+  const all = list.querySelectorAll(":scope > li > button");
+  if (all.length && ![...all].some((button) => button.tabIndex === 0)) all[all.length - 1].tabIndex = 0;
+  for (const button of all) if (button.tabIndex !== 0) button.tabIndex = -1;
+  const focused = document.activeElement;
+  if (all.length && !list.contains(focused)) reach(list, all[all.length - 1]);
 }

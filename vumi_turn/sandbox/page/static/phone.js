@@ -1,31 +1,47 @@
 // The phone: what it shows, and what a person does with it.
 
-import { $, attempt, call, element, number, person, setText, state } from "./common.js";
-import { showBubbles } from "./bubbles.js";
-import { showTalk } from "./turn.js";
+import { element, setText, tabs } from "./design/parts.js";
+import { $, attempt, call, isNumber, number, person, state } from "./common.js";
+import { showTalkLines } from "./bubbles.js";
 
-const FIRST_CODE = "*120*8864#";
 const seen = new Map(); // how many texts of each phone were looked at
+const EMPTY = { screen: null, screen_length: { used: 0, size: 160 }, session: null, texts: [], steps: [] };
 
-const phone = () => state.phones.get(person(number())) || { screen: null, session: null, texts: [] };
+export const phone = () => state.phones.get(person(number())) || EMPTY;
 const isCode = (text) => /^\*[0-9*#]+#$/.test(text);
 const path = (action) => `phones/${encodeURIComponent(number())}/${action}`;
 
-let lastCode = FIRST_CODE;
+let lastCode = "*120*8864#";
+
+export function checkNumber() {
+  const good = isNumber(number());
+  $("number").setAttribute("aria-invalid", String(!good));
+  setText($("number-problem"), good ? "" : "A phone number has 3 to 15 digits, with or without a leading +.");
+  if (good) setText($("phone-problem"), "");
+  return good;
+}
 
 export function showPhone() {
-  const { screen, session, texts } = phone();
+  const { screen, screen_length: length, session, texts, steps } = phone();
   const waiting = session !== null && session.waiting;
   const closed = session === null && screen !== null;
   setText($("session"), session === null ? (closed ? "Session closed" : "No session") : `Session open on ${session.code}`);
+  const before = $("screen").textContent;
   setText($("screen"), waiting ? "Waiting for the service…" : screen || (session ? "" : `Press Call to dial ${lastCode}`));
+  // What could not be done before the screen changed is not what is wrong now.
+  if ($("screen").textContent !== before) setText($("phone-problem"), "");
+  setText($("left"), waiting || !screen ? `${length.size} characters fit` : `${length.used} of ${length.size}, ${length.size - length.used} left`);
   $("display").className = session === null ? "" : "open";
-  setText($("ussd-send"), session === null ? "Call" : "Answer");
+  setText($("ussd-send-text"), session === null ? "Call" : "Answer");
   $("ussd-end").disabled = session === null;
   $("ussd-input").placeholder = session === null ? lastCode : "Your answer";
-  showBubbles($("sms-log"), texts.map((text) => ({
+  showTalkLines($("steps"), steps.map((step) => ({
+    id: step.id, text: step.text, at: step.at, note: step.direction === "note", out: step.direction === "out", failed: false, notes: [],
+  })));
+  showTalkLines($("texts"), texts.map((text) => ({
     id: text.id, text: text.text, at: text.at, out: text.direction === "out", failed: text.error !== null,
     notes: text.error === null ? [] : [[text.error, "failed"]],
+    again: text.error === null ? null : () => sendSms(text.text),
   })));
   showUnread(texts);
 }
@@ -42,74 +58,46 @@ function showUnread(texts) {
   const come = received(texts);
   if (!$("sms").hidden) seen.set(person(number()), come);
   const unread = Math.max(0, come - (seen.get(person(number())) || 0));
-  setText($("tab-sms"), unread ? `SMS (${unread} new)` : "SMS");
+  $("unread").hidden = unread === 0;
+  setText($("unread"), `${unread} new`);
 }
 
 export function listNumbers() {
   const known = [...state.phones.values()].map((one) => one.number);
   if ($("numbers").dataset.known === String(known)) return;
   $("numbers").dataset.known = String(known);
-  $("numbers").replaceChildren(...known.map((one) => {
-    const option = element("option");
-    option.value = one;
-    return option;
-  }));
-}
-
-function chooseTab(name) {
-  for (const tab of ["ussd", "sms"]) {
-    const chosen = tab === name;
-    $(tab).hidden = !chosen;
-    $("tab-" + tab).setAttribute("aria-selected", String(chosen));
-    $("tab-" + tab).tabIndex = chosen ? 0 : -1;
-  }
-  $("sms-log").scrollTop = $("sms-log").scrollHeight;
-  showPhone();
+  $("numbers").replaceChildren(...known.map((one) => element("option", { value: one })));
 }
 
 async function sendUssd() {
+  if (!checkNumber()) return;
   const { session } = phone();
   const text = $("ussd-input").value.trim() || (session === null ? lastCode : "");
   const dialling = session === null || isCode(text);
   $("ussd-input").value = "";
-  const worked = await attempt("phone-error", () => (
+  const error = await attempt("phone-problem", () => (
     dialling ? call("POST", path("dial"), { code: text }) : call("POST", path("answer"), { text })));
-  if (!worked && !$("ussd-input").value) $("ussd-input").value = text;
-  if (worked && dialling) lastCode = text;
+  if (error && !$("ussd-input").value) $("ussd-input").value = text;
+  if (!error && dialling) lastCode = text;
 }
 
-async function sendSms() {
-  const text = $("sms-input").value;
-  $("sms-input").value = "";
-  const worked = await attempt("phone-error", () => call("POST", path("sms"), { text }));
-  if (!worked && !$("sms-input").value) $("sms-input").value = text;
+// What the broker has not taken stays in the log, with a way to send it again; else the text goes back to where it was written.
+async function sendSms(text) {
+  if (!checkNumber()) return;
+  const error = await attempt("phone-problem", () => call("POST", path("sms"), { text }));
+  if (error && error.status !== 503 && !$("sms-input").value) $("sms-input").value = text;
 }
 
 function setUpKeypad() {
   for (const key of "123456789*0#") {
-    const button = element("button", key);
-    button.type = "button";
-    button.addEventListener("click", () => { $("ussd-input").value += key; });
-    $("keypad").append(button);
+    $("keypad").append(element("button", { type: "button", onclick: () => { $("ussd-input").value += key; } }, key));
   }
   $("ussd-back").addEventListener("click", () => { $("ussd-input").value = $("ussd-input").value.slice(0, -1); });
 }
 
-function setUpTabs() {
-  for (const [name, other] of [["ussd", "sms"], ["sms", "ussd"]]) {
-    $("tab-" + name).addEventListener("click", () => chooseTab(name));
-    $("tab-" + name).addEventListener("keydown", (event) => {
-      if (event.key !== "ArrowLeft" && event.key !== "ArrowRight") return;
-      chooseTab(other);
-      $("tab-" + other).focus();
-    });
-  }
-}
-
 export function setUpPhone() {
   setUpKeypad();
-  setUpTabs();
-  $("number").addEventListener("input", () => { showPhone(); showTalk(); });
+  tabs($("ways"), () => { showPhone(); $("texts").scrollTop = $("texts").scrollHeight; });
   $("ussd-form").addEventListener("submit", (event) => {
     event.preventDefault();
     sendUssd();
@@ -118,7 +106,12 @@ export function setUpPhone() {
   });
   $("ussd-end").addEventListener("click", () => {
     $("ussd-input").focus();
-    attempt("phone-error", () => call("POST", path("hangup"), {}));
+    attempt("phone-problem", () => call("POST", path("hangup"), {}));
   });
-  $("sms-form").addEventListener("submit", (event) => { event.preventDefault(); sendSms(); });
+  $("sms-form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    const text = $("sms-input").value;
+    $("sms-input").value = "";
+    sendSms(text);
+  });
 }

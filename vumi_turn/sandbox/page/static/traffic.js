@@ -1,147 +1,101 @@
-// The wire: a line for each AMQP message and each HTTP request and response.
+// The middle of the page: its views, the search and chips above them, pause, clear and copy.
 
-import { $, element, exactTime, setText, short, state } from "./common.js";
+import { copyText, setText, tabs } from "./design/parts.js";
+import { $, roving, state } from "./common.js";
+import { messagesShown, showMessages } from "./messages.js";
+import { linesShown, showLines } from "./raw.js";
+import { filter } from "./filter.js";
 
-const KEEP = 500;
-const GOOD = "good", BAD = "bad", PLAIN = "plain";
-const SHOWN = 60; // characters of a text in a line
+const VIEWS = { "tab-messages": ["in", "out", "errors"], "tab-raw": ["amqp", "http", "errors"], "tab-parked": [], "tab-counters": [] };
+const LISTS = { "tab-messages": "messages", "tab-raw": "lines" };
 
-const NAMES = { turn: "Turn", replay: "replay", worker: "worker", network: "network" };
-const nameOf = (who) => NAMES[who] || who;
+let view = "tab-messages";
 
-// Who hands what to whom, and how that ended.
-function summaryOf(line) {
-  return line.protocol === "amqp" ? amqpSummary(line) : httpSummary(line);
+function chooseView(id) {
+  view = id;
+  $("traffic").dataset.view = id;
+  $("tools").hidden = $("list-tools").hidden = !VIEWS[id].length;
+  for (const chip of document.querySelectorAll("[data-chip]")) chip.hidden = !VIEWS[id].includes(chip.dataset.chip);
+  redraw();
+  toEnd();
 }
 
-function amqpSummary(line) {
-  const who = nameOf(line.who);
-  const redelivered = line.redelivered ? ["redelivered", PLAIN] : null;
-  return {
-    publish: { parts: [`${who} → `, line.where], result: null },
-    deliver: { parts: ["", line.where, ` → ${who}`], result: redelivered },
-    ack: { parts: [`${who} has settled `, line.where], result: ["ack", GOOD] },
-    requeue: { parts: [`${who} gives back to `, line.where], result: ["requeue", BAD] },
-    refused: { parts: [`${who} → `, line.where], result: ["not taken", BAD] },
-  }[line.what];
+function redraw() {
+  if (view === "tab-messages") showMessages();
+  if (view === "tab-raw") showLines();
 }
 
-function httpSummary(line) {
-  const other = line.who === "turn" ? "worker" : "Turn";
-  const arrow = line.what === "request" ? "→" : "←";
-  const parts = [`${nameOf(line.who)} ${arrow} ${other} `, line.where];
-  if (line.what === "request") return { parts, result: null };
-  if (line.status === null) return { parts, result: [line.reason || "no answer", BAD] };
-  return { parts, result: [String(line.status), line.status < 300 ? GOOD : BAD] };
+const listNow = () => LISTS[view] && $(LISTS[view]);
+
+function toEnd() {
+  const list = listNow();
+  if (list) list.scrollTop = list.scrollHeight;
+  $("latest").hidden = true;
 }
 
-// The few words that tell one line from the next.
-function gistOf(body) {
-  if (!body || typeof body !== "object") return "";
-  const quoted = (text) => (text ? `“${text.length > SHOWN ? text.slice(0, SHOWN) + "…" : text}”` : "");
-  if (body.message_type === "event") return body.delivery_status || body.event_type;
-  if (body.message_type === "failure_message") return body.failure_code;
-  if (body.message_type === "user_message") return [body.session_event, quoted(body.content)].filter(Boolean).join(" ");
-  if (body.status && body.status.status) return body.status.status;
-  if (body.message && body.message.text) return quoted(body.message.text.body);
-  if (body.errors && body.errors[0]) return body.errors[0].details || "";
-  return typeof body.content === "string" ? quoted(body.content) : "";
+// Called when a list has grown: who is at its end stays there, who reads further up is told.
+export function grown(list, wasAtEnd) {
+  if (list !== listNow()) return;
+  if (wasAtEnd) toEnd();
+  else $("latest").hidden = false;
 }
 
-function lineElement(line) {
-  const item = element("li");
-  const details = element("details");
-  const summary = element("summary");
-  const { parts, result } = summaryOf(line);
-  const what = element("span", undefined, "what");
-  const [before, where, after = ""] = parts;
-  what.append(element("span", before, "how"), where, element("span", after, "how"));
-  const gist = gistOf(line.body);
-  if (gist) what.append(element("span", ` · ${gist}`, "gist"));
-  summary.append(element("span", exactTime(line.at), "at"), element("span", line.protocol.toUpperCase(), "tag " + line.protocol), what);
-  if (result) summary.append(element("span", result[0], "result " + result[1]));
-  details.append(summary);
-  details.addEventListener("toggle", () => {
-    if (details.open && details.children.length === 1) details.append(openedElement(line));
+export function showAllTraffic() {
+  filter.forget();
+  redraw();
+  toEnd();
+}
+
+function setPaused(paused) {
+  filter.paused = paused;
+  $("pause").setAttribute("aria-pressed", String(paused));
+  setText($("pause-text"), paused ? "Paused" : "Pause");
+  if (!paused) {
+    redraw();
+    toEnd();
+  }
+}
+
+function clear() {
+  const last = state.lines[state.lines.length - 1];
+  filter.afterLine = last ? last.number : 0;
+  filter.afterMessage = Math.max(0, ...[...state.messages.values()].map((one) => one.number));
+  redraw();
+}
+
+export function setUpTraffic() {
+  tabs($("views"), chooseView)("tab-messages");
+  for (const id of Object.values(LISTS)) {
+    const list = $(id);
+    roving(list);
+    list.addEventListener("scroll", () => {
+      if (list.scrollHeight - list.scrollTop - list.clientHeight < 40) $("latest").hidden = true;
+    });
+  }
+  $("latest").addEventListener("click", toEnd);
+  $("search").addEventListener("input", () => { filter.words = $("search").value.trim().toLowerCase(); redraw(); });
+  for (const chip of document.querySelectorAll("[data-chip]")) {
+    chip.addEventListener("click", () => {
+      const on = chip.getAttribute("aria-pressed") !== "true";
+      chip.setAttribute("aria-pressed", String(on));
+      filter.chips[on ? "add" : "delete"](chip.dataset.chip);
+      redraw();
+    });
+  }
+  $("pause").addEventListener("click", () => setPaused(!filter.paused));
+  $("clear").addEventListener("click", clear);
+  $("copy-all").addEventListener("click", () => {
+    const shown = view === "tab-messages" ? messagesShown() : linesShown();
+    copyText(JSON.stringify(shown, null, 2), view === "tab-messages" ? "Messages as JSON" : "Lines as JSON");
   });
-  item.append(details);
-  return item;
 }
 
-function openedElement(line) {
-  const opened = element("div", undefined, "opened");
-  if (line.ids.length) {
-    const ids = element("div", undefined, "ids");
-    for (const id of line.ids) ids.append(idButton(id, id));
-    opened.append(element("h3", "Only the lines of"), ids);
-  }
-  if (line.reason) opened.append(element("h3", "Reason"), element("pre", line.reason));
-  if (line.headers) {
-    const headers = Object.entries(line.headers).map(([name, value]) => `${name}: ${value}`).join("\n");
-    opened.append(element("h3", "Headers"), element("pre", headers));
-  }
-  if (line.body !== undefined) {
-    const text = typeof line.body === "string" ? line.body : JSON.stringify(line.body, null, 2);
-    opened.append(element("h3", "Body"), element("pre", text));
-  }
-  return opened;
-}
-
-// A button that leaves only one message's lines on the wire.
-export function idButton(id, text) {
-  const button = element("button", text || short(id));
-  button.type = "button";
-  button.dataset.id = id;
-  button.title = `Show only ${id} on the wire`;
-  button.setAttribute("aria-label", `Only ${id} on the wire`);
-  button.addEventListener("click", (event) => {
-    event.preventDefault();
-    $("wire-message").value = id;
-    filterWire();
-    $("wire").scrollIntoView({ block: "nearest" });
-  });
-  return button;
-}
-
-function wanted(line) {
-  const id = $("wire-message").value.trim();
-  const protocol = $("wire-protocol").value;
-  return (!id || line.ids.some((one) => one.startsWith(id))) && (!protocol || line.protocol === protocol);
-}
-
-function showEmpty() {
-  const none = $("lines").children.length === 0;
-  $("wire-empty").hidden = !none;
-  setText($("wire-empty"), state.lines.length
-    ? "No line is left by this choice."
-    : "Press Call, or send an SMS: each message and each request becomes a line here. A line opens to its JSON and headers.");
-}
-
-export function addLine(line) {
-  state.lines.push(line);
-  if (state.lines.length > KEEP) state.lines.shift();
-  if (!wanted(line)) return;
-  const list = $("lines");
-  const top = list.scrollTop;
-  const item = lineElement(line);
-  item.className = "new";
-  list.prepend(item);
-  // Who reads further down is not moved.
-  if (top > 0) list.scrollTop = top + item.offsetHeight;
-  while (list.children.length > KEEP) list.lastElementChild.remove();
-  showEmpty();
-}
-
-export function filterWire() {
-  $("lines").replaceChildren(...state.lines.filter(wanted).reverse().map(lineElement));
-  $("lines").scrollTop = 0;
-  $("wire").classList.toggle("filtered", Boolean($("wire-message").value.trim() || $("wire-protocol").value));
-  showEmpty();
-}
-
-export function setUpWire() {
-  $("wire-message").addEventListener("input", filterWire);
-  $("wire-protocol").addEventListener("change", filterWire);
-  $("wire-filter").addEventListener("submit", (event) => event.preventDefault());
-  $("wire-filter").addEventListener("reset", () => setTimeout(filterWire));
+// Show a view with a search, from a link elsewhere on the page.
+export function openView(id, { words = "", chips = [] } = {}) {
+  $("search").value = words;
+  filter.words = words.toLowerCase();
+  filter.chips = new Set(chips);
+  filter.afterLine = filter.afterMessage = 0;
+  for (const chip of document.querySelectorAll("[data-chip]")) chip.setAttribute("aria-pressed", String(filter.chips.has(chip.dataset.chip)));
+  $(id).click();
 }

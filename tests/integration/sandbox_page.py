@@ -1,0 +1,142 @@
+"""The sandbox's page in a real browser: what its tests share."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any, Optional
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.integration.browser import Browser
+from tests.integration.requirements import missing
+from tests.integration.sandbox_process import Sandbox
+from tests.integration.waiting import SOON, wait_for
+
+NUMBER = "+26612345678"
+ENTER, TAB, RIGHT, UP, DOWN, END = "\ue007", "\ue004", "\ue014", "\ue013", "\ue015", "\ue010"
+
+#: Rounds of tries that are over soon.
+CONFIG = {"max_retries": 1, "retry_delay_exponent": 1}
+
+#: Whether what has the focus shows that, and what it is.
+FOCUS = """
+const e = document.activeElement, style = getComputedStyle(e);
+return [style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2, e.id || e.tagName];
+"""
+
+#: Gives what axe-core finds: each rule with the first elements that break it.
+AXE = """
+const done = arguments[arguments.length - 1];
+axe.run(document, {resultTypes: ["violations"]}).then(
+  (found) => done(found.violations.map((one) => [one.id, one.nodes.slice(0, 3).map((node) => node.html)])),
+  (error) => done([String(error)]));
+"""
+
+_browser: Optional[Browser] = None
+
+
+def shared_browser() -> Browser:
+    """One browser for all tests: its start is slow."""
+    global _browser
+    if _browser is None:
+        _browser = Browser()
+        atexit.register(_browser.close)
+    return _browser
+
+
+def axe_source() -> str:
+    """axe-core's code, of the file that the environment names."""
+    path = os.environ.get("VUMI_TURN_AXE", "")
+    if not Path(path).is_file():
+        missing("axe-core", "npm pack axe-core, and name its axe.min.js in VUMI_TURN_AXE")
+    return Path(path).read_text("utf-8")
+
+
+class PageCase(SynchronousTestCase):
+    """
+    A page of a sandbox of its own. Unless a test says so, the page has nothing
+    to complain about.
+    """
+
+    complaints: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
+    config: Any = CONFIG
+
+    def setUp(self) -> None:
+        self.browser = shared_browser()
+        self.folder = Path(tempfile.mkdtemp(prefix="vumi_turn_browser_"))
+        self.addCleanup(shutil.rmtree, self.folder, True)
+        config = self.folder / "worker.yaml"
+        config.write_text(json.dumps(self.config))
+        self.prepare()
+        self.sandbox = Sandbox("--worker-config", str(config), *self.flags, folder=self.folder)
+        self.addCleanup(self.sandbox.close)
+        self.addCleanup(self.leave)
+        self.browser.colours("light")
+        self.browser.resize(1440, 900)
+        self.reload()
+        self.browser.console()
+
+    def prepare(self) -> None:
+        """Put what the sandbox needs into the folder that it is started in."""
+
+    def reload(self) -> None:
+        """Show the page anew."""
+        self.browser.open(self.sandbox.url)
+        self.shows("#connection", "Live")
+
+    def leave(self) -> None:
+        """Leave the page before its sandbox ends; it has nothing to complain about."""
+        for line in self.browser.console():
+            self.assertTrue(any(words in line for words in self.complaints), line)
+        self.browser.script("try { localStorage.clear() } catch {}")
+        self.browser.open("about:blank")
+
+    def shows(self, selector: str, words: str) -> str:
+        """What an element shows, once it has these words."""
+        return self.browser.wait_for_text(selector, words)
+
+    def hidden(self, selector: str) -> bool:
+        """Whether an element is not to be seen."""
+        return not self.browser.find(selector).is_displayed()
+
+    def write(self, selector: str, text: str) -> None:
+        """Type into a field, and send it."""
+        self.browser.fill(selector, text)
+        self.browser.press(ENTER)
+
+    def break_part(self, part: str, value: str) -> None:
+        """Press a button that breaks, or mends, a part."""
+        self.browser.click(f"[data-fault={part}] [data-value={value}]")
+
+    def wait_for_counter(self, name: str, value: int, since: str = "now") -> None:
+        """Wait for one of the worker's counters."""
+        wait_for(lambda: self.sandbox.health()["counters"][since][name] == value, f"{name} to be {value}", SOON)
+
+    def send_sms(self, text: str) -> None:
+        """Write an SMS on the phone."""
+        self.browser.click("#tab-sms")
+        self.write("#sms-input", text)
+
+    def tab_to(self, name: str, most: int = 60) -> int:
+        """Press Tab until an element has the focus; each on the way shows its own, and has a name."""
+        for number in range(most):
+            self.browser.press(TAB)
+            visible, where = self.browser.script(FOCUS)
+            self.assertTrue(visible, f"one does not see that {where} has the focus")
+            active = self.browser.driver.switch_to.active_element
+            self.assertTrue(active.accessible_name, f"{where} has no name for who cannot see it")
+            if where == name:
+                return number + 1
+        self.fail(f"{most} times Tab do not lead to {name}")
+
+    def axe(self) -> Any:
+        """What axe-core finds wrong with the page as it is."""
+        self.browser.driver.set_script_timeout(60)
+        self.browser.script(axe_source())
+        return self.browser.driver.execute_async_script(AXE)
