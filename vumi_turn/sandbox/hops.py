@@ -131,7 +131,9 @@ class Message:
             last.result, last.tone = None, "info"
             last.lines.append(line["number"])
             return last
-        hop = Hop(name, source, target, what, line["at"], line["at"], line["clock"], detail=detail, lines=[line["number"]])
+        hop = Hop(
+            name, source, target, what, line["at"], line["at"], line["clock"], detail=detail, lines=[line["number"]]
+        )
         self.hops.append(hop)
         del self.hops[:-MAX_HOPS]
         return hop

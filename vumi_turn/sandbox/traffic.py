@@ -31,7 +31,7 @@ Subscriber = Callable[[str, Mapping[str, Any]], None]
 
 @dataclass(frozen=True)
 class Exchange:
-    """A request, for its response: its number, whose and where it is, the ids that it names, and when it passed, for intervals."""
+    """A request, for its response: its number, whose and where it is, its ids, and when it passed (monotonic)."""
 
     number: int
     who: str
