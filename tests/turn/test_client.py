@@ -24,15 +24,9 @@ from twisted.web.http_headers import Headers
 
 from tests.http.case import Transport
 from tests.http.resolving import ResolvingReactor
-from vumi_turn.http.agent import (
-    IDLE_TIMEOUT,
-    BytesProducer,
-    LeanAgent,
-    PreparedHeaders,
-    PreparedURL,
-    host_header,
-)
-from vumi_turn.http.tls import CertificateRefused
+from vumi_turn.http.agent import PreparedURL, host_header
+from vumi_turn.http.connections import IDLE_TIMEOUT, BytesProducer, PreparedHeaders, make_agent
+from vumi_turn.http.tls import CertificateRefused, VerifiedHost
 from vumi_turn.turn.client import CLOSE_TIMEOUT, TurnClient, TurnResponse, answer_for_failure
 from vumi_turn.turn.rate_limit import wait_told
 from vumi_turn.turn.response_body import MAX_BODY
@@ -186,7 +180,7 @@ class RequestTests(ClientCase):
         headers = {b"Host": [b"turn.example"], b"X-Two": [b"one", b"two"], b"Accept": [b"*/*"]}
         url = PreparedURL.of("http://turn.example/a%20path?q=1")
         written = []
-        ours = LeanAgent(self.reactor, url, pool_size=1)
+        ours = make_agent(self.reactor, VerifiedHost, max_idle_per_host=1)
         for agent in (ours, Agent(self.reactor)):
             asked = agent.request(
                 b"POST", url.to_text().encode("ascii"), PreparedHeaders(headers), BytesProducer(b"the body")
@@ -195,7 +189,7 @@ class RequestTests(ClientCase):
             written.append(self.transports[-1].value())
             self.answer()
             self.assertEqual(self.successResultOf(asked).code, 200)
-        ours.pool.closeCachedConnections()
+        ours.close()
         lean, own = (sorted(text.split(b"\r\n")) for text in written)
         self.assertEqual(lean, [line for line in own if line != b"Connection: close"])
 
@@ -259,7 +253,7 @@ class AnswerTests(ClientCase):
         self.assertNoResult(posted)
         transport.protocol.dataReceived(b"x")
         self.assertEqual(self.successResultOf(posted).status, 200)
-        self.assertEqual(transport.producerState, "stopped")
+        self.assertTrue(transport.gone)
 
     def test_late_body(self) -> None:
         """A body that has not come when the time is over changes nothing: the status stands."""

@@ -12,7 +12,6 @@ from http import HTTPStatus
 from typing import Any, Optional
 
 from OpenSSL import SSL
-from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.internet.error import (
     ConnectError,
@@ -31,10 +30,12 @@ from twisted.web.client import (
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 
-from ..http.agent import BytesProducer, LeanAgent, NoCookies, PreparedHeaders, PreparedURL, host_header
-from ..http.tls import CertificateRefused
+from ..http.agent import PreparedURL, host_header
+from ..http.connections import BytesProducer, PreparedHeaders, ProxySettings, make_agent
+from ..http.tls import CertificateRefused, VerifiedHost
 from ..timing.clock import wall_clock_of
 from .payloads import MESSAGES_PATH, STATUSES_PATH
+from .plain_treq import PlainHTTPClient
 from .rate_limit import TOO_MANY_REQUESTS, bucket_of, value_of, wait_told, whole_number
 from .response_body import Body, meaning_of, read_body
 from .verdicts import BodyMeaning
@@ -103,6 +104,8 @@ class TurnClient:
     :param status_timeout: the same for a status.
     :param pool_size: how many idle connections are kept.
     :param trust: authorities other than the system's, for HTTPS.
+    :param agent: ``fast`` or ``twisted``, see ``make_agent``.
+    :param proxies: none by default.
     :ivar rate_limit: how many requests Turn takes in a period, as its last
         answer that said so had it.
     :ivar rate_limit_remaining: how many of them it would still take.
@@ -118,6 +121,8 @@ class TurnClient:
         status_timeout: float,
         pool_size: int,
         trust: Any = None,
+        agent: str = "fast",
+        proxies: Optional[ProxySettings] = None,
     ) -> None:
         self.rate_limit: Optional[int] = None
         self.rate_limit_remaining: Optional[int] = None
@@ -128,13 +133,15 @@ class TurnClient:
         self._statuses = PreparedURL.of(api_url.rstrip("/") + STATUSES_PATH)
         self._message_timeout = message_timeout
         self._status_timeout = status_timeout
-        self._agent: Any = LeanAgent(reactor, self._messages, pool_size, trust)
-        self._cookies = NoCookies()
-        self._http = HTTPClient(
-            self._agent,
-            cookiejar=self._cookies,  # type: ignore[arg-type]
-            data_to_body_producer=BytesProducer,
+        self._agent = make_agent(
+            reactor,
+            lambda host: VerifiedHost(host, trust),
+            kind=agent,
+            proxies=proxies,
+            max_idle_per_host=pool_size,
+            undecoded=True,
         )
+        self._http = PlainHTTPClient(self._agent, data_to_body_producer=BytesProducer)
         self._headers = PreparedHeaders(
             {
                 b"Host": [host_header(self._messages)],
@@ -166,7 +173,7 @@ class TurnClient:
             if not closed.called:
                 closed.callback(None)
 
-        self._agent.pool.closeCachedConnections().addBoth(close)
+        self._agent.close().addBoth(close)
         await closed
         if timer.active():
             timer.cancel()
@@ -198,13 +205,7 @@ class TurnClient:
     async def _exchange(self, url: PreparedURL, body: bytes, payload: dict[str, Any]) -> TurnResponse:
         try:
             response = await self._http.post(
-                url,
-                data=body,
-                headers=self._headers,
-                cookies=self._cookies,  # type: ignore[arg-type]
-                allow_redirects=False,
-                unbuffered=True,
-                reactor=self._reactor,
+                url.to_text(), data=body, headers=self._headers, allow_redirects=False, unbuffered=True
             )
         except NETWORK_TROUBLE as error:
             return answer_for_failure(error)

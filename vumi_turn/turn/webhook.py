@@ -18,6 +18,7 @@ from twisted.logger import Logger, LogLevel
 from twisted.web.resource import IResource
 from twisted.web.server import Request
 
+from ..http.direct import DirectRoute
 from ..http.errors import ApiError, NotFound
 from ..http.responses import internal_error, respond, respond_error
 from ..http.routing import answer_routing_errors
@@ -92,7 +93,9 @@ class Webhook:
 
         :param beside: further resources by their exact paths.
         """
-        resource = Paths(self.resource(), beside) if beside else self.resource()
+        resource: IResource = DirectRoute(self.resource(), b"POST", self.path.encode("utf-8"), self.messages)
+        if beside:
+            resource = Paths(resource, beside)
         return BoundedSite(resource, self._clock, self._max_request_size, observe=self._note)
 
     # -- a request ------------------------------------------------------------
