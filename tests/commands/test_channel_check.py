@@ -339,6 +339,16 @@ class TurnTests(CheckCase):
         self.config["turn_api_url"] = "http://turn.example/v1/numbers/1"
         self.line("warning", "turn", "not encrypted")
 
+    def test_proxy(self) -> None:
+        """Which proxy is used is said, without its password; one that is wrong is a failure that names the variable."""
+        with mock.patch.dict(os.environ, HTTPS_PROXY="http://user:marker@proxy.example:3128"):
+            _, lines = self.check()
+        self.assertIn(
+            "ok      turn: reached through the proxy http://proxy.example:3128, as the environment says", lines
+        )
+        with mock.patch.dict(os.environ, HTTPS_PROXY="socks5://proxy.example"):
+            self.line("failed", "turn", "HTTPS_PROXY")
+
     def test_clock(self) -> None:
         """A clock that is wrong by more than some seconds is a warning that says which way."""
         for ahead, words in ((-60, "ours is 60 s ahead of Turn's"), (60, "ours is 60 s behind Turn's")):

@@ -24,9 +24,9 @@ from twisted.web.http_headers import Headers
 
 from tests.http.case import Transport
 from tests.http.resolving import ResolvingReactor
-from vumi_turn.http.agent import PreparedURL, host_header
 from vumi_turn.http.connections import IDLE_TIMEOUT, BytesProducer, PreparedHeaders, make_agent
 from vumi_turn.http.tls import CertificateRefused, VerifiedHost
+from vumi_turn.http.urls import PreparedURL, host_header
 from vumi_turn.turn.client import CLOSE_TIMEOUT, TurnClient, TurnResponse, answer_for_failure
 from vumi_turn.turn.rate_limit import wait_told
 from vumi_turn.turn.response_body import MAX_BODY

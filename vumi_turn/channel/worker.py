@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from typing import Any, Optional
 
@@ -9,6 +10,8 @@ from twisted.python.failure import Failure
 
 from ..broker.interface import Delivery, Outcome
 from ..caches import MessageCache
+from ..configuration.fields import ConfigErrors
+from ..http.connections import ProxyConfigurationError, ProxySettings
 from ..monitoring.health import ChannelHealth, watch_channel
 from ..monitoring.recorder import DeliveryRecorder
 from ..turn.client import TurnClient
@@ -40,6 +43,13 @@ class TurnChannelsApi(ApplicationWorker[TurnChannelsApiConfig]):
         self.host = host
 
     # -- set-up and stopping ------------------------------------------------
+
+    def validate_config(self) -> None:
+        """The proxy of the environment is part of the configuration."""
+        try:
+            ProxySettings.from_environment(os.environ)
+        except ProxyConfigurationError as error:
+            raise ConfigErrors([str(error)]) from None
 
     async def setup_application(self) -> None:
         """
@@ -99,6 +109,7 @@ class TurnChannelsApi(ApplicationWorker[TurnChannelsApiConfig]):
             message_timeout=config.mo_message_url_timeout,
             status_timeout=config.event_url_timeout,
             pool_size=2 * config.amqp_prefetch_count,
+            proxies=ProxySettings.from_environment(os.environ),
         )
 
     def health_components(self) -> dict[str, dict[str, Any]]:

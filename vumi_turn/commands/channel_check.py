@@ -6,6 +6,7 @@ for each.
 from __future__ import annotations
 
 import errno
+import os
 from typing import Any, Awaitable, Optional, TextIO
 
 from twisted.internet.error import CannotListenError
@@ -19,6 +20,7 @@ from ..channel.config import TurnChannelsApiConfig
 from ..channel.worker import TurnChannelsApi
 from ..configuration.fields import ConfigErrors
 from ..configuration.files import SettingsError, load_yaml
+from ..http.connections import ProxyConfigurationError, proxy_shown
 from ..http.listening import server_endpoint
 from ..service.broker_options import parameters_from_options
 from ..turn.payloads import MESSAGES_PATH
@@ -127,6 +129,13 @@ class Check:
         url = config.turn_api_url
         if url.startswith("http:"):
             self._say(WARNING, "turn", "turn_api_url is http: the token and what people write are not encrypted")
+        try:
+            proxy = proxy_shown(url, os.environ)
+        except ProxyConfigurationError as error:
+            self._say(FAILED, "turn", str(error))
+            return
+        if proxy is not None:
+            self._say(OK, "turn", f"reached through the proxy {proxy}, as the environment says")
         try:
             client = HttpClient(self._reactor, self._agent, config.mo_message_url_timeout)
             reply = await client.post(url + MESSAGES_PATH, config.auth_token, {})

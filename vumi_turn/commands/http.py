@@ -6,6 +6,7 @@ a sentence.
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from typing import Any, Optional
 
@@ -14,7 +15,9 @@ from treq.client import HTTPClient
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.web.http_headers import Headers
 
-from ..http.agent import BytesProducer, LeanAgent, PreparedURL
+from ..http.connections import BytesProducer, ProxySettings, make_agent
+from ..http.tls import VerifiedHost
+from ..http.urls import PreparedURL
 from ..timing.clock import wall_clock_of
 from ..turn.client import NETWORK_TROUBLE, answer_for_failure
 from ..turn.rate_limit import http_date, value_of
@@ -108,7 +111,8 @@ class HttpClient:
     Sends single requests, and reads whole answers.
 
     :param reactor: connects, and tells the time.
-    :param agent: sends the requests; one of :class:`LeanAgent` where it is not given.
+    :param agent: sends the requests; one of its own, through the proxy of the
+        environment, where it is not given.
     :param timeout: seconds for each.
     """
 
@@ -139,7 +143,12 @@ class HttpClient:
 
     async def _exchange(self, method: str, url: str, headers: dict[str, list[str]], body: bytes) -> Reply:
         prepared = PreparedURL.of(url)
-        agent = self._agent or LeanAgent(self._reactor, prepared, pool_size=1)
+        agent = self._agent or make_agent(
+            self._reactor,
+            VerifiedHost,
+            proxies=ProxySettings.from_environment(os.environ),
+            idle_timeout=0,
+        )
         wall = wall_clock_of(self._reactor)
         started = wall()
         try:

@@ -30,9 +30,9 @@ from twisted.web.client import (
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 
-from ..http.agent import PreparedURL, host_header
-from ..http.connections import BytesProducer, PreparedHeaders, ProxySettings, make_agent
+from ..http.connections import BytesProducer, PreparedHeaders, ProxyRefused, ProxySettings, make_agent
 from ..http.tls import CertificateRefused, VerifiedHost
+from ..http.urls import PreparedURL, host_header
 from ..timing.clock import wall_clock_of
 from .payloads import MESSAGES_PATH, STATUSES_PATH
 from .plain_treq import PlainHTTPClient
@@ -252,6 +252,8 @@ def answer_for_failure(error: BaseException) -> TurnResponse:
     cause = _cause_of(error)
     if isinstance(cause, CertificateRefused):
         return TurnResponse(None, "tls", detail=str(cause))
+    if isinstance(cause, ProxyRefused):
+        return TurnResponse(None, "connect", detail=str(cause))
     if isinstance(cause, (DNSLookupError, UnknownHostError)):
         return TurnResponse(None, "dns", detail="the host name of turn_api_url was not found")
     if isinstance(cause, ConnectError):
