@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import json
 import os
 import time
 from email.utils import formatdate
@@ -316,11 +317,41 @@ class TurnTests(CheckCase):
             (503, "failed", "it fails: 503"),
             (418, "warning", "says nothing of the token"),
         ):
-            reply = Reply(status, b'{"error": "no %s"}' % TOKEN.encode())
+            reply = Reply(status, b'{"error": "no %s"}' % TOKEN.encode(), content_type=b"application/json")
             found, title, text = judged(reply, TOKEN)
             self.assertEqual((found, title), (level, "turn"))
             self.assertIn(words, text)
             self.assertNotIn(TOKEN, text)
+
+    def test_not_turn(self) -> None:
+        """A web page is not Turn, whatever its status; neither is a 400 in another form than Turn's, it seems."""
+        page = b"<html><head><title>400 Bad Request</title></head><body>nginx</body></html>"
+        for status in (200, 302, 400, 401, 404, 502):
+            level, _, text = judged(Reply(status, page, content_type=b"text/html"), TOKEN)
+            self.assertEqual(level, "failed")
+            self.assertIn(f"a web page answers ({status}), not Turn's API: check turn_api_url", text)
+        for body in (b"", b"Bad Request", b"[]"):
+            level, _, text = judged(Reply(400, body), TOKEN)
+            self.assertEqual(level, "warning")
+            self.assertIn("not in Turn's form", text)
+
+    def test_errors_in_a_yes(self) -> None:
+        """Errors in the body of a 200 are read as their code, and as a refusal of the request where they have none."""
+        for body, level, words in (
+            ({"errors": [{"title": "no message"}]}, "ok", "takes the token: 200 with errors to an empty request"),
+            ({"errors": [{"code": 131008}]}, "ok", "takes the token: 200 with errors"),
+            (
+                {"errors": [{"code": 401, "title": "expired"}]},
+                "failed",
+                "does not take auth_token: 401 (in the body of 200)",
+            ),
+            ({"errors": [{"code": 429}]}, "warning", "the token was not judged"),
+            ({"errors": ["x"]}, "ok", "200 with errors"),
+            ({"errors": []}, "warning", "answers 200 to an empty request"),
+        ):
+            found, _, text = judged(Reply(200, json.dumps(body).encode()), TOKEN)
+            self.assertEqual(found, level, body)
+            self.assertIn(words, text)
 
     def test_token_refused(self) -> None:
         """A token that Turn does not take is a failure."""

@@ -178,6 +178,100 @@ class FileTests(CreateCase):
         self.assertEqual(self.turn.asked, [])
 
 
+class WhereSecretsGoTests(CreateCase):
+    """The token's name in the environment, and the secret in a place of its own."""
+
+    def test_token_env(self) -> None:
+        """Each channel's token may have a name of its own."""
+        self.assertEqual(self.create("--output", str(self.path), "--token-env", "LESOTHO_TOKEN"), 0)
+        self.assertEqual(load_yaml(str(self.path), {"LESOTHO_TOKEN": "t"})["auth_token"], "t")
+        self.assertIn("LESOTHO_TOKEN", self.out.getvalue())
+
+    def test_secret_file(self) -> None:
+        """The secret alone is in a file that only its owner can read, which the configuration names."""
+        secret = self.folder / "secret"
+        self.assertEqual(self.create("--output", str(self.path), "--secret-file", str(secret)), 0)
+        self.assertNotIn("marker", self.path.read_text("utf-8"))
+        self.assertEqual(stat.S_IMODE(secret.stat().st_mode), 0o600)
+        self.assertEqual(load_yaml(str(self.path), {"TURN_CHANNEL_TOKEN": "t"})["turn_hmac_secret"], SECRET)
+
+    def test_secret_env(self) -> None:
+        """The secret may come from the environment too; the file has the line for it."""
+        secret = self.folder / "turn.env"
+        flags = ("--output", str(self.path), "--secret-file", str(secret), "--secret-env", "LESOTHO_SECRET")
+        self.assertEqual(self.create(*flags), 0)
+        self.assertEqual(secret.read_text("utf-8"), f"LESOTHO_SECRET={SECRET}\n")
+        environ = {"TURN_CHANNEL_TOKEN": "t", "LESOTHO_SECRET": "from there"}
+        self.assertEqual(load_yaml(str(self.path), environ)["turn_hmac_secret"], "from there")
+
+    def test_refused(self) -> None:
+        """Where Turn refuses the channel, neither file is left."""
+        self.turn.answers(401)
+        self.refused("--output", str(self.path), "--secret-file", str(self.folder / "secret"))
+        self.assertEqual(list(self.folder.iterdir()), [])
+
+    def test_secret_file_that_is_there(self) -> None:
+        """A file that is there already is not replaced, and Turn is not asked."""
+        secret = self.folder / "secret"
+        secret.write_text("old")
+        self.assertIn(
+            f"{secret} is there already", self.refused("--output", str(self.path), "--secret-file", str(secret))
+        )
+        self.assertEqual((self.turn.asked, list(self.folder.iterdir())), ([], [secret]))
+
+
+class AppendTests(CreateCase):
+    """Several channels in one file."""
+
+    def append(self, connector: str, *more: str) -> int:
+        flags = ("--output", str(self.path), "--append", "--connector", connector)
+        return self.create(*flags, "--token-env", f"{connector.upper()}_TOKEN", *more)
+
+    def channels(self, *connectors: str) -> list[dict[str, Any]]:
+        found = load_yaml(str(self.path), {f"{name.upper()}_TOKEN": f"of {name}" for name in connectors})["channels"]
+        self.assertEqual([one["connector_name"] for one in found], list(connectors))
+        return list(found)
+
+    def test_several(self) -> None:
+        """A file that is not there begins with the first channel; each further one comes at its end."""
+        self.assertEqual(self.append("one"), 0)
+        self.assertEqual(self.append("two"), 0)
+        found = self.channels("one", "two")
+        self.assertEqual([one["auth_token"] for one in found], ["of one", "of two"])
+        self.assertEqual({one["turn_hmac_secret"] for one in found}, {SECRET})
+        self.assertEqual(stat.S_IMODE(self.path.stat().st_mode), 0o600)
+        self.assertEqual(list(self.folder.iterdir()), [self.path])
+
+    def test_what_is_there(self) -> None:
+        """What the file has stays as it is, comments and tags too."""
+        before = (
+            "http_bind: 127.0.0.1:1\ndefaults: {join_window: !env [W, 1]}\nchannels:\n- connector_name: one # here\n"
+        )
+        before += "  auth_token: !env ONE_TOKEN"
+        self.path.write_text(before)
+        self.assertEqual(self.append("two"), 0)
+        self.assertTrue(self.path.read_text("utf-8").startswith(before + "\n# The channel"))
+        self.channels("one", "two")
+
+    def test_refused(self) -> None:
+        """A file that cannot be appended to stays as it is, and Turn is not asked."""
+        for text, words in (
+            ("connector_name: x\n", "is the file of a single channel"),
+            ("channels: [{connector_name: two}]\n", "has a channel of the name two already"),
+            ("channels: [{connector_name: one}]\n", "put channels: at its end"),
+            ("channels:\n  - connector_name: one\nhttp_bind: x\n", "put channels: at its end"),
+            ("channels: 5\n", "channels must be a list"),
+            ("channels: [\n", "is not YAML"),
+        ):
+            self.path.write_text(text)
+            self.out.seek(0)
+            self.assertEqual(self.append("two"), 1, text)
+            self.assertIn(words, self.err.getvalue())
+            self.assertEqual(self.path.read_text(), text)
+        self.assertEqual(self.turn.asked, [])
+        self.assertEqual(list(self.folder.iterdir()), [self.path])
+
+
 class RefusalTests(CreateCase):
     def test_statuses(self) -> None:
         """Each of Turn's refusals is one line that says what to do, with exit status 1."""
@@ -351,11 +445,12 @@ class OptionsTests(SynchronousTestCase):
             self.assertIn(words, self.refused(*FLAGS, "--show-secret", flag, value))
 
     def test_no_flag_for_the_token(self) -> None:
-        """There is no flag that takes a token or secret as its value."""
+        """There is no flag that takes a token or secret as its value, only names of files and variables."""
+        names_of_places = {"token-file", "token-env", "secret-file", "secret-env"}
         options = ChannelOptions()
         options.parseOptions([*FLAGS, "--show-secret"])
         takers = {name.rstrip("=") for name in options.subOptions.longOpt if name.endswith("=")}
-        self.assertEqual({name for name in takers if "token" in name or "secret" in name}, {"token-file"})
+        self.assertEqual({name for name in takers if "token" in name or "secret" in name}, names_of_places)
 
     def test_api_path(self) -> None:
         """What is before /messages in the endpoint is the worker's vumi_api_path."""

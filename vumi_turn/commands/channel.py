@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import re
 import sys
 from typing import Any, Callable, Iterable, Mapping, Optional, TextIO
 
@@ -14,17 +15,8 @@ from twisted.python import usage
 
 from ..configuration.fields import ConfigConnectorName, ConfigError, ConfigServerEndpoint, ConfigUrl
 from ..service.options import StartWorkerOptions, VumiOptions
-from .channel_create import (
-    CHANNEL_TOKEN,
-    MESSAGES,
-    NUMBERS_URL,
-    ChannelRequest,
-    PostFunction,
-    Refused,
-    SecretFile,
-    create_channel,
-    yaml_for,
-)
+from .channel_create import MESSAGES, NUMBERS_URL, Channel, ChannelRequest, PostFunction, Refused, create_channel
+from .channel_file import CHANNEL_TOKEN, CannotAppend, ChannelFile, SecretFile
 from .running import parse, run_command
 
 #: The environment variable with the token of a number that there is already.
@@ -40,7 +32,8 @@ class CreateOptions(usage.Options):
         "or asked for on the terminal; there is no flag for it, because others can see flags."
     )
     optFlags = [
-        ["force", "f", "Replace the file that --output names"],
+        ["append", "a", "Add the channel to the file that --output names, a worker's of many channels"],
+        ["force", "f", "Replace the files that --output and --secret-file name"],
         ["show-secret", None, "Print the configuration, with its secret, instead of writing it to a file"],
     ]
     optParameters = [
@@ -51,6 +44,19 @@ class CreateOptions(usage.Options):
         ["output", "o", None, "The file for the configuration; only its owner will be able to read it"],
         ["http-bind", None, "127.0.0.1:8080", "Where the worker is to listen"],
         ["token-file", None, None, "A file with the token of a number that you have at Turn"],
+        [
+            "token-env",
+            None,
+            CHANNEL_TOKEN,
+            "The environment variable that the worker takes the new channel's token from",
+        ],
+        [
+            "secret-file",
+            None,
+            None,
+            "A file of its own for the secret that Turn signs with; the configuration names it",
+        ],
+        ["secret-env", None, None, "The environment variable with that secret; --secret-file gets a line NAME=secret"],
         ["api-url", None, NUMBERS_URL, "Turn's numbers"],
     ]
 
@@ -65,6 +71,13 @@ class CreateOptions(usage.Options):
             raise usage.UsageError(
                 "create: say where the channel's secret goes: --output FILE, or --show-secret to print it"
             )
+        if self["append"] and (self["show-secret"] or self["force"]):
+            raise usage.UsageError("create: --append adds to the file of --output, without --force or --show-secret")
+        if self["secret-env"] and not self["secret-file"]:
+            raise usage.UsageError("create: --secret-env needs --secret-file: the secret has to go somewhere")
+        for name in ("token-env", "secret-env"):
+            if self[name] is not None and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", self[name]):
+                raise usage.UsageError(f"create: --{name} must be the name of an environment variable")
         for name, field in (
             ("endpoint", ConfigUrl("")),
             ("api-url", ConfigUrl("")),
@@ -81,9 +94,14 @@ class CreateOptions(usage.Options):
         if not self["endpoint"].endswith(MESSAGES):
             raise usage.UsageError(f"create: --endpoint must end with {MESSAGES}, as https://our.host{MESSAGES}")
 
-    def wish(self) -> ChannelRequest:
+    def request(self) -> ChannelRequest:
         """The channel that is asked for."""
         return ChannelRequest(self["from-addr"], self["name"], self["endpoint"])
+
+    def file(self) -> ChannelFile:
+        """How its options are written."""
+        names = ("connector", "http-bind", "api-url", "token-env", "secret-env", "secret-file")
+        return ChannelFile(*(self[name] for name in names))
 
 
 class CheckOptions(VumiOptions):
@@ -165,37 +183,54 @@ def token_from(path: Optional[str], environ: Mapping[str, str], ask: Optional[Ca
 
 async def create(options: CreateOptions, token: str, post: PostFunction, out: TextIO, err: TextIO) -> int:
     """Make the channel, and write or print the configuration; the exit status."""
-    path: Optional[str] = options["output"]
-    file: Optional[SecretFile] = None
-    if path is not None:
-        try:
-            file = SecretFile(path, bool(options["force"]))
-        except FileExistsError:
-            return _refuse(err, f"{path} is there already: nothing was done; --force would replace it")
-        except OSError as error:
-            return _refuse(err, f"{path} cannot be written ({error.strerror}): nothing was done")
-    wish, api_url = options.wish(), options["api-url"]
-    if api_url.startswith("http:"):
-        print("vumi_turn_channel: the token goes to Turn without encryption: --api-url is http", file=err)
+    file, request, path = options.file(), options.request(), options["output"]
+    opened: dict[str, SecretFile] = {}
     try:
-        channel = await create_channel(post, api_url, token, wish)
+        if options["append"]:  # a trial, before anything is made
+            file.appended(Channel("number", "", "secret"), request, path)
+        for name in (options["secret-file"], path):
+            if name is not None:
+                opened[name] = SecretFile(name, bool(options["force"] or (options["append"] and name == path)))
+        if options["api-url"].startswith("http:"):
+            print("vumi_turn_channel: the token goes to Turn without encryption: --api-url is http", file=err)
+        channel = await create_channel(post, options["api-url"], token, request)
     except BaseException as error:
-        if file is not None:
-            file.discard()
-        if isinstance(error, Refused):
+        for one in opened.values():
+            one.discard()
+        if isinstance(error, (Refused, CannotAppend)):
             return _refuse(err, str(error))
+        if isinstance(error, FileExistsError):
+            return _refuse(err, f"{error.filename} is there already: nothing was done; --force would replace it")
+        if isinstance(error, OSError):
+            return _refuse(err, f"{error.filename or path} cannot be written ({error.strerror}): nothing was done")
         raise
-    text = yaml_for(channel, wish, api_url, options["connector"], options["http-bind"])
-    if file is None:
-        print(text, end="", file=out)
-        return 0
+    return _keep(channel, options, opened, out, err)
+
+
+def _keep(channel: Channel, options: CreateOptions, opened: Mapping[str, SecretFile], out: TextIO, err: TextIO) -> int:
+    """Write what Turn has answered; the exit status."""
+    file, request, path = options.file(), options.request(), options["output"]
+    current = options["secret-file"]
     try:
-        file.keep(text)
-    except OSError as error:
-        why = f"{path} could not be written ({error.strerror}), so its secret is lost: delete it in Turn"
+        if current is not None:
+            opened[current].keep(file.secret_text(channel))
+        current = path
+        text = file.appended(channel, request, path) if options["append"] else file.single(channel, request)
+        if path is None:
+            print(text, end="", file=out)
+            return 0
+        opened[path].keep(text)
+    except (OSError, CannotAppend) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        secret = "so its secret is lost: delete it in Turn"
+        if options["secret-file"] not in (None, current):
+            secret = f"its secret is in {options['secret-file']}"
+        why = f"{current} could not be written ({reason}), {secret}"
         return _refuse(err, f"the channel {channel.number} was made, but {why}")
     print(f"The channel {channel.number} was made; its configuration is in {path}.", file=out)
-    print(f"Make its token in Turn's settings, and give it to the worker as {CHANNEL_TOKEN}.", file=out)
+    print(f"Make its token in Turn's settings, and give it to the worker as {options['token-env']}.", file=out)
+    if options["secret-env"]:
+        print(f"Give {options['secret-env']} of {options['secret-file']} to the worker too.", file=out)
     return 0
 
 

@@ -24,6 +24,7 @@ from ..http.connections import ProxyConfigurationError, proxy_shown
 from ..http.listening import server_endpoint
 from ..service.broker_options import parameters_from_options
 from ..turn.payloads import MESSAGES_PATH
+from ..turn.verdicts import BodyMeaning
 from ..vumi.middlewares import middleware_names
 from .channel_queues import FAILED, OK, WARNING, look_at_broker
 from .http import HttpClient, NoAnswer, Reply
@@ -200,6 +201,24 @@ class Check:
             await cache.stop()
 
 
+#: What to look at where something else than Turn answers.
+PAGE_HINT = "check turn_api_url, and what is between here and Turn (a proxy, a portal that wants a login)"
+
+
+def _code_of(reply: Reply) -> Optional[int]:
+    """The first error's code, where it is one of HTTP's."""
+    errors = reply.json().get("errors")
+    code = errors[0].get("code") if isinstance(errors[0], dict) else None
+    return code if type(code) is int and 400 <= code < 600 else None
+
+
+def _is_object(reply: Reply) -> bool:
+    try:
+        return isinstance(reply.json(), dict)
+    except ValueError:
+        return False
+
+
 def judged(reply: Reply, token: str) -> tuple[str, str, str]:
     """
     What Turn's answer to an empty object says of URL and token: level, title
@@ -211,8 +230,18 @@ def judged(reply: Reply, token: str) -> tuple[str, str, str]:
     status = reply.status
     said = reply.words(token)
     words = f" ({said})" if said else ""
+    if reply.meaning is BodyMeaning.WEB_PAGE:
+        return FAILED, "turn", f"a web page answers ({status}), not Turn's API: {PAGE_HINT}"
+    if 200 <= status < 300 and reply.meaning is BodyMeaning.TOO_MANY:
+        status = 429
+    elif 200 <= status < 300 and reply.meaning is BodyMeaning.ERRORS:
+        status = _code_of(reply) or 400
+        words = f" (in the body of {reply.status}){words}"
     if status in (400, 422):
-        return OK, "turn", f"reached, and it takes the token: {status} to an empty request, as it should be"
+        if not _is_object(reply):
+            return WARNING, "turn", f"{status}, but not in Turn's form: is it Turn that answers? {PAGE_HINT}"
+        shown = status if status == reply.status else f"{reply.status} with errors"
+        return OK, "turn", f"reached, and it takes the token: {shown} to an empty request, as it should be"
     if 200 <= status < 300:
         return WARNING, "turn", f"reached, and it takes the token; but it answers {status} to an empty request"
     if status in (401, 403):

@@ -1,21 +1,11 @@
-"""
-``vumi_turn_channel create``: a new channel at Turn, and the worker's
-configuration for it.
-
-The secret that Turn answers with goes into the file, or to the terminal where
-that was asked for, and nowhere else.
-"""
+"""``vumi_turn_channel create``: a new channel at Turn."""
 
 from __future__ import annotations
 
-import math
-import os
 import re
 from dataclasses import dataclass
 from typing import Any, Awaitable, Callable, Optional
 from urllib.parse import urlsplit
-
-import yaml
 
 from .http import NoAnswer, Reply
 
@@ -25,9 +15,6 @@ NUMBERS_URL = "https://whatsapp.turn.io/v1/numbers"
 
 #: What the worker answers POSTs at.
 MESSAGES = "/messages"
-
-#: The environment variable that the new configuration takes the channel's own token from.
-CHANNEL_TOKEN = "TURN_CHANNEL_TOKEN"
 
 #: Sends a POST: URL, token, payload.
 PostFunction = Callable[[str, str, Any], Awaitable[Reply]]
@@ -168,67 +155,3 @@ def _unknown(sent: bool) -> str:
     if not sent:
         return ""
     return ". The channel may have been made all the same: look in Turn before you try again"
-
-
-def yaml_for(channel: Channel, wish: ChannelRequest, api_url: str, connector: str, http_bind: str) -> str:
-    """
-    The worker's configuration for a channel, with the secret.
-
-    :param connector: the connector's name.
-    :param http_bind: where the worker is to listen.
-    """
-    lines = [
-        f"# The channel {channel.number} at Turn" + (f", webhook {channel.webhook}." if channel.webhook else "."),
-        f"connector_name: {_quoted(connector)}",
-        f"http_bind: {_quoted(http_bind)}",
-        f"turn_api_url: {_quoted(f'{api_url}/{channel.number}')}",
-        f"default_from_addr: {_quoted(wish.from_addr)}",
-        "# The channel's own token, which is made in Turn's settings.",
-        f"auth_token: !env {CHANNEL_TOKEN}",
-        "# Keep this file to yourself: Turn signs what it sends with this.",
-        f"turn_hmac_secret: {_quoted(channel.secret)}",
-    ]
-    if wish.api_path:
-        lines.insert(3, f"vumi_api_path: {_quoted(wish.api_path)}")
-    return "\n".join(lines) + "\n"
-
-
-def _quoted(text: str) -> str:
-    """A text as YAML has it, on one line of ASCII."""
-    return yaml.safe_dump(text, default_style='"', width=math.inf).rstrip("\n")
-
-
-class SecretFile:
-    """
-    A file that only its owner can read. It is opened before Turn is asked, so
-    that a secret never comes back with nowhere to go.
-
-    :param path: the file's name.
-    :param force: whether an existing file may be replaced; it is, in one step,
-        only when everything is written.
-    :raises OSError: it cannot be made; FileExistsError where it is there already.
-    """
-
-    def __init__(self, path: str, force: bool) -> None:
-        self._path = path
-        self._written = f"{path}.{os.getpid()}.new" if force else path
-        # Never through a link that somebody else has put there.
-        self._file = os.open(self._written, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-
-    def keep(self, text: str) -> None:
-        """
-        Write it.
-
-        :raises OSError: it could not be written, or not put in its place.
-        """
-        with os.fdopen(self._file, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        if self._written != self._path:
-            os.replace(self._written, self._path)
-
-    def discard(self) -> None:
-        """Leave everything as it was."""
-        os.close(self._file)
-        os.unlink(self._written)

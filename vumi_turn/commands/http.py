@@ -21,6 +21,8 @@ from ..http.urls import PreparedURL
 from ..timing.clock import wall_clock_of
 from ..turn.client import NETWORK_TROUBLE, answer_for_failure
 from ..turn.rate_limit import http_date, value_of
+from ..turn.response_body import Body, meaning_of
+from ..turn.verdicts import BodyMeaning
 
 #: Seconds for one request: to connect, to send, to read the answer with its body.
 TIMEOUT = 30.0
@@ -52,6 +54,7 @@ class Reply:
     :ivar status: the HTTP status.
     :ivar body: the bytes.
     :ivar retry_after: Turn's ``Retry-After``, as it was written.
+    :ivar content_type: its ``Content-Type``, where it has one.
     :ivar skew: by how many seconds our clock is before Turn's ``Date``,
         negative where it is behind; None without a ``Date``.
     """
@@ -60,6 +63,14 @@ class Reply:
     body: bytes = b""
     retry_after: Optional[str] = None
     skew: Optional[float] = None
+    content_type: Optional[bytes] = None
+
+    @property
+    def meaning(self) -> BodyMeaning:
+        """What the body says, whatever the status is."""
+        body = Body()
+        body.data, body.complete = self.body, True
+        return meaning_of(self.content_type, body)
 
     def json(self) -> Any:
         """
@@ -172,6 +183,7 @@ class HttpClient:
             content,
             _retry_after(response.headers),
             _skew(http_date(value_of(response.headers, b"Date")), middle),
+            value_of(response.headers, b"Content-Type"),
         )
 
 
