@@ -6,9 +6,16 @@ import json
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from vumi_turn.failures.queue import body_of, original_of
+from vumi_turn.broker.interface import Delivery, MessageTooLarge, Outcome
+from vumi_turn.broker.memory import MemoryBroker
+from vumi_turn.failures.dead_letter import DeadLetter
+from vumi_turn.failures.parked import Parked, read_parked
+from vumi_turn.failures.queue import FailureQueue, body_of, original_of
+from vumi_turn.turn.verdicts import Verdict
 from vumi_turn.vumi.messages import FailureMessage
 
 
@@ -64,3 +71,59 @@ class OriginalTests(SynchronousTestCase):
         """Any bytes can be parked, and mean the same when they are replayed."""
         replayed = through_the_queue(body)
         self.assertTrue(replayed == body or json.loads(replayed) == json.loads(body))
+
+
+class ParkingTests(SynchronousTestCase):
+    """What is published to the failures queue."""
+
+    LETTER = DeadLetter(Verdict.REFUSED, "permanent", "Turn refused it.", attempts=1, last_status=400)
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.clock.advance(1_700_000_000)
+        self.broker = MemoryBroker(self.clock)
+        self.broker.start()
+        self.queue = FailureQueue(self.broker.publisher("c.turn_failures"), self.clock)
+
+    def park(self, body: bytes) -> Deferred[None]:
+        done = Deferred.fromCoroutine(self.queue.park(body, "event", self.LETTER))
+        self.clock.advance(0)
+        self.clock.advance(0)
+        return done
+
+    def parked(self) -> Parked:
+        """The one that is parked."""
+        seen: list[Parked] = []
+
+        async def take(delivery: Delivery) -> Outcome:
+            seen.append(read_parked(delivery))
+            return Outcome.ACK
+
+        self.broker.consume("c.turn_failures", take, 10).unpause()
+        self.clock.advance(0)
+        (found,) = seen
+        return found
+
+    def test_too_large(self) -> None:
+        """Where the failure message is larger than the broker takes, the original bytes are parked."""
+        body = b'{"event_id": "e1", "content": "' + b"x" * 500 + b'"}'
+        self.broker.server.message_limit = len(body)
+        self.successResultOf(self.park(body))
+        self.assertEqual(self.broker.queue_contents("c.turn_failures"), [body])
+        found = self.parked()
+        self.assertEqual((found.raw, found.id, found.queue, found.code), (body, "e1", "event", "permanent"))
+        self.assertEqual((found.reason, found.attempts, found.last_status), ("Turn refused it.", 1, 400))
+        assert found.when is not None
+        self.assertEqual(found.when.timestamp(), 1_700_000_000)
+
+    def test_small(self) -> None:
+        """What fits is a failure message."""
+        self.successResultOf(self.park(b"{}"))
+        (body,) = self.broker.queue_contents("c.turn_failures")
+        self.assertEqual(json.loads(body)["message_type"], "failure_message")
+        self.assertIsNone(self.parked().raw)
+
+    def test_far_too_large(self) -> None:
+        """Where not even the original fits, that is told."""
+        self.broker.server.message_limit = 10
+        self.failureResultOf(self.park(b"x" * 11), MessageTooLarge)

@@ -140,6 +140,10 @@ class FailuresCommandTests(BridgeCase):
         with self.started_command("list") as process:
             time.sleep(1.5)
             process.kill()
+        with self.started_command("list", "--json") as one, self.started_command("list", "m9999") as other:
+            first, second = one.communicate(timeout=180), other.communicate(timeout=180)
+        self.assertEqual(json.loads(first[0].splitlines()[-1]), {"parked": 10_000, "left": 0, "unread": 0}, first[1])
+        self.assertIn("1 parked", second[0], second[1])
         dropped = self.command("drop", "--all", "--yes")
         self.assertEqual((dropped.returncode, dropped.stdout), (0, "10000 dropped\n"), dropped.stderr)
         self.assertEqual(self.peer.ready(queue), 0)

@@ -24,6 +24,7 @@ from ..conversation.replies import NewMessages, outbound_message
 from ..conversation.sessions import Sessions
 from ..delivery import DeliveryScheduler, Result
 from ..failures.dead_letter import PERMANENT, TEMPORARY, DeadLetter
+from ..failures.headers import is_replay
 from ..failures.queue import FAILURES, FailureQueue
 from ..monitoring.metrics import NOTHING_TO_SEND
 from ..monitoring.recorder import DeliveryRecorder
@@ -155,7 +156,7 @@ class Channel:
             payload = message_payload(message, self._config.empty_message_body)
         except MalformedMessage as error:
             return await self.park_malformed(delivery, error)
-        recorded = self._cache.add_inbound(message, first=not delivery.redelivered)
+        recorded = self._cache.add_inbound(message, first=not (delivery.redelivered or is_replay(delivery)))
         self._recorder.message_consumed(message.message_id, message.from_addr, delivery.redelivered)
         request = MessageDelivery(message, payload, recorded, self._turn, self._failures, self._expiry_of(message))
         try:
@@ -173,7 +174,8 @@ class Channel:
         """
         if message.content:
             return await self.deliver_message(message)
-        await self._cache.add_inbound(message, first=not delivery_of(message).redelivered)
+        delivery = delivery_of(message)
+        await self._cache.add_inbound(message, first=not (delivery.redelivered or is_replay(delivery)))
         self._metrics.consumed(MESSAGE)
         self._metrics.settled(MESSAGE, NOTHING_TO_SEND)
         return Outcome.ACK

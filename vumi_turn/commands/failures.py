@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import sys
-from contextlib import AsyncExitStack
 from typing import Any, Awaitable, Callable, Iterable, Optional, Sequence, TextIO
 
 from twisted.internet.interfaces import IReactorTime
@@ -23,7 +22,7 @@ from ..service.logs import printable
 from ..timing.clock import wall_clock_of
 from ..vumi.messages import format_vumi_date
 from .channels import connectors_in
-from .connection import CannotConnect, connected_broker, queue_numbers
+from .connection import CannotConnect, connected_broker
 from .failures_options import FailuresOptions
 from .running import ask_yes_or_no, parse, run_command
 
@@ -201,24 +200,19 @@ def _object_of(parked: Parked, connector: str, content: bool) -> dict[str, Any]:
     return {**found, "message": parked.original} if content else found
 
 
+def _notice(sentence: str) -> None:
+    print(sentence, file=sys.stderr)
+
+
 async def run(reactor: Any, options: FailuresOptions, out: TextIO) -> int:
     """Connect, do what the options say, and disconnect; the exit status."""
-    vumi = options.vumi_options
     try:
         connectors = connectors_in(options["config"]) if options["config"] else [options["connector"]]
-        async with AsyncExitStack() as stack:
-            find = await stack.enter_async_context(queue_numbers(reactor, vumi))
-            looks = {name: await find(f"{name}.{FAILURES}") for name in connectors}
-            missing = next((name for name, look in looks.items() if look is None), None)
-            if missing is not None and options["connector"]:
-                queue = f"{missing}.{FAILURES}"
-                raise CannotConnect(f"there is no queue {queue}: is {missing} the connector_name of a worker?")
-            broker = await stack.enter_async_context(connected_broker(reactor, vumi))
-            readers = [
-                FailuresQueueReader(broker, name, reactor, look, lambda said: print(said, file=sys.stderr))
-                for name, look in looks.items()
-                if look is not None
-            ]
+        async with connected_broker(reactor, options.vumi_options) as broker:
+            readers = [FailuresQueueReader(broker, name, reactor, _notice) for name in connectors]
+            if options["connector"] and await broker.counts(readers[0].queue) is None:
+                name = connectors[0]
+                raise CannotConnect(f"there is no queue {name}.{FAILURES}: is {name} the connector_name of a worker?")
             command = Command(readers, reactor, out, sys.stderr, ask_yes_or_no, bool(options.subOptions["json"]))
             return await _do(command, options)
     except (CannotConnect, QueueInUse, SettingsError, ValueError) as error:

@@ -8,8 +8,13 @@ from datetime import datetime
 from typing import Any, Collection, Optional
 
 from ..broker.interface import Delivery
-from ..vumi.messages import FailureMessage, MalformedMessage
+from ..vumi.messages import FailureMessage, MalformedMessage, parse_vumi_date
 from ..vumi.messages.base import text_of
+from . import headers
+from .queue import original_of
+
+#: Where a replay can put a message.
+QUEUES = ("inbound", "event")
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,7 @@ class Parked:
     :ivar delivery: settles it.
     :ivar attempts: how often it was sent to Turn; None where that is not known.
     :ivar last_status: the last HTTP status of Turn's.
+    :ivar raw: the original's bytes, where it was parked as it came.
     """
 
     id: str
@@ -41,6 +47,7 @@ class Parked:
     delivery: Delivery
     attempts: Optional[int] = None
     last_status: Optional[int] = None
+    raw: Optional[bytes] = None
 
     @property
     def person(self) -> Optional[str]:
@@ -52,6 +59,8 @@ class Parked:
 def read_parked(delivery: Delivery) -> Parked:
     """What a delivery from a failures queue holds; junk is shown as such, never an error."""
     digest = "digest-" + hashlib.blake2b(delivery.body, digest_size=8).hexdigest()
+    if isinstance(delivery.headers.get(headers.QUEUE), str):
+        return _read_raw(delivery, digest)
     try:
         failure = FailureMessage.from_json(delivery.body)
     except MalformedMessage as error:
@@ -63,7 +72,7 @@ def read_parked(delivery: Delivery) -> Parked:
     return Parked(
         _id_of(failure.message, digest),
         digest,
-        queue if queue in ("inbound", "event") else None,
+        queue if queue in QUEUES else None,
         failure.failure_code,
         failure.reason,
         failure.timestamp,
@@ -71,6 +80,30 @@ def read_parked(delivery: Delivery) -> Parked:
         delivery,
         _number(turn.get("attempts")),
         _number(turn.get("last_status")),
+    )
+
+
+def _read_raw(delivery: Delivery, digest: str) -> Parked:
+    """A message that was parked as it came, because its failure message would have been too large."""
+    found = delivery.headers
+    original = original_of(delivery.body)
+    queue = found[headers.QUEUE]
+    try:
+        when = parse_vumi_date(str(found.get(headers.FAILED_AT)))
+    except ValueError:
+        when = None
+    return Parked(
+        _id_of(original, digest),
+        digest,
+        queue if queue in QUEUES else None,
+        str(found.get(headers.CODE, FailureMessage.PERMANENT)),
+        str(found.get(headers.REASON, "")),
+        when,
+        original,
+        delivery,
+        _number(found.get(headers.ATTEMPTS)),
+        _number(found.get(headers.LAST_STATUS)),
+        delivery.body,
     )
 
 

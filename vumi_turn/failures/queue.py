@@ -15,11 +15,12 @@ from typing import Any, Union
 
 from twisted.internet.interfaces import IReactorTime
 
-from ..broker.interface import Publisher
+from ..broker.interface import MessageTooLarge, Publisher
 from ..timing.clock import wall_clock_of
 from ..vumi.messages import FailureMessage, format_vumi_date
 from ..vumi.messages.encoding import MAX_DEPTH, encode_object_utf8, is_deep
 from .dead_letter import DeadLetter
+from .headers import headers_of
 
 #: What follows the connector's name in the failures queue's name. It is not
 #: ``failures``: that one belongs to legacy transports.
@@ -77,7 +78,9 @@ class FailureQueue:
 
     async def park(self, body: bytes, queue: str, dead_letter: DeadLetter) -> None:
         """
-        Keep a message, and return once the broker has confirmed it.
+        Keep a message, and return once the broker has confirmed it. One whose
+        failure message is larger than the broker takes is parked as it came,
+        with the rest in its headers.
 
         :param body: the message's bytes as they came.
         :param queue: ``inbound`` or ``event``: where it came from, and where
@@ -100,4 +103,8 @@ class FailureQueue:
                 }
             },
         )
-        await self._publisher.publish(failure.to_json())
+        try:
+            await self._publisher.publish(failure.to_json())
+        except MessageTooLarge:
+            headers = headers_of(queue, dead_letter, format_vumi_date(now))
+            await self._publisher.publish(body, headers=headers)

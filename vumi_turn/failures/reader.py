@@ -16,7 +16,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
-from ..broker.interface import Broker, BrokerError, Delivery, Outcome
+from ..broker.interface import Broker, BrokerError, Delivery, Outcome, QueueCounts, QueueLock
+from .headers import REPLAY, ours
 from .parked import Parked, read_parked
 from .queue import FAILURES, body_of
 
@@ -29,14 +30,14 @@ LOOK = 0.1
 #: Seconds between two looks at the queue's numbers.
 POLL = 0.25
 
-#: Seconds for a queue's number to stand still: RabbitMQ may still be requeueing
-#: what a reader that was killed had in hand.
-SETTLE_TIMEOUT = 10.0
+#: Seconds for RabbitMQ to put back what was read.
+GIVE_BACK_TIMEOUT = 60.0
 
-#: Seconds for RabbitMQ to put back what was read; 10,000 take it about 15.
-GIVE_BACK_TIMEOUT = 90.0
+#: Seconds to close AMQP channels.
+STOP_TIMEOUT = 10.0
 
-#: Seconds to wait for another reader to finish.
+#: Seconds to wait for another reader to finish, and for the queue's number to
+#: stand still: RabbitMQ may still be putting back what a killed reader had.
 TURN_TIMEOUT = 120.0
 
 #: How many parked messages are read at a time: AMQP's largest prefetch.
@@ -47,19 +48,6 @@ MOST = 65535
 RENEW_AFTER = 10
 
 K = TypeVar("K")
-
-
-@dataclass(frozen=True)
-class QueueNumbers:
-    """
-    What the broker says of a queue.
-
-    :ivar ready: how many messages nobody holds.
-    :ivar consumers: how many read it.
-    """
-
-    ready: int
-    consumers: int
 
 
 class DeliveriesLost(BrokerError):
@@ -84,10 +72,9 @@ class FailuresQueueReader:
     """
     Works through one connector's failures queue.
 
-    :param broker: a started broker.
+    :param broker: a started broker, which is connected.
     :param connector: the connector's name.
     :param clock: for the waits.
-    :param look: asks the broker for the queue's numbers, without reading it.
     :param notice: told a sentence where somebody waits for another reader.
     """
 
@@ -96,14 +83,12 @@ class FailuresQueueReader:
         broker: Broker,
         connector: str,
         clock: IReactorTime,
-        look: Callable[[], Awaitable[QueueNumbers]],
         notice: Callable[[str], None] = lambda sentence: None,
     ) -> None:
         self.connector = connector
         self.queue = f"{connector}.{FAILURES}"
         self._broker = broker
         self._clock = clock
-        self._look = look
         self._notice = notice
 
     async def work(
@@ -127,13 +112,50 @@ class FailuresQueueReader:
         :raises vumi_turn.broker.interface.BrokerError: the broker did not take a
             replay, or has gone meanwhile.
         """
-        waiting = await self._turn()
-        most = min(limit or waiting, waiting, MOST)
-        if not most:
-            return 0, waiting
-        found = await self._read(most, keep)
+        turn = self._broker.scope(f"taking turns at {self.queue}")
+        turn.start()
+        try:
+            waiting = await self._wait_for_turn(turn.lock(f"{self.queue}_reader"))
+            most = min(limit or waiting, waiting, MOST)
+            if not most:
+                return 0, waiting
+            read, taken = await self._read_and_treat(most, keep, treat)
+            await self._until_given_back(waiting - taken)
+            return read, waiting
+        finally:
+            await turn.stop(STOP_TIMEOUT)
+
+    async def _wait_for_turn(self, lock: QueueLock) -> int:
+        """Wait until nobody else reads the queue and its number stands still; the number."""
+        started = self._clock.seconds()
+        last: Optional[int] = None
+        told = False
+        while True:
+            counts = await self._broker.counts(self.queue) or QueueCounts(0, 0)
+            elapsed = self._clock.seconds() - started
+            # Whoever reads it also has the lock: asking for that would be an error line in RabbitMQ's log.
+            if counts.consumers or not (lock.held or await lock.acquire()):
+                if elapsed > TURN_TIMEOUT:
+                    raise QueueInUse(f"somebody else reads {self.queue}; try again later")
+                if not told:
+                    self._notice(f"somebody else reads {self.queue}; waiting")
+                told, last = True, None
+            elif counts.messages == last or elapsed > TURN_TIMEOUT:
+                return counts.messages
+            else:
+                last = counts.messages
+            await deferLater(self._clock, POLL)
+
+    async def _read_and_treat(
+        self, most: int, keep: Callable[[Parked], Optional[K]], treat: Callable[[K], Awaitable[Outcome]]
+    ) -> tuple[int, int]:
+        """How many were read, and how many of them were taken out of the queue."""
+        reading = self._broker.scope(f"reading {self.queue}")
+        reading.start()
+        found: list[_Held[K]] = []
         taken = 0
         try:
+            await self._read(reading, most, keep, found)
             for held in found:
                 if held.kept is None:
                     continue
@@ -144,30 +166,19 @@ class FailuresQueueReader:
                         raise DeliveriesLost(f"the connection was lost after {held.id} was dealt with")
                     taken += 1
                     held.settled.callback(Outcome.ACK)
+            await self._renew(found)
+            return len(found), taken
         finally:
-            await self._give_back(found)
-        await self._until_given_back(waiting - taken)
-        return len(found), waiting
+            # With its AMQP channel everything that is not settled goes back at once, to its place.
+            await reading.stop(STOP_TIMEOUT)
+            for held in found:
+                if not held.settled.called:
+                    held.settled.callback(Outcome.REQUEUE)
 
-    async def _turn(self) -> int:
-        """Wait until nobody else reads the queue and its number stands still; the number."""
-        started = self._clock.seconds()
-        last: Optional[QueueNumbers] = None
-        while True:
-            numbers = await self._look()
-            elapsed = self._clock.seconds() - started
-            if numbers.consumers == 0 and (numbers == last or elapsed > SETTLE_TIMEOUT):
-                return numbers.ready
-            if numbers.consumers and elapsed > TURN_TIMEOUT:
-                raise QueueInUse(f"somebody else reads {self.queue}; try again later")
-            if numbers.consumers and not (last and last.consumers):
-                self._notice(f"somebody else reads {self.queue}; waiting")
-            last = numbers
-            await deferLater(self._clock, POLL)
-
-    async def _read(self, most: int, keep: Callable[[Parked], Optional[K]]) -> list[_Held[K]]:
-        """So many of the oldest, unsettled; fewer if the others don't come."""
-        found: list[_Held[K]] = []
+    async def _read(
+        self, scope: Broker, most: int, keep: Callable[[Parked], Optional[K]], found: list[_Held[K]]
+    ) -> None:
+        """Take so many of the oldest, unsettled; fewer if the others don't come."""
         last_seen = self._clock.seconds()
 
         async def take(delivery: Delivery) -> Outcome:
@@ -181,38 +192,40 @@ class FailuresQueueReader:
             del parked
             return await settled
 
-        consumer = self._broker.consume(self.queue, take, prefetch=most)
+        consumer = scope.consume(self.queue, take, prefetch=most)
         consumer.unpause()
         while len(found) < most and self._clock.seconds() - last_seen < QUIET:
             await deferLater(self._clock, LOOK)
             # Those of a connection that is gone come again on the next one.
-            found = [each for each in found if not each.delivery.lost]
+            found[:] = [each for each in found if not each.delivery.lost]
         consumer.pause()
-        return found
 
-    async def _give_back(self, found: list[_Held[K]]) -> None:
-        """Settle what nobody has settled: it stays in the queue."""
+    async def _renew(self, found: list[_Held[K]]) -> None:
+        """Put what was delivered often to the queue's end anew."""
         publisher = self._broker.publisher(self.queue)
         for held in found:
-            if held.settled.called:
+            if held.delivery.delivery_count < RENEW_AFTER or held.settled.called or held.delivery.lost:
                 continue
-            outcome = Outcome.REQUEUE
-            if held.delivery.delivery_count >= RENEW_AFTER and not held.delivery.lost:
-                try:
-                    await publisher.publish(held.delivery.body)
-                    outcome = Outcome.ACK
-                except BrokerError:
-                    pass  # then it goes back as the others do
-            held.settled.callback(outcome)
+            try:
+                await publisher.publish(held.delivery.body, headers=ours(held.delivery.headers))
+            except BrokerError:
+                return  # then they go back as the others do
+            held.settled.callback(Outcome.ACK)
 
     async def _until_given_back(self, expected: int) -> None:
         """Wait until the queue has everything again, so that whoever comes next sees it."""
         started = self._clock.seconds()
         while self._clock.seconds() - started < GIVE_BACK_TIMEOUT:
-            if (await self._look()).ready >= expected:
+            try:
+                counts = await self._broker.counts(self.queue)
+            except BrokerError:
+                return  # whoever comes next waits for that too
+            if counts is None or counts.messages >= expected:
                 return
             await deferLater(self._clock, POLL)
 
     async def replay(self, parked: Parked) -> None:
-        """Publish the original to the queue it came from; returns once the broker has it."""
-        await self._broker.publisher(f"{self.connector}.{parked.queue}").publish(body_of(parked.original))
+        """Publish the original to the queue it came from, marked as a replay; returns once the broker has it."""
+        publisher = self._broker.publisher(f"{self.connector}.{parked.queue}")
+        body = body_of(parked.original) if parked.raw is None else parked.raw
+        await publisher.publish(body, headers={REPLAY: True})

@@ -64,7 +64,6 @@ class BrokerInspector:
         self._clock = reactor
         self._endpoint = endpoint or make_endpoint(parameters, reactor)
         self._client: Optional[Client] = None
-        self._polling: Any = None
 
     async def connect(self) -> Optional[ConnectionFailure]:
         """
@@ -101,23 +100,6 @@ class BrokerInspector:
         except ChannelRefused as refused:
             return Found(exists=True, refusal=(refused.code, refused.text))
         return Found(exists=True)
-
-    async def numbers(self, name: str) -> Found:
-        """
-        Look at a queue's numbers only; all looks share one AMQP channel.
-
-        :raises ConnectionGone: the connection is gone.
-        """
-        if self._polling is None:
-            self._polling = await self._connected.open_channel()
-        try:
-            found = await self._call(self._polling, "queue_declare", queue=name, passive=True)
-        except ChannelRefused as refused:
-            self._polling = None  # RabbitMQ has closed it
-            if refused.code == NOT_FOUND:
-                return Found(exists=False)
-            raise
-        return Found(True, found.message_count, found.consumer_count)
 
     async def queue(self, name: str) -> Found:
         """
