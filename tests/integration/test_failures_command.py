@@ -114,7 +114,7 @@ class FailuresCommandTests(BridgeCase):
         self.node.start()
         self.assertEqual(process.returncode, 1, out + err)
         self.assertIn("0 dropped", out)
-        self.assertIn("may be parked still", err)
+        self.assertIn("still parked", err)
         self.assertNotIn("Traceback", err)
         self.worker.wait_until_healthy()
         listed = self.command("list").stdout

@@ -156,6 +156,7 @@ class FailuresQueueReader:
         taken = 0
         try:
             await self._read(reading, most, keep, found)
+            read = len(found)
             for held in found:
                 if held.kept is None:
                     continue
@@ -167,7 +168,7 @@ class FailuresQueueReader:
                     taken += 1
                     held.settled.callback(Outcome.ACK)
             await self._renew(found)
-            return len(found), taken
+            return read, taken
         finally:
             # With its AMQP channel everything that is not settled goes back at once, to its place.
             await reading.stop(STOP_TIMEOUT)
@@ -180,11 +181,15 @@ class FailuresQueueReader:
     ) -> None:
         """Take so many of the oldest, unsettled; fewer if the others don't come."""
         last_seen = self._clock.seconds()
+        full = False  # what comes once it is full was parked meanwhile, and goes back with the AMQP channel
 
         async def take(delivery: Delivery) -> Outcome:
             nonlocal last_seen
             last_seen = self._clock.seconds()
             settled: Deferred[Outcome] = Deferred()
+            if full:
+                found.append(_Held("", delivery, None, settled))
+                return await settled
             parked = read_parked(delivery)
             found.append(_Held(parked.id, delivery, keep(parked), settled))
             if delivery.delivery_count < RENEW_AFTER:
@@ -198,7 +203,7 @@ class FailuresQueueReader:
             await deferLater(self._clock, LOOK)
             # Those of a connection that is gone come again on the next one.
             found[:] = [each for each in found if not each.delivery.lost]
-        consumer.pause()
+        full = True
 
     async def _renew(self, found: list[_Held[K]]) -> None:
         """Put what was delivered often to the queue's end anew."""
