@@ -14,7 +14,8 @@ from twisted.internet.task import Clock
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
-from vumi_turn.broker.interface import BrokerError, Delivery, Outcome, QueueCounts
+from vumi_turn.broker import memory_scope
+from vumi_turn.broker.interface import BrokerError, BrokerUnavailable, Delivery, Outcome, QueueCounts
 from vumi_turn.broker.memory import MemoryBroker
 from vumi_turn.commands.channels import connectors_in
 from vumi_turn.commands.failures import Command, main, run
@@ -342,6 +343,17 @@ class TurnsTests(CommandCase):
         self.assertEqual(self.notices, ["somebody else reads c.turn_failures; waiting"])
         self.assertEqual(self.out.getvalue().splitlines()[0], "1 replayed")
         self.assertEqual(self.out.getvalue().splitlines()[-1], "2 parked")
+
+    def test_no_right_to_lock(self) -> None:
+        """Who may not make the lock's queue takes turns by the number of readers alone."""
+
+        class NoLock(memory_scope.MemoryLock):
+            async def acquire(self) -> bool:
+                raise BrokerUnavailable("403 ACCESS_REFUSED")
+
+        self.patch(memory_scope, "MemoryLock", NoLock)
+        self.assertEqual(self.status("replay", Selection()), 0)
+        self.assertEqual(self.out.getvalue(), "3 replayed\n")
 
     def test_in_use(self) -> None:
         """A reader that does not finish is not waited for for ever."""

@@ -20,7 +20,6 @@ from ..failures.queue import FAILURES
 from ..failures.reader import DeliveriesLost, FailuresQueueReader, QueueInUse
 from ..service.logs import printable
 from ..timing.clock import wall_clock_of
-from ..timing.clock import wall_clock_of
 from ..vumi.messages import format_vumi_date
 from .channels import connectors_in
 from .connection import CannotConnect, connected_broker

@@ -16,7 +16,16 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
-from ..broker.interface import Broker, BrokerError, Delivery, Outcome, QueueCounts, QueueLock
+from ..broker.interface import (
+    Broker,
+    BrokerError,
+    BrokerState,
+    BrokerUnavailable,
+    Delivery,
+    Outcome,
+    QueueCounts,
+    QueueLock,
+)
 from .headers import REPLAY, ours
 from .parked import Parked, read_parked
 from .queue import FAILURES, body_of
@@ -134,7 +143,7 @@ class FailuresQueueReader:
             counts = await self._broker.counts(self.queue) or QueueCounts(0, 0)
             elapsed = self._clock.seconds() - started
             # Whoever reads it also has the lock: asking for that would be an error line in RabbitMQ's log.
-            if counts.consumers or not (lock.held or await lock.acquire()):
+            if counts.consumers or not await self._locked(lock):
                 if elapsed > TURN_TIMEOUT:
                     raise QueueInUse(f"somebody else reads {self.queue}; try again later")
                 if not told:
@@ -145,6 +154,13 @@ class FailuresQueueReader:
             else:
                 last = counts.messages
             await deferLater(self._clock, POLL)
+
+    async def _locked(self, lock: QueueLock) -> bool:
+        """Whether the turn is ours. Without the right to make the lock's queue the number of consumers has to do."""
+        try:
+            return lock.held or await lock.acquire()
+        except BrokerUnavailable:
+            return self._broker.state is not BrokerState.CONNECTING
 
     async def _read_and_treat(
         self, most: int, keep: Callable[[Parked], Optional[K]], treat: Callable[[K], Awaitable[Outcome]]
