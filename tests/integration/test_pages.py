@@ -53,7 +53,8 @@ SHOWN = {
     "greeter.Greeter": "GreeterTests",
     "twistd -n vumi_turn_sandbox": "tests.integration.test_sandbox",
     "vumi_turn_simulator": "SimulatorTests",
-    "vumi_turn_channel create": "ChannelTests",
+    "create --from-addr": "ChannelTests",
+    "create --api-url http://127.0.0.1:8020": "tests.integration.test_simulator makes a channel there",
     "vumi_turn_channel check": "ChannelTests",
     "curl -X POST": SYNTAX_ONLY,
     "cp etc/vumi_turn.service": SYNTAX_ONLY,
@@ -193,7 +194,7 @@ class ChannelTests(PageCase):
         port = free_port()
         here = f"--http-bind 127.0.0.1:{port} --api-url {turn.url.rpartition('/')[0]}"
         self.environ.update(TURN_TOKEN="the-token", TURN_CHANNEL_TOKEN="the-token")
-        self.run_command(command_with("vumi_turn_channel create") + " " + here)
+        self.run_command(command_with("create --from-addr") + " " + here)
         turn.script(TurnResponse(status=422))
         lines = self.run_command(command_with("vumi_turn_channel check") + " " + self.broker)
         self.assertIn("ok      turn: reached, and it takes the token", lines)

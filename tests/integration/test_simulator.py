@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
+import tempfile
+from pathlib import Path
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.integration.amqp_peer import AmqpPeer
-from tests.integration.process import run_twistd
+from tests.integration.process import run_process, run_twistd
 from tests.integration.rabbitmq import shared_rabbitmq
 from tests.integration.requirements import free_port
 from tests.integration.sandbox_process import TwistdProcess
+from tests.integration.turn_server import TurnServer
 from tests.integration.vumi_words import event, inbound, new_person
 from tests.integration.waiting import SOON, wait_for
 from tests.integration.worker import Worker
@@ -157,3 +162,27 @@ class StrictTests(SimulatorCase):
         )
         self.assertEqual((done.returncode, len(done.stdout.splitlines())), (1, 1), done.stdout)
         self.assertIn(f"{where}: Address already in use; --http names another place", done.stdout)
+
+
+class NewChannelTests(SimulatorCase):
+    def test_create(self) -> None:
+        """``vumi_turn_channel create`` makes a channel there; messages go to it from then on."""
+        folder = Path(tempfile.mkdtemp(prefix="vumi_turn_channel_"))
+        self.addCleanup(shutil.rmtree, folder, True)
+        channel = TurnServer(TOKEN)
+        self.addCleanup(channel.close)
+        file = folder / "turn_channels.yaml"
+        done = run_process(
+            [
+                *(sys.executable, "-c", "from vumi_turn.commands.channel import main; main()"),
+                *("create", "--from-addr", "*120#", "--name", "USSD"),
+                *("--endpoint", f"http://127.0.0.1:{channel.port}/messages", "--connector", "ussd"),
+                *("--api-url", self.url.rpartition("/")[0], "--output", str(file)),
+            ],
+            variables={"TURN_TOKEN": TOKEN},
+        )
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn(SECRET, file.read_text())
+        self.turn.call("POST", "/send", {"to": new_person(), "text": "Hello", "repeats": False})
+        (request,) = channel.requests
+        self.assertEqual(json.loads(request.body)["turn"], {"type": "text", "text": {"body": "Hello"}})

@@ -177,8 +177,7 @@ class ObservedChannel(TurnChannelsApi):
         if not self._is_set_up:
             return None
         scheduler = self.channel.scheduler
-        probe: Optional[float] = getattr(scheduler, "next_probe", None)
-        return scheduler.throttled_until if probe is None else probe
+        return scheduler.throttled_until if scheduler.next_probe is None else scheduler.next_probe
 
 
 def observed(worker_class: type[BaseWorker[Any]]) -> type[Announced]:
