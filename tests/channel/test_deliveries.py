@@ -199,6 +199,18 @@ class MessageDeliveryTests(RequestCase):
 
 
 class StatusDeliveryTests(RequestCase):
+    def test_person(self) -> None:
+        """Whose status it is is known once the recipient is, as an address with or without a plus."""
+
+        async def somebody(message_id: str) -> Optional[str]:
+            return "+266 12"
+
+        known, unknown = self.status(somebody), self.status()
+        for status in (known, unknown):
+            self.assertEqual(status.person, "m7")
+            self.run_now(status.prepare())
+        self.assertEqual((known.person, unknown.person), (self.message().key, "m7"))
+
     def test_recipient(self) -> None:
         """Whom the message went to is looked up once, and again if that failed."""
         asked: list[str] = []

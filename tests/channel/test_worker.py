@@ -257,6 +257,18 @@ class InboundTests(BridgeCase):
         self.assertEqual(len(self.parked()), 1)
         self.assertEqual(len(self.worker.fake_turn.messages), 1)
 
+    def test_one_person_delays_nobody(self) -> None:
+        """What waits behind its own person's message does not use up the prefetch."""
+        hanging: Deferred[TurnResponse] = Deferred()
+        self.turn.answers = [hanging]
+        for number in range(50):
+            self.push("inbound", inbound(message_id=f"{number:032}"))
+        self.push("inbound", inbound(from_addr="+26622222222"))
+        self.assertEqual([m["message"]["from"] for m in self.turn.messages], ["+26612345678", "+26622222222"])
+        hanging.callback(OK)
+        self.turns()
+        self.assertEqual(len(self.turn.messages), 51)
+
 
 class EventTests(BridgeCase):
     def test_linked_by_user_message_id(self) -> None:
@@ -443,7 +455,7 @@ class OwnTroubleTests(BridgeCase):
         """It is no trouble of the broker's, of Turn's or of the cache's."""
         self.push("inbound", inbound())
         report = self.worker.report_health()
-        self.assertEqual((report["health"], set(report["components"])), ("ok", {"amqp", "turn", "cache"}))
+        self.assertEqual((report["health"], set(report["components"])), ("ok", {"amqp", "turn", "cache", "parking"}))
         self.flushLoggedErrors(ZeroDivisionError)
 
 

@@ -404,7 +404,7 @@ class OutboundTests(BridgeCase):
         """``/health`` and ``/metrics`` answer beside the webhook."""
         health = self.http.get("/health")
         self.assertEqual((health.status, health.json["health"]), (200, "ok"))
-        self.assertEqual(sorted(health.json["components"]), ["amqp", "cache", "turn"])
+        self.assertEqual(sorted(health.json["components"]), ["amqp", "cache", "parking", "turn"])
         metrics = self.http.get("/metrics")
         self.assertEqual((metrics.status, metrics.headers["content-type"].split(";")[0]), (200, "text/plain"))
         self.assertIn(b"# TYPE ", metrics.body)

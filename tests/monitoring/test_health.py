@@ -34,6 +34,7 @@ class StubScheduler:
     waiting: int = 0
     away: bool = False
     misconfigured: bool = False
+    unparked: int = 0
     throttled_until: Optional[float] = None
     posting: dict[str, int] = field(default_factory=lambda: {"message": 0, "status": 0})
 
@@ -112,7 +113,7 @@ class HealthTests(SynchronousTestCase):
         self.assertEqual((status, report["health"]), (200, "ok"))
         self.assertEqual(
             {name: part["health"] for name, part in report["components"].items()},
-            {"amqp": "ok", "turn": "ok", "cache": "ok"},
+            {"amqp": "ok", "turn": "ok", "cache": "ok", "parking": "ok"},
         )
         self.assertEqual(self.component("amqp"), {"health": "ok", "state": "connected", "reconnects": 2})
 
@@ -154,6 +155,12 @@ class HealthTests(SynchronousTestCase):
         self.worker.cache.healthy = False
         self.assertEqual(self.report(), (200, "degraded"))
         self.assertEqual(self.component("cache"), {"health": "degraded", "state": "away"})
+
+    def test_cannot_park(self) -> None:
+        """What cannot be parked is degraded, and how much that is is said."""
+        self.worker.scheduler.unparked = 3
+        self.assertEqual(self.report(), (200, "degraded"))
+        self.assertEqual(self.component("parking"), {"health": "degraded", "state": "failing", "unparked": 3})
 
     def test_worst(self) -> None:
         """The worst of the components is the whole's."""

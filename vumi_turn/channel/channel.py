@@ -45,6 +45,7 @@ from .deliveries import (
     UndeliverableRequest,
     delivery_of,
 )
+from .window import ConnectorWindow
 
 log = Logger()
 
@@ -109,6 +110,7 @@ class Channel:
             prefetch=config.amqp_prefetch_count,
             max_deliveries=config.max_deliveries,
             observer=recorder,
+            window=ConnectorWindow(connector),
         )
         self.publisher = OutboundPublisher(
             clock,

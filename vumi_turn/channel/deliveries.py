@@ -160,14 +160,22 @@ class StatusDelivery(QueuedRequest):
         super().__init__(delivery_of(event), failures)
         self.name = self.key = event.user_message_id
         self.identity = identity_of(event.event_id)
+        self._person = self.key
         self._event = event
         self._look_up = look_up
         self._turn = turn
         self._payload: Optional[Mapping[str, Any]] = None
 
+    @property
+    def person(self) -> str:
+        return self._person
+
     async def prepare(self) -> None:
         if self._payload is None:
-            self._payload = status_payload(self._event, await self._look_up(self._event.user_message_id))
+            recipient = await self._look_up(self._event.user_message_id)
+            if recipient is not None:
+                self._person = person_of(recipient)
+            self._payload = status_payload(self._event, recipient)
 
     async def post(self) -> TurnResponse:
         assert self._payload is not None, "a status is prepared before it is posted"

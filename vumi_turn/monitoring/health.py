@@ -54,7 +54,12 @@ class ChannelHealth:
 
     def report(self) -> tuple[int, dict[str, Any]]:
         """See :class:`Reporter`."""
-        components = {"amqp": self._amqp(), "turn": self._turn(), "cache": self._message_cache()}
+        components = {
+            "amqp": self._amqp(),
+            "turn": self._turn(),
+            "cache": self._message_cache(),
+            "parking": self._parking(),
+        }
         health = DOWN if self.stopping else worst_of(part["health"] for part in components.values())
         report = {
             "health": health,
@@ -83,6 +88,10 @@ class ChannelHealth:
             **states,
             "held": scheduler.held,
         }
+
+    def _parking(self) -> dict[str, Any]:
+        unparked = self._scheduler.unparked
+        return {"health": DEGRADED if unparked else OK, "state": "failing" if unparked else OK, "unparked": unparked}
 
     def _message_cache(self) -> dict[str, Any]:
         healthy = self._cache.healthy
@@ -171,6 +180,11 @@ def watch_channel(
     watch("amqp_reconnects", "Lost connections to the broker.", lambda: broker.reconnects, total=True)
     watch("waiting", "Messages and events in hand.", lambda: scheduler.waiting)
     watch("held", "Messages and events that wait for Turn.", lambda: scheduler.held)
+    watch(
+        "unparked",
+        "Messages and events that should be in the failures queue, and could not be put there yet.",
+        lambda: scheduler.unparked,
+    )
     watch(
         "in_flight",
         "POSTs to Turn that are under way.",
