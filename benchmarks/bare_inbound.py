@@ -36,7 +36,7 @@ class Client(AMQClient):
 async def work(reactor: Any, port: int, name: str, url: str, connections: int) -> None:
     """Consume for ever."""
     endpoint = endpoints.TCP4ClientEndpoint(reactor, "127.0.0.1", port)
-    client = await endpoint.connect(protocol.Factory.forProtocol(Client))
+    client: Any = await endpoint.connect(protocol.Factory.forProtocol(Client))
     await client.authenticate("vumi", "vumi", mechanism="PLAIN")
     channel = await client.channel(1)
     await channel.channel_open()

@@ -18,6 +18,7 @@ from uuid import uuid4
 
 from klein import Klein
 from twisted.internet import defer, endpoints, protocol, reactor
+from twisted.python.failure import Failure
 from twisted.web.server import Site
 from txamqp.client import TwistedDelegate
 from txamqp.content import Content
@@ -27,7 +28,7 @@ from benchmarks.bare_inbound import Client
 PORT, QUEUE, HTTP_PORT, SECRET = int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4].encode()
 
 #: What every vumi message has; a transport could do nothing with less.
-MESSAGE = {
+MESSAGE: dict[str, Any] = {
     "message_type": "user_message", "message_version": "20110921", "from_addr": "8864", "in_reply_to": None,
     "session_event": "close", "transport_name": QUEUE.partition(".")[0], "transport_type": "sms",
     "transport_metadata": {}, "helper_metadata": {}, "routing_metadata": {}, "group": None, "provider": None,
@@ -61,7 +62,7 @@ class ConfirmingClient(Client):
 async def start() -> None:
     """Connect and listen."""
     endpoint = endpoints.TCP4ClientEndpoint(reactor, "127.0.0.1", PORT)
-    client = await endpoint.connect(protocol.Factory.forProtocol(ConfirmingClient))
+    client: Any = await endpoint.connect(protocol.Factory.forProtocol(ConfirmingClient))
     await client.authenticate("vumi", "vumi", mechanism="PLAIN")
     channel = await client.channel(1)
     await channel.channel_open()
@@ -82,7 +83,8 @@ async def start() -> None:
         out = {**MESSAGE, "message_id": message_id, "to_addr": asked["to"], "content": asked["turn"]["text"]["body"]}
         out["timestamp"] = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M:%S.%f")
         last_tag += 1
-        confirmed = client.delegate.waiting[last_tag] = defer.Deferred()
+        confirmed: defer.Deferred[None] = defer.Deferred()
+        client.delegate.waiting[last_tag] = confirmed
         content = Content(json.dumps(out).encode(), properties={"delivery-mode": 2})
         channel.basic_publish(exchange="vumi", routing_key=QUEUE, content=content)
         await confirmed
@@ -94,6 +96,12 @@ async def start() -> None:
     await endpoints.TCP4ServerEndpoint(reactor, HTTP_PORT, interface="127.0.0.1").listen(site)
 
 
+def give_up(failure: Failure) -> None:
+    """End with a traceback."""
+    failure.printTraceback()
+    reactor.stop()
+
+
 if __name__ == "__main__":
-    defer.ensureDeferred(start()).addErrback(lambda f: (f.printTraceback(), reactor.stop()))
+    defer.ensureDeferred(start()).addErrback(give_up)
     reactor.run()

@@ -164,7 +164,7 @@ def command_with(words: str) -> str:
 
 def table_rows(page: str, section: str) -> list[list[str]]:
     """The cells' texts of all tables of a section, row by row, without the heads."""
-    rows = []
+    rows: list[list[str]] = []
     for table in document(page).findall(nodes.table):
         if section_of(table) == section:
             for body in table.findall(nodes.tbody):

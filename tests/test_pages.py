@@ -6,7 +6,7 @@ import ast
 import json
 import re
 import subprocess
-from typing import Any
+from typing import Any, Callable
 
 import yaml
 from twisted.trial.unittest import SynchronousTestCase
@@ -53,7 +53,7 @@ class PageTests(SynchronousTestCase):
 
     def test_examples(self) -> None:
         """Each example is valid in the language that it is said to be in."""
-        readers = {"json": json.loads, "yaml": from_yaml, "python": ast.parse}
+        readers: dict[str, Callable[[str], Any]] = {"json": json.loads, "yaml": from_yaml, "python": ast.parse}
         languages = set()
         for block in blocks():
             languages.add(block.language)
@@ -83,7 +83,7 @@ class OptionTests(SynchronousTestCase):
     def test_options(self) -> None:
         """Each option of the worker is in the table, and nothing else is."""
         named = [name for row in table_rows(OPTIONS, "The worker's options") for name in names_in(row[0])]
-        self.assertEqual(sorted(named), sorted(TurnChannelsApiConfig._field_names))
+        self.assertEqual(sorted(named), sorted(TurnChannelsApiConfig._fields))
 
     def test_defaults(self) -> None:
         """The numbers that the table gives as defaults are the defaults."""

@@ -35,7 +35,7 @@ class SampleTests(SynchronousTestCase):
         """Each option is in the sample, at its default where it is commented out."""
         text = (ETC / "turn_channels.yaml").read_text()
         named = set(re.findall(r"^(?:# )?([a-z_]+):", text, re.MULTILINE))
-        self.assertEqual(set(TurnChannelsApiConfig._field_names) - named, set())
+        self.assertEqual(set(TurnChannelsApiConfig._fields) - named, set())
 
     def test_defaults(self) -> None:
         """The numbers that the sample shows as defaults are the defaults."""

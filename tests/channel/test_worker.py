@@ -80,7 +80,7 @@ class Worker(TurnChannelsApi):
 
 def inbound(**fields: Any) -> TransportUserMessage:
     """A person's SMS."""
-    values = {
+    values: dict[str, Any] = {
         "to_addr": "8864",
         "from_addr": "+26612345678",
         "content": "Hello",
@@ -209,6 +209,7 @@ class InboundTests(BridgeCase):
         self.worker.cache.add_inbound = fail  # type: ignore[method-assign]
         self.push("inbound", inbound(content=None, session_event="close"))
         self.assertEqual(len(self.parked()), 1)
+        assert self.worker.host is not None
         self.assertIn(b'vumi_turn_consumed_total{connector="c",kind="message"} 1.0', self.worker.host.metrics.render())
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
@@ -293,7 +294,7 @@ class EventTests(BridgeCase):
         async def away(*args: Any) -> Optional[str]:
             raise CacheUnavailable("away")
 
-        self.worker.cache.get_recipient = away  # type: ignore[method-assign]
+        self.worker.cache.get_recipient = away  # type: ignore[method-assign, assignment]
         self.push("event", TransportEvent(user_message_id="m1", event_type="ack", sent_message_id="p9"))
         self.assertNotIn("recipient_id", self.turn.statuses[0]["status"])
         self.assertEqual(self.queue("event"), [])
@@ -305,7 +306,7 @@ class EventTests(BridgeCase):
 
 
 class OutboundTests(BridgeCase):
-    def refused(self, outbound_request: OutboundRequest, error: type[Exception]) -> Exception:
+    def refused(self, outbound_request: OutboundRequest, error: type[Exception]) -> Any:
         building = Deferred.fromCoroutine(self.worker.channel.build_outbound(outbound_request, "m1"))
         return self.failureResultOf(building, error).value
 
@@ -396,8 +397,8 @@ class OutboundTests(BridgeCase):
         async def away(*args: Any) -> Optional[TransportUserMessage]:
             raise CacheUnavailable("away")
 
-        self.worker.cache.get_inbound = away  # type: ignore[method-assign]
-        self.worker.cache.get_last_inbound = away  # type: ignore[method-assign]
+        self.worker.cache.get_inbound = away  # type: ignore[method-assign, assignment]
+        self.worker.cache.get_last_inbound = away  # type: ignore[method-assign, assignment]
         for asked in (request(reply_to="x"), request()):
             error = self.refused(asked, CacheUnavailableError)
             self.assertEqual((error.status, error.title), (503, "BrokerUnavailable"))
@@ -432,8 +433,9 @@ class OwnTroubleTests(BridgeCase):
             if "log_failure" in event:
                 lines.append(formatEvent(event))
 
-        globalLogPublisher.addObserver(observe)
-        self.addCleanup(globalLogPublisher.removeObserver, observe)
+        observer: Any = observe
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
         message = inbound()
         event = TransportEvent(user_message_id="m1", event_type="ack", sent_message_id="p9")
         self.push("inbound", message)
@@ -464,6 +466,7 @@ class ListeningTests(BridgeCase):
 
     def statuses(self, port: int) -> dict[str, int]:
         """What each path is answered at a port."""
+        site: Any
         (site,) = [server[1] for server in self.reactor.tcpServers if server[0] == port]
         found = {}
         for path in ("/health", "/metrics", "/messages", "/x"):
@@ -551,7 +554,8 @@ class ClientTests(BridgeCase):
         ((_, port, factory, *_),) = self.reactor.tcpClients
         self.assertEqual(port, 4000)
         transport = StringTransport()
-        factory.buildProtocol(IPv4Address("TCP", "127.0.0.1", 4000)).makeConnection(transport)
+        protocol: Any = factory.buildProtocol(IPv4Address("TCP", "127.0.0.1", 4000))
+        protocol.makeConnection(transport)
         head, _, body = transport.value().partition(b"\r\n\r\n")
         lines = [line.lower() for line in head.split(b"\r\n")]
         self.assertEqual(lines[0], b"post /v1/numbers/1/messages http/1.1")

@@ -16,7 +16,7 @@ from vumi_turn.conversation.screen_options import ScreenOptions
 from vumi_turn.vumi.messages import TransportUserMessage
 
 PERSON = "+26612345678"
-LIST = {
+LIST: dict[str, Any] = {
     "type": "interactive",
     "interactive": {
         "type": "list",

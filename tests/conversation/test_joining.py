@@ -204,7 +204,7 @@ class TroubleTests(JoinerCase):
         other = self.make()
         for name in ("two", "one"):
             part = self.part(name)
-            Deferred.fromCoroutine(other.take(part, Delivery("c.turn_joining", b"", True, 1, 0.0)))
+            Deferred.fromCoroutine(other.take(part, Delivery("c.turn_joining", b"", True)))
         self.clock.advance(1)
         self.assertEqual(self.flow.published, [(["two", "one"], "one", False)])
 
@@ -213,7 +213,7 @@ class TroubleTests(JoinerCase):
         self.put("one")
         self.clock.advance(1)
         part = self.part("one")
-        again = Deferred.fromCoroutine(self.make().take(part, Delivery("c.turn_joining", b"", True, 1, 0.0)))
+        again = Deferred.fromCoroutine(self.make().take(part, Delivery("c.turn_joining", b"", True)))
         self.assertEqual(self.successResultOf(again), Outcome.ACK)
         self.assertEqual(len(self.flow.published), 1)
 
@@ -222,7 +222,7 @@ class TroubleTests(JoinerCase):
         self.put("one")
         self.documents.away = True
         part = self.part("two")
-        Deferred.fromCoroutine(self.joiner.take(part, Delivery("c.turn_joining", b"", False, 0, 0.0)))
+        Deferred.fromCoroutine(self.joiner.take(part, Delivery("c.turn_joining", b"", False)))
         self.clock.advance(1)
         self.assertEqual(self.flow.published, [(["one", "two"], "one", False)])
 

@@ -270,7 +270,7 @@ class ContentTests(SynchronousTestCase):
 
     def refusal(self, error: type[RenderingError], turn: dict[str, Any], content: object = None) -> str:
         """What is said about a message that is refused."""
-        return self.assertRaises(error, render, turn, content).details
+        return str(self.assertRaises(error, render, turn, content).details)
 
     def malformed(self) -> Iterator[tuple[dict[str, Any], str, Optional[str]]]:
         """Messages with one part that is malformed, that part, and what is said of it."""

@@ -311,9 +311,15 @@ class PagesTests(SynchronousTestCase):
         for pages in (self.pages, self.closing, Pages.of("ሰ" * 99, OPTIONS, False)):
             self.assertEqual(Pages.from_json(json.loads(json.dumps(pages.to_json()))), pages)
         stored = self.pages.to_json()
-        changes = {"texts": [[], "ab", ["a", 1], None], "next_key": [1], "back_key": [1], "ends_session": [None, 1]}
+        changes: dict[str, list[Any]] = {
+            "texts": [[], "ab", ["a", 1], None],
+            "next_key": [1],
+            "back_key": [1],
+            "ends_session": [None, 1],
+        }
         broken = [{**stored, key: value} for key, values in changes.items() for value in values]
-        for value in [None, [], {}, *broken]:
+        values: list[Any] = [None, [], {}, *broken]
+        for value in values:
             self.assertRaises(UnreadableValue, Pages.from_json, value)
 
     def test_shows_no_content(self) -> None:

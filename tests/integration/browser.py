@@ -126,8 +126,7 @@ class Browser:
 
     def focused(self) -> str:
         """The id of what has the focus."""
-        name: str = self.driver.switch_to.active_element.get_attribute("id")
-        return name
+        return str(self.driver.switch_to.active_element.get_attribute("id"))
 
     def resize(self, width: int, height: int) -> None:
         """The size of the page, in CSS pixels."""

@@ -23,4 +23,7 @@ class FailingMiddleware(BaseMiddleware):
         except KeyError as error:
             raise ValueError(f"cannot take {told}") from error
 
-    handle_inbound = handle_outbound = handle_event = _fail
+    handle_inbound = handle_outbound = _fail
+
+    def handle_event(self, event: Any, connector_name: str) -> Any:
+        return self._fail(event, connector_name)

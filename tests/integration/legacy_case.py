@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import socket
+from functools import partial
 from typing import Any, Callable, Mapping, Optional
 
 from tests.integration.bridge_case import BridgeCase
@@ -58,7 +59,7 @@ class LegacyCase(BridgeCase):
             for worker_class, config in self.legacy_workers().items():
                 _running.append(LegacyWorker(worker_class, config, self.node.port))
             for queue in self.consumed:
-                self.wait_for_legacy(lambda queue=queue: self.peer.consumers(queue), f"to consume {queue}")
+                self.wait_for_legacy(partial(self.peer.consumers, queue), f"to consume {queue}")
         self.peer.purge(*self.consumed)
 
     def legacy_workers(self) -> Mapping[str, Mapping[str, Any]]:
@@ -130,7 +131,8 @@ class Telnet:
             except ConnectionRefusedError:
                 return None
 
-        self._socket: Any = wait_for(connect, "the telnet transport to listen", 60)
+        connected: Any = wait_for(connect, "the telnet transport to listen", 60)
+        self._socket = connected
         self._buffer = b""
         host, own_port = self._socket.getsockname()
         self.address = f"{host}:{own_port}"

@@ -25,7 +25,7 @@ class ContractTests(BrokerContract, TestCase):
 
     timeout = 90
 
-    async def setUp(self) -> None:
+    async def setUp(self) -> None:  # type: ignore[override]  # trial awaits it
         self.node = shared_rabbitmq()
         self.others: list[AmqpBroker] = []
         self.queue = f"contract.{uuid.uuid4().hex}"
@@ -38,7 +38,7 @@ class ContractTests(BrokerContract, TestCase):
         self.broker.start()
         await self.until(lambda: self.broker.state == BrokerState.CONNECTED)
 
-    async def tearDown(self) -> None:
+    async def tearDown(self) -> None:  # type: ignore[override]  # trial awaits it
         for broker in (self.broker, *self.others):
             await broker.stop(5)
         await self.proxy.close()

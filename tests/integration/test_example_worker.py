@@ -78,7 +78,8 @@ class EchoTests(SynchronousTestCase):
         self.peer.declare(f"{connector}.inbound")
         message = user_message(message_id, content=content, transport_name=connector)
         self.peer.publish(f"{connector}.inbound", message.to_json())
-        return self.peer.take_json(f"{connector}.outbound", PATIENCE)
+        answer: dict[str, Any] = self.peer.take_json(f"{connector}.outbound", PATIENCE)
+        return answer
 
     def test_by_one_option(self) -> None:
         """The example answers what is said, with nothing but a connector's name to configure."""

@@ -159,7 +159,7 @@ class WorkerTests(PageCase):
         http = self.start_worker()
         self.say("a" * 32, content="Hello")
         self.assertEqual(self.turn.wait_for("messages", "a" * 32).json["message"]["text"]["body"], "Hello")
-        answered = http.post(outbound(user_message("x" * 32).from_addr, "Hi"))
+        answered = http.post(outbound(str(user_message("x" * 32).from_addr), "Hi"))
         self.assertEqual(answered.status, 200, self.log)
         reply = self.peer.take_json(f"{CONNECTOR}.outbound")
         self.assertEqual((reply["content"], reply["in_reply_to"]), ("Hi", "a" * 32))

@@ -38,12 +38,13 @@ async def until(condition: Callable[[], bool], timeout: float = 10) -> None:
 class RedisCase(TestCase):
     """A test with a Redis of its own."""
 
+    cache: Any
     timeout = 60
     password = ""
     if txredisapi is None:
         skip = "needs txredisapi: pip install '.[redis]'"
 
-    async def setUp(self) -> None:
+    async def setUp(self) -> None:  # type: ignore[override]  # trial awaits it
         self.server = RedisServer(self.password)
         self.addCleanup(self.server.stop)
         self.server.start()
@@ -73,10 +74,10 @@ class RedisContractTests(RedisCase, CacheContract):
 class ColdContractTests(RedisCase, CacheContract):
     """The contract, read by another worker each time: what Redis itself knows."""
 
-    async def setUp(self) -> None:
+    async def setUp(self) -> None:  # type: ignore[override]  # trial awaits it
         await RedisCase.setUp(self)
         self.writer = self.cache
-        self.cache = Pair(self.writer, await self.started())  # type: ignore[assignment]
+        self.cache = Pair(self.writer, await self.started())
 
 
 class Pair:

@@ -16,7 +16,7 @@ WINDOW = 0.5
 class StoreCase(RequestStoreContract, RedisCase):
     """A store beside a cache; seconds are tenths here."""
 
-    async def setUp(self) -> None:
+    async def setUp(self) -> None:  # type: ignore[override]  # trial awaits it
         await RedisCase.setUp(self)
         self.store = self.cache.request_store(reactor, WINDOW)
 
@@ -34,7 +34,7 @@ class ContractTests(StoreCase):
 class ColdContractTests(StoreCase):
     """The contract, with claims by another worker: what Redis itself knows."""
 
-    async def setUp(self) -> None:
+    async def setUp(self) -> None:  # type: ignore[override]  # trial awaits it
         await super().setUp()
         other = (await self.started()).request_store(reactor, WINDOW)
 
@@ -51,7 +51,7 @@ del StoreCase
 class WorkersTests(RedisCase):
     """Several workers."""
 
-    async def setUp(self) -> None:
+    async def setUp(self) -> None:  # type: ignore[override]  # trial awaits it
         await RedisCase.setUp(self)
         self.first = self.cache.request_store(reactor, 5.0)
         self.second = (await self.started()).request_store(reactor, 5.0)

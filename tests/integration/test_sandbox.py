@@ -239,7 +239,12 @@ class RealBrokerTests(SandboxCase):
         self.addCleanup(worker.close)
         flags = [*self.flags, "--no-phones", "--config", self.config(connector_name="sandbox_c")]
         sandbox = self.start(*flags, variables=self.secrets)
-        wait_for(lambda: worker.check() or self.peer.consumers("sandbox_c.outbound"), "the transport", PATIENCE)
+
+        def transport_consumes() -> int:
+            worker.check()
+            return self.peer.consumers("sandbox_c.outbound")
+
+        wait_for(transport_consumes, "the transport", PATIENCE)
         person = Telnet(port)
         self.addCleanup(person.close)
         self.assertEqual([person.reads() for _ in range(4)][0], "Welcome to the clinic line.")

@@ -56,7 +56,7 @@ class SentryCase(SynchronousTestCase):
         reports = self.reports = []  # type: ignore[var-annotated]
         flushes = self.flushes = []  # type: ignore[var-annotated]
 
-        class Kept(Transport):  # type: ignore[misc, valid-type]
+        class Kept(Transport):
             def capture_envelope(self, envelope: Any) -> None:
                 reports.append(envelope.serialize())
 

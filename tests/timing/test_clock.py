@@ -66,8 +66,9 @@ class MonotonicTests(ClockCase):
     def test_in_use(self) -> None:
         """A reactor that is in use keeps its clock, and the log says so."""
         events: list[Any] = []
-        globalLogPublisher.addObserver(events.append)
-        self.addCleanup(globalLogPublisher.removeObserver, events.append)
+        observer: Any = events.append
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
         self.reactor.callLater(1, self.called.append, "x")
         measure_monotonically(self.reactor)
         self.assertIsNot(self.reactor.seconds, time.monotonic)

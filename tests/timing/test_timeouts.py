@@ -152,7 +152,8 @@ class EndTests(WaitsCase):
 class DeferredOfTests(WaitsCase):
     def test_values(self) -> None:
         """A value is nothing to wait for, whatever it is."""
-        for value in (None, 0, "text", [], object(), (i for i in ())):
+        values: list[object] = [None, 0, "text", [], object(), iter("x")]
+        for value in values:
             self.assertIsNone(deferred_of(value))
 
     def test_deferred(self) -> None:

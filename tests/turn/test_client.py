@@ -83,6 +83,7 @@ class ClientCase(SynchronousTestCase):
         protocol = factory.buildProtocol(None)
         transport = ClientTransport(self.reactor)
         transport.protocol = protocol
+        assert protocol is not None
         protocol.makeConnection(transport)
         self.transports.append(transport)
         return transport
@@ -338,7 +339,8 @@ class TroubleTests(ClientCase):
     def fail_to_connect(self, reason: Exception) -> TurnResponse:
         posted = self.post()
         _, _, factory, _, _ = self.reactor.tcpClients.pop(0)
-        factory.clientConnectionFailed(None, Failure(reason))
+        connector: Any = None
+        factory.clientConnectionFailed(connector, Failure(reason))
         self.reactor.advance(1)
         return self.successResultOf(posted)
 

@@ -265,7 +265,7 @@ class Channel:
         if self._config.max_message_age is None or message.session_event is None:
             return None
         age = self._wall() - message.timestamp.timestamp()
-        return self._clock.seconds() + self._config.max_message_age - age
+        return float(self._clock.seconds() + self._config.max_message_age - age)
 
 
 def _fields_of(send_to: Mapping[str, Any]) -> Mapping[str, Any]:

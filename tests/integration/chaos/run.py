@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Mapping
 
 import tests
 from tests.integration.amqp_peer import AmqpPeer
@@ -201,7 +202,7 @@ class Run:
         peer.close()
 
 
-def _key_of(message: dict[str, object]) -> str:
+def _key_of(message: Mapping[str, object]) -> str:
     if "event_id" not in message:
         return str(message["message_id"])
     status = {"ack": "sent", "nack": "failed"}.get(str(message["event_type"]), "delivered")
