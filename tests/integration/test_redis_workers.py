@@ -70,9 +70,11 @@ class RedisWorkersTests(RedisWorkersCase):
         return messages
 
     def reply(self, worker: int, message: dict[str, Any], named: bool = False) -> Response:
-        """Turn answers a message through one of the workers, and the session goes on."""
+        """Turn answers a message through one of the workers, each time with another text; the session goes on."""
         reply_to = message["message_id"] if named else None
-        return self.turns[worker].post(outbound(message["from_addr"], reply_to=reply_to, waiting_for_user_input=True))
+        return self.turns[worker].post(
+            outbound(message["from_addr"], new_id(), reply_to=reply_to, waiting_for_user_input=True)
+        )
 
     def link_of(self, answer: Response) -> Any:
         """What the message that came of a POST answers."""

@@ -89,7 +89,8 @@ class ExpiringTable(Generic[Value]):
             entries[key] = (now + self._timeout, value)
             self._bound.total += 1
             self._bound.enforce(self)  # type: ignore[arg-type]
-        self._sweep(now, SWEEP)
+        if entries[next(iter(entries))][0] <= now:
+            self._sweep(now, SWEEP)
 
     def get(self, key: str) -> Optional[Value]:
         """The entry's value, or None if there is none or its time is over."""

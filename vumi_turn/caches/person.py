@@ -8,9 +8,8 @@ that one worker and many decide alike.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Optional
+from typing import NamedTuple, Optional
 
 from ..vumi.messages import TransportUserMessage
 from .session_marks import Marks, common, marks_of, told_apart
@@ -33,8 +32,7 @@ class Arrival(Enum):
     AGAIN = "again"
 
 
-@dataclass(frozen=True, slots=True)
-class Person:
+class Person(NamedTuple):
     """
     One person.
 
@@ -89,21 +87,21 @@ def heard(
     marks = marks_of(message.transport_metadata) if event is not None else {}
     token = _session_of(person, message, arrival, marks)
     stamp = min(stamp_of(message), seen)
-    if person is not None and not _is_latest(person, arrival, stamp, seen):
-        return person, token
-    own = Person(message.message_id, token, stamp, seen, token, marks, event == TransportUserMessage.SESSION_CLOSE)
-    if person is None:
-        return own, token
-    if event is None:
-        return replace(person, message_id=own.message_id, token=token, stamp=stamp, seen=seen), token
-    if token != person.session:
-        # A session that ends before it is known is not opened by its end.
-        return (person if own.closed else own), token
-    if own.closed and person.token != person.session:
-        return replace(person, closed=True), token
-    if not own.closed and person.closed:  # it came again: what has ended stays so
-        return person, token
-    return replace(own, marks=common(person.marks, marks)), token
+    closes = event == TransportUserMessage.SESSION_CLOSE
+    if person is not None:
+        if not _is_latest(person, arrival, stamp, seen):
+            return person, token
+        if event is None:
+            return person._replace(message_id=message.message_id, token=token, stamp=stamp, seen=seen), token
+        if token == person.session:
+            if closes and person.token != person.session:
+                return person._replace(closed=True), token
+            if person.closed and not closes:  # it came again: what has ended stays so
+                return person, token
+            marks = common(person.marks, marks)
+        elif closes:  # a session that ends before it is known is not opened by its end
+            return person, token
+    return Person(message.message_id, token, stamp, seen, token, marks, closes), token
 
 
 def ended(person: Person, token: str) -> Person:
@@ -114,7 +112,7 @@ def ended(person: Person, token: str) -> Person:
     """
     if token == NO_SESSION or token != person.session or person.closed:
         return person
-    return replace(person, closed=True)
+    return person._replace(closed=True)
 
 
 def _session_of(person: Optional[Person], message: TransportUserMessage, arrival: Arrival, marks: Marks) -> str:
@@ -122,15 +120,12 @@ def _session_of(person: Optional[Person], message: TransportUserMessage, arrival
     event = message.session_event
     if event is None:
         return NO_SESSION
-    own = token_of(message.message_id)
-    if person is None or not person.session or event == TransportUserMessage.SESSION_NEW:
-        return own
-    closes = event == TransportUserMessage.SESSION_CLOSE
-    if told_apart(person.marks, marks, named_only=not closes):
-        return own
-    if person.closed and not closes and arrival is not Arrival.AGAIN:
-        return own
-    return person.session
+    if person is not None and person.session and event != TransportUserMessage.SESSION_NEW:
+        closes = event == TransportUserMessage.SESSION_CLOSE
+        reopens = person.closed and not closes and arrival is not Arrival.AGAIN
+        if not reopens and not told_apart(person.marks, marks, named_only=not closes):
+            return person.session
+    return token_of(message.message_id)
 
 
 def _is_latest(person: Person, arrival: Arrival, stamp: int, seen: int) -> bool:

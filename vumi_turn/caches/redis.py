@@ -25,8 +25,8 @@ from .redis_backlog import Backlog, merged
 from .redis_config import RedisCacheConfig
 from .redis_connection import RedisAway
 from .redis_documents import RedisDocuments
-from .redis_format import GET, PUT
 from .redis_people import RedisPeople
+from .redis_sent import RedisSent
 from .redis_shared import Connection, SharedRedis
 from .requests_memory import MemoryRequestStore
 from .requests_redis import RedisRequestStore
@@ -62,7 +62,7 @@ class RedisMessageCache(MessageCache):
         process = process or ProcessCaches()
         self._prefix = prefix = options.key_prefix
         self._now = now
-        timeout, self._outbound_timeout = _milliseconds(options.timeout), _milliseconds(options.outbound_timeout)
+        timeout, outbound_timeout = _milliseconds(options.timeout), _milliseconds(options.outbound_timeout)
         self._tables = tables = Tables(reactor, options, process.bounds)
         self._shared = SharedRedis(
             connection or process.redis(options.url, reactor),
@@ -72,11 +72,12 @@ class RedisMessageCache(MessageCache):
             self._catch_up,
         )
         self._people = RedisPeople(self._shared, tables, prefix, timeout)
+        self._sent = RedisSent(self._shared, tables, prefix, outbound_timeout)
         self._documents = RedisDocuments(
             self._shared,
             tables,
             prefix,
-            {Lifetime.TIMEOUT: timeout, Lifetime.OUTBOUND_TIMEOUT: self._outbound_timeout},
+            {Lifetime.TIMEOUT: timeout, Lifetime.OUTBOUND_TIMEOUT: outbound_timeout},
             self._missed_document,
         )
         self._locks = KeyedLock()
@@ -84,8 +85,8 @@ class RedisMessageCache(MessageCache):
         writes = {
             "person": self._people.write_person,
             "record": self._people.write_record,
-            "recipient": self._write_recipient,
-            "final": self._write_final,
+            "recipient": self._sent.write_recipient,
+            "final": self._sent.write_final,
             "document": self._write_document,
         }
         self._backlog = Backlog(writes, 4 * options.max_messages)
@@ -234,13 +235,7 @@ class RedisMessageCache(MessageCache):
     async def get_recipient(self, message_id: str) -> Optional[str]:
         """See :meth:`MessageCache.get_recipient`."""
         recipient = self._tables.recipients.get(message_id)
-        if recipient is not None:
-            return recipient
-        try:
-            found = await self._shared.run(GET, (self._key("out", message_id),))
-        except RedisAway:
-            return None
-        return found.decode("utf-8", "replace") if found else None
+        return await self._sent.recipient(message_id) if recipient is None else recipient
 
     async def advance_status(self, message_id: str, final: bool) -> bool:
         """See :meth:`MessageCache.advance_status`."""
@@ -248,12 +243,7 @@ class RedisMessageCache(MessageCache):
             self._tables.finals.set(message_id, True)
             await self._missed("final", message_id)
             return True
-        if self._tables.finals.get(message_id) is not None:
-            return False
-        try:
-            return not await self._shared.run(GET, (self._key("final", message_id),))
-        except RedisAway:
-            return True
+        return self._tables.finals.get(message_id) is None and not await self._sent.is_final(message_id)
 
     # -- what Redis has not been told --------------------------------------------------
 
@@ -288,22 +278,10 @@ class RedisMessageCache(MessageCache):
                     self._missed_document(document_kind, key)
         await self._backlog.write()
 
-    async def _write_recipient(self, message_id: str) -> None:
-        recipient = self._tables.recipients.get(message_id)
-        if recipient is not None:
-            await self._shared.run(PUT, (self._key("out", message_id),), (self._outbound_timeout, recipient))
-
-    async def _write_final(self, message_id: str) -> None:
-        if self._tables.finals.get(message_id) is not None:
-            await self._shared.run(PUT, (self._key("final", message_id),), (self._outbound_timeout, "1"))
-
     async def _write_document(self, name: str) -> None:
         lifetime, kind_name, key = name.split(":", 2)
         kind = Kind(kind_name, Lifetime(lifetime))
         await self._documents.write(kind, {key: self._tables.document(kind, key)})
-
-    def _key(self, kind: str, name: str) -> str:
-        return f"{self._prefix}{kind}:{name}"
 
 
 def _milliseconds(seconds: float) -> int:

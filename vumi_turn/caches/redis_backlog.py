@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import replace
 from itertools import islice
 from typing import Any, Awaitable, Callable, Mapping, Optional
 
@@ -85,5 +84,5 @@ def merged(mine: Optional[Person], shared: Optional[Person]) -> Optional[Person]
         return mine or shared
     later = mine if mine.seen > shared.seen else shared
     if mine.session == shared.session != NO_SESSION:
-        return replace(later, closed=mine.closed or shared.closed)
+        return later._replace(closed=mine.closed or shared.closed)
     return later

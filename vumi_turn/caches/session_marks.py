@@ -12,6 +12,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import sys
+from functools import lru_cache
 from typing import Any, Iterator, Mapping
 
 #: The last part of a key that names a session: ``session_id``, ``ussdSessionID``, ``transaction_id``.
@@ -24,8 +26,11 @@ LONGEST = 40
 
 Marks = Mapping[str, str]
 
+#: The same for every message that says nothing.
+_NONE: Marks = {}
 
-def marks_of(transport_metadata: Mapping[str, Any]) -> dict[str, str]:
+
+def marks_of(transport_metadata: Mapping[str, Any]) -> Marks:
     """
     The values by which a session's messages may be known.
 
@@ -34,7 +39,7 @@ def marks_of(transport_metadata: Mapping[str, Any]) -> dict[str, str]:
         where there are such keys.
     """
     if not transport_metadata:
-        return {}
+        return _NONE
     marks: dict[str, str] = {}
     for path, value in _leaves(transport_metadata, "", DEPTH):
         if len(marks) == MOST:
@@ -51,6 +56,8 @@ def told_apart(session: Marks, message: Marks, named_only: bool = False) -> bool
     :param named_only: look at the keys that name a session only. A message
         that resumes a session may differ in anything else.
     """
+    if session == message:
+        return False
     shared = session.keys() & message.keys()
     named = {path for path in shared if _names_session(path)}
     compared = named if named or named_only else shared
@@ -59,27 +66,28 @@ def told_apart(session: Marks, message: Marks, named_only: bool = False) -> bool
 
 def common(session: Marks, message: Marks) -> Marks:
     """The marks of a session once one more of its messages is known: what differs within it is no mark."""
-    if all(message.get(path, value) == value for path, value in session.items()):
+    if session == message or all(message.get(path, value) == value for path, value in session.items()):
         return session
     return {path: value for path, value in session.items() if message.get(path, value) == value}
 
 
 def _leaves(value: Mapping[str, Any], path: str, depth: int) -> Iterator[tuple[str, Any]]:
-    for key in sorted(value, key=str):
-        below = f"{path}/{key}"
-        if isinstance(value[key], Mapping) and depth > 1:
+    for key in sorted(value, key=str) if len(value) > 1 else value:
+        below = sys.intern(f"{path}/{key}")
+        if isinstance(value[key], dict) and depth > 1:
             yield from _leaves(value[key], below, depth - 1)
         elif value[key] is not None:
             yield below, value[key]
 
 
+@lru_cache(maxsize=1000)
 def _names_session(path: str) -> bool:
     last = path.rpartition("/")[2].lower().replace("_", "").replace("-", "")
     return _NAMES_SESSION.search(last) is not None
 
 
 def _text(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+    text = value if type(value) is str else json.dumps(value, sort_keys=True)
     if len(text) <= LONGEST:
         return text
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()

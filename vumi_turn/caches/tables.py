@@ -141,13 +141,20 @@ def lean(message: TransportUserMessage) -> TransportUserMessage:
     and with the parts that most messages have in common once in memory.
     """
     bare = message.bare()
-    for name in ("transport_metadata", "helper_metadata"):
-        if not getattr(bare, name):
-            object.__setattr__(bare, name, _NO_METADATA)
-    if bare.routing_metadata == _DEFAULT_ROUTING:
-        object.__setattr__(bare, "routing_metadata", _DEFAULT_ROUTING)
-    for name in ("to_addr", "transport_name", "transport_type", "provider", "session_event", "from_addr_type"):
-        value = getattr(bare, name)
-        if type(value) is str:
-            object.__setattr__(bare, name, sys.intern(value))
+    put = object.__setattr__
+    for name, value in (
+        ("transport_metadata", message.transport_metadata),
+        ("helper_metadata", message.helper_metadata),
+    ):
+        put(bare, name, {sys.intern(key): value[key] for key in value} if value else _NO_METADATA)
+    if message.routing_metadata == _DEFAULT_ROUTING:
+        put(bare, "routing_metadata", _DEFAULT_ROUTING)
+    for name, text in (
+        ("to_addr", message.to_addr),
+        ("transport_name", message.transport_name),
+        ("transport_type", message.transport_type),
+        ("provider", message.provider),
+    ):
+        if type(text) is str:
+            put(bare, name, sys.intern(text))
     return bare
