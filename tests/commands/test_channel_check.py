@@ -214,6 +214,56 @@ class ConfigTests(CheckCase):
         self.assertEqual(self.check()[0], 0)
 
 
+class FleetTests(CheckCase):
+    """A file of many channels."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        own = {name: self.config.pop(name) for name in ("http_bind", "connector_name", "auth_token")}
+        channels = [{"connector_name": name, "auth_token": own["auth_token"]} for name in ("c", "d")]
+        self.config = {"http_bind": own["http_bind"], "defaults": self.config, "channels": channels}
+
+    def test_all_is_well(self) -> None:
+        """Each channel's queues, its Turn and its cache are tried; the port once."""
+        status, lines = self.check()
+        self.assertEqual(lines[0], f"ok      config: {self.path} is right; its 2 channels are c, d")
+        for line in (
+            "ok      queue c.inbound: 0 messages for the worker",
+            "ok      queue d.inbound: not there yet; the worker makes it",
+            "ok      turn (c): reached, and it takes the token: 422 to an empty request, as it should be",
+            "ok      turn (d): reached, and it takes the token: 422 to an empty request, as it should be",
+            "ok      http_bind: tcp:8080:interface=127.0.0.1 is free",
+            "ok      message cache (c): MemoryMessageCache is ready",
+            "ok      message cache (d): MemoryMessageCache is ready",
+        ):
+            self.assertEqual(lines.count(line), 1, line)
+        self.assertEqual((status, len(self.turn.asked)), (0, 2))
+
+    def test_errors(self) -> None:
+        """All that is wrong is named with its channel, at once; unknown options are named too."""
+        self.config["channels"][1].update(auth_token="", max_retry=1)
+        self.config["channels"].append({"connector_name": "c", "auth_token": "x"})
+        self.config.update(management_bind="nowhere", zzz=1)
+        status, lines = self.check()
+        failed = [line for line in lines if line.startswith("failed")]
+        for words in ("config: management_bind must", "config: channels[2] (c).connector_name is that of channels[0]",
+                      "config: channels[1] (d).auth_token must"):  # fmt: skip
+            self.assertTrue(any(words in line for line in failed), (words, failed))
+        warned = "\n".join(line for line in lines if line.startswith("warning"))
+        self.assertIn(
+            "the option channels[1] (d).max_retry is not known, and is ignored: did you mean max_retries?", warned
+        )
+        self.assertIn("the option zzz is not known", warned)
+        self.assertEqual((status, self.turn.asked), (1, []))
+
+    def test_set_option(self) -> None:
+        """Options laid over the file reach the top level or every channel."""
+        self.flags = ["--set-option", "http_bind:127.0.0.1:9", "--set-option", "turn_api_url:https://other.example/x"]
+        status, lines = self.check()
+        self.assertIn("ok      http_bind: tcp:9:interface=127.0.0.1 is free", lines)
+        self.assertEqual([path for path, _, _ in self.turn.asked], ["/x/messages"] * 2)
+
+
 class BrokerTests(CheckCase):
     def test_away(self) -> None:
         """A broker that is not there is said, and the rest is tried."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import Any, Awaitable, Optional, TextIO
+from typing import Any, Awaitable, Optional, Sequence, TextIO
 
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
@@ -15,18 +15,15 @@ from twisted.internet.protocol import Factory
 from twisted.internet.task import deferLater
 
 from ..broker.amqp.inspector import BrokerInspector
-from ..broker.memory import MemoryBroker
 from ..channel.config import TurnChannelsApiConfig
-from ..channel.worker import TurnChannelsApi
-from ..configuration.fields import ConfigErrors
-from ..configuration.files import SettingsError, load_yaml
+from ..configuration.files import SettingsError
 from ..http.connections import ProxyConfigurationError, proxy_shown
 from ..http.listening import server_endpoint
 from ..service.broker_options import parameters_from_options
 from ..turn.payloads import MESSAGES_PATH
 from ..turn.verdicts import BodyMeaning
-from ..vumi.middlewares import middleware_names
 from .channel_queues import FAILED, OK, WARNING, look_at_broker
+from .channels import WorkerFile, read_worker_file
 from .http import HttpClient, NoAnswer, Reply
 
 #: Seconds by which our clock may differ from Turn's. HTTP tells whole seconds.
@@ -57,27 +54,35 @@ class Check:
         self._amqp_endpoint = amqp_endpoint
         self._agent = agent
         self._counts = {OK: 0, WARNING: 0, FAILED: 0}
+        #: After each title: which of several channels it is about.
+        self._suffix = ""
         #: Whether somebody consumes the inbound queue, so that a worker runs
         #: already; None where that is not known.
         self._running: Optional[bool] = None
 
     async def run(self) -> int:
         """Try everything; the exit status."""
-        config = self._read_config()
-        await self._tried("broker", self._look_at_broker(config))
-        if config is not None:
-            await self._tried("turn", self._ask_turn(config))
-            for name in ("http_bind", "management_bind"):
-                if getattr(config, name) is not None:
-                    await self._tried(name, self._listen(name, getattr(config, name)))
-            await self._tried("message cache", self._use_cache(config))
+        file = self._read_config()
+        connectors = [] if file is None else [config.connector_name for config in file.channels]
+        await self._tried("broker", self._look_at_broker(connectors))
+        if file is not None:
+            for config in file.channels:
+                self._suffix = f" ({config.connector_name})" if file.is_fleet else ""
+                await self._tried("turn", self._ask_turn(config))
+            self._suffix = ""
+            for name, endpoint in file.binds.items():
+                await self._tried(name, self._listen(name, endpoint))
+            for config in file.channels:
+                self._suffix = f" ({config.connector_name})" if file.is_fleet else ""
+                await self._tried("message cache", self._use_cache(config))
+        self._suffix = ""
         counts = ", ".join(f"{count} {level}" for level, count in self._counts.items())
         print(counts, file=self._out)
         return 1 if self._counts[FAILED] else 0
 
     def _say(self, level: str, title: str, text: str) -> None:
         self._counts[level] += 1
-        print(f"{level:<8}{title}: {' '.join(text.split())}", file=self._out, flush=True)
+        print(f"{level:<8}{title}{self._suffix}: {' '.join(text.split())}", file=self._out, flush=True)
 
     async def _tried(self, title: str, trial: Awaitable[None]) -> None:
         try:
@@ -87,37 +92,32 @@ class Check:
 
     # -- the configuration -------------------------------------------------------
 
-    def _read_config(self) -> Optional[TurnChannelsApiConfig]:
+    def _read_config(self) -> Optional[WorkerFile]:
         """The options, read as the worker reads them; None where it would not start with them."""
         path = self._options["config"]
         try:
-            data = TurnChannelsApiConfig.laid_over(load_yaml(path), self._options.set_options)
+            file = read_worker_file(path, self._options.set_options, self._reactor)
         except SettingsError as error:
             self._say(FAILED, "config", str(error))
             return None
-        for key, hint in TurnChannelsApiConfig.unknown_keys(data, middleware_names(data)):
-            self._say(WARNING, "config", f"the option {key} is not known, and is ignored{hint and f': {hint}'}")
-        try:
-            worker = TurnChannelsApi(data, broker=MemoryBroker(self._reactor), reactor=self._reactor)
-        except ConfigErrors as error:
-            for one in error.errors:
-                self._say(FAILED, "config", one)
+        for sentence in file.warnings:
+            self._say(WARNING, "config", sentence)
+        for sentence in file.errors:
+            self._say(FAILED, "config", sentence)
+        if file.errors:
             self._say(WARNING, "config", "only the broker is tried as well, until this is mended")
             return None
-        except Exception as error:  # middlewares run other people's code
-            self._say(FAILED, "config", f"the worker could not be made ({type(error).__name__}: {error})")
-            return None
-        config: TurnChannelsApiConfig = worker.get_static_config()
-        self._say(OK, "config", f"{path} is right; the connector is {config.connector_name}")
-        return config
+        names = ", ".join(config.connector_name for config in file.channels)
+        what = f"its {len(file.channels)} channels are {names}" if file.is_fleet else f"the connector is {names}"
+        self._say(OK, "config", f"{path} is right; {what}")
+        return file
 
     # -- RabbitMQ ----------------------------------------------------------------
 
-    async def _look_at_broker(self, config: Optional[TurnChannelsApiConfig]) -> None:
+    async def _look_at_broker(self, connectors: Sequence[str]) -> None:
         parameters = parameters_from_options(self._options.vumi_options)
         inspector = BrokerInspector(parameters, self._reactor, self._amqp_endpoint)
-        connector = None if config is None else config.connector_name
-        self._running = await look_at_broker(inspector, parameters, connector, self._say)
+        self._running = await look_at_broker(inspector, parameters, connectors, self._say)
 
     # -- Turn --------------------------------------------------------------------
 

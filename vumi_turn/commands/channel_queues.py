@@ -5,7 +5,7 @@ what it has of a connector.
 
 from __future__ import annotations
 
-from typing import Awaitable, Callable, Optional
+from typing import Awaitable, Callable, Optional, Sequence
 
 from ..broker.amqp import ConnectionParameters
 from ..broker.amqp.errors import ChannelRefused, ConnectionGone
@@ -33,13 +33,13 @@ DIFFERENT = (
 
 
 async def look_at_broker(
-    inspector: BrokerInspector, parameters: ConnectionParameters, connector: Optional[str], say: Say
+    inspector: BrokerInspector, parameters: ConnectionParameters, connectors: Sequence[str], say: Say
 ) -> Optional[bool]:
     """
     Log in, look around, and log out.
 
-    :param connector: whose queues to look at; None where it is not known.
-    :return: whether somebody takes people's messages from the connector, None where that is not known.
+    :param connectors: whose queues to look at; none where they are not known.
+    :return: whether somebody takes people's messages from one of them, None where that is not known.
     """
     failure = await inspector.connect()
     user, vhost = parameters.username, parameters.vhost
@@ -58,7 +58,7 @@ async def look_at_broker(
     if product == "RabbitMQ" and version.partition(".")[0].isdecimal() and int(version.partition(".")[0]) >= 4:
         say(WARNING, "broker version", RABBITMQ_4.format(version=version))
     try:
-        return await _look_around(inspector, connector, say)
+        return await _look_around(inspector, connectors, say)
     except ConnectionGone as error:
         say(FAILED, "broker", f"the connection was lost: {error}")
         return None
@@ -66,21 +66,20 @@ async def look_at_broker(
         await inspector.close()
 
 
-async def _look_around(inspector: BrokerInspector, connector: Optional[str], say: Say) -> Optional[bool]:
+async def _look_around(inspector: BrokerInspector, connectors: Sequence[str], say: Say) -> Optional[bool]:
     title = f"exchange {VUMI_EXCHANGE}"
     if await _found(title, inspector.exchange(VUMI_EXCHANGE), say) is not None:
         say(OK, title, "durable and direct, as it has to be")
-    if connector is None:
-        return None
     running = False
-    for kind, judge in JUDGES.items():
-        title = f"queue {connector}.{kind}"
-        found = await _found(title, inspector.queue(f"{connector}.{kind}"), say)
-        if found is not None:
-            level, text = judge(found)
-            say(level, title, text)
-            running = running or (kind == "inbound" and found.consumers > 0)
-    return running
+    for connector in connectors:
+        for kind, judge in JUDGES.items():
+            title = f"queue {connector}.{kind}"
+            found = await _found(title, inspector.queue(f"{connector}.{kind}"), say)
+            if found is not None:
+                level, text = judge(found)
+                say(level, title, text)
+                running = running or (kind == "inbound" and found.consumers > 0)
+    return running if connectors else None
 
 
 async def _found(title: str, look: Awaitable[Found], say: Say) -> Optional[Found]:

@@ -13,7 +13,7 @@ from .yaml_loader import Loader, SettingsError, read_text
 __all__ = ["SettingsError", "load_yaml", "overlay"]
 
 
-def load_yaml(path: str, environ: Optional[Mapping[str, str]] = None) -> dict[str, Any]:
+def load_yaml(path: str, environ: Optional[Mapping[str, str]] = None, without_secrets: bool = False) -> dict[str, Any]:
     """
     Read a settings file.
 
@@ -23,10 +23,12 @@ def load_yaml(path: str, environ: Optional[Mapping[str, str]] = None) -> dict[st
 
     :param path: the file's name.
     :param environ: the environment; the process's own where it is not given.
+    :param without_secrets: for who needs other options only: what ``!file`` and
+        ``!env`` cannot give here is an empty text, not an error.
     :return: the settings; an empty file has none.
     :raises SettingsError: naming the file and what is wrong with it, never a value.
     """
-    value = _load(Path(path), os.environ if environ is None else environ, ())
+    value = _load(Path(path), os.environ if environ is None else environ, (), without_secrets)
     if value is None:
         return {}
     if not isinstance(value, dict):
@@ -46,7 +48,7 @@ def overlay(*settings: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _load(path: Path, environ: Mapping[str, str], within: tuple[Path, ...]) -> Any:
+def _load(path: Path, environ: Mapping[str, str], within: tuple[Path, ...], without_secrets: bool) -> Any:
     try:
         resolved = path.resolve()
     except (OSError, RuntimeError, ValueError) as error:  # a loop of links, and a name that no file can have
@@ -55,11 +57,11 @@ def _load(path: Path, environ: Mapping[str, str], within: tuple[Path, ...]) -> A
         raise SettingsError(f"{path}: includes itself")
 
     def include(other: Path) -> Any:
-        return _load(other, environ, (*within, resolved))
+        return _load(other, environ, (*within, resolved), without_secrets)
 
     text = read_text(path)
     try:
-        loader = Loader(text, path, environ, include)
+        loader = Loader(text, path, environ, include, without_secrets)
     except YAMLError as error:  # a character that YAML does not allow
         raise SettingsError(f"{path}: is not YAML ({str(error).splitlines()[0]})") from None
     return loader.read()

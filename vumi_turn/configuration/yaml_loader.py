@@ -44,9 +44,18 @@ class Loader(yaml.SafeLoader):
     :param path: its name; what it includes is relative to it.
     :param environ: the environment.
     :param include: reads another file.
+    :param without_secrets: ``!file``, and ``!env`` without a value, are empty texts.
     """
 
-    def __init__(self, text: str, path: Path, environ: Mapping[str, str], include: Callable[[Path], Any]) -> None:
+    def __init__(
+        self,
+        text: str,
+        path: Path,
+        environ: Mapping[str, str],
+        include: Callable[[Path], Any],
+        without_secrets: bool = False,
+    ) -> None:
+        self.without_secrets = without_secrets
         self.path = path
         self.environ = environ
         self.include = include
@@ -195,6 +204,8 @@ def _env(loader: Loader, node: yaml.Node) -> Any:
         return loader.environ[name].rstrip("\r\n")
     if rest:
         return rest[0]
+    if loader.without_secrets:
+        return ""
     # Whoever puts the secret itself behind !env does not want to read it in a log.
     shown = name if _NAME.fullmatch(name) else "such name"
     loader.fail(node, f"the environment has no {shown}, which !env asks for")
@@ -203,6 +214,8 @@ def _env(loader: Loader, node: yaml.Node) -> Any:
 def _file(loader: Loader, node: yaml.Node) -> str:
     if not isinstance(node, yaml.ScalarNode) or not node.value:
         loader.fail(node, "!file wants the name of a file")
+    if loader.without_secrets:
+        return ""
     path = loader.path.parent / str(node.value)
     text = read_text(path).rstrip("\r\n")
     if "\n" in text or "\r" in text:
