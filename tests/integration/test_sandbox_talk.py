@@ -145,8 +145,9 @@ class OwnWorkerTests(PageCase):
         self.browser.click("#ussd-send")
         self.shows("#screen", f"Hello, {NUMBER}!")
         self.shows("#session", "Session closed")
-        self.shows("#turn-note", "There is no Turn here: Greeter answers by itself.")
         self.shows("#worker-name", "Greeter")
+        self.shows("#messages", "handled")
         self.shows("#messages", "Hello")
-        self.assertTrue(self.hidden("#node-turn"))
+        for selector in ("#node-turn", "#turn", "#tab-parked"):
+            self.assertTrue(self.hidden(selector), selector)
         self.browser.picture("own-worker")

@@ -143,6 +143,21 @@ class InboundTests(HistoryCase):
         self.traffic.amqp("ack", "worker", "c.inbound", body)
         self.assertEqual(self.outcome(), ("nothing to send", "idle"))
 
+    def test_page_turned(self) -> None:
+        """A key that the worker answers by itself, without asking Turn, turned a page."""
+        body = self.inbound(content="98", session_event="resume")
+        self.publishes("o2", "the next page", in_reply_to="m1")
+        self.traffic.amqp("ack", "worker", "c.inbound", body)
+        outcomes = [one["outcome"]["text"] for one in self.history.to_list()]
+        self.assertEqual(outcomes, ["page turned", "published"])
+
+    def test_application(self) -> None:
+        """What an application settles it has handled."""
+        self.history = MessageHistory(application=True)
+        self.traffic.on_line = self.history.add
+        self.traffic.amqp("ack", "worker", "c.inbound", self.inbound())
+        self.assertEqual(self.outcome(), ("handled", "good"))
+
     def test_given_back(self) -> None:
         """A message that goes back to its queue says so."""
         body = self.inbound()
@@ -201,7 +216,7 @@ class OutboundTests(HistoryCase):
         """A POST that the worker refuses says why."""
         self.traffic.response(self.asks(), 400, b'{"errors": [{"details": "turn.type is missing"}]}')
         self.assertEqual(
-            self.one()["outcome"], {"text": "the worker said 400", "tone": "bad", "reason": "turn.type is missing"}
+            self.one()["outcome"], {"text": "refused: 400", "tone": "bad", "reason": "turn.type is missing"}
         )
 
     def test_shown_on_the_phone(self) -> None:
@@ -210,6 +225,33 @@ class OutboundTests(HistoryCase):
         self.publishes(text="Sure?\n1. Yes", session_event="close")
         self.traffic.response(asked, 200, b'{"messages": [{"id": "o1"}]}')
         self.assertEqual((self.one()["shown"], self.one()["session"]), ("Sure?\n1. Yes", "close"))
+
+
+class JoinedTests(HistoryCase):
+    """Several messages of Turn's for one input."""
+
+    def part(self, name: str) -> bytes:
+        """A part is put into its queue, and taken from there."""
+        original = user_message("m1").to_json().decode()
+        body = json.dumps({"id": name, "original": original, "turn": {}, "content": "x", "waits": False}).encode()
+        self.traffic.amqp("publish", "worker", "c.turn_joining", body)
+        self.traffic.amqp("deliver", "worker", "c.turn_joining", body)
+        return body
+
+    def test_joined(self) -> None:
+        """Each part is a message; the first has what the phone shows, the others say that they are joined."""
+        bodies = []
+        for name, text in (("o1", "That is no number."), ("o2", "How old?")):
+            asked = self.asks(text)
+            bodies.append(self.part(name))
+            self.assertEqual(self.history.to_list()[-1]["outcome"]["text"], "held to be joined")
+            self.traffic.response(asked, 200, json.dumps({"messages": [{"id": name}]}).encode())
+        self.publishes("o1", "That is no number.\nHow old?")
+        for body in bodies:
+            self.traffic.amqp("ack", "worker", "c.turn_joining", body)
+        first, second = self.history.to_list()
+        self.assertEqual((first["outcome"]["text"], first["shown"]), ("published", "That is no number.\nHow old?"))
+        self.assertEqual((second["outcome"]["text"], second["text"]), ("joined", "How old?"))
 
 
 class BoundsTests(HistoryCase):

@@ -95,6 +95,7 @@ class Message:
     :ivar shown: what went to the phone, of an outbound one.
     :ivar said_to_turn: what Turn was told, of an inbound one: a choice's title for its number.
     :ivar tries: how often it was POSTed.
+    :ivar answered: whether a message to the person was published that answers it.
     :ivar request: the body of Turn's POST, of an outbound one.
     """
 
@@ -115,6 +116,7 @@ class Message:
     ended: Optional[float] = None
     outcome: Outcome = Outcome("in the queue", "info")
     request: Any = None
+    answered: bool = False
     hops: list[Hop] = field(default_factory=list)
 
     def last_hop(self, name: str) -> Optional[Hop]:

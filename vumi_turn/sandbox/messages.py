@@ -11,12 +11,24 @@ from typing import Any, Callable, Mapping, Optional
 
 from ..failures.queue import FAILURES
 from .hops import Hop, Message, Outcome, same_address
+from .line_fields import (
+    detail,
+    details_of,
+    id_given,
+    outbound_text,
+    outcome_of_event,
+    person_of_part,
+    reason,
+    text_of,
+)
 from .recent import Recent
 
 #: How many messages are remembered.
 MAX_MESSAGES = 200
 
+#: Where the worker holds several answers to one input; see ``conversation/joining.py``.
 JOINING = "turn_joining"
+HELD = Outcome("held to be joined", "info")
 
 Line = Mapping[str, Any]
 
@@ -25,15 +37,18 @@ class MessageHistory:
     """
     :param changed: called with each message that is new or has changed, as JSON.
     :param forgotten: called with the key of a message that turned out to be another one's.
+    :param application: the worker is one: what it settles, it has dealt with.
     """
 
     def __init__(
         self,
         changed: Callable[[dict[str, Any]], None] = lambda message: None,
         forgotten: Callable[[str], None] = lambda key: None,
+        application: bool = False,
     ) -> None:
         self._changed = changed
         self._forgotten = forgotten
+        self._application = application
         self._messages: Recent[Message] = Recent(MAX_MESSAGES)
         self._open: Recent[tuple[Message, Hop]] = Recent(MAX_MESSAGES)
         self._last_number = 0
@@ -70,7 +85,7 @@ class MessageHistory:
         elif line["what"] == "deliver":
             again = " again" if line.get("redelivered") else ""
             name = f"deliver {line['who']} {queue}"
-            message.open_hop(name, "broker", line["who"], f"delivered{again} from {queue}", line, _detail(line))
+            message.open_hop(name, "broker", line["who"], f"delivered{again} from {queue}", line, detail(line))
         else:
             self._settled(message, line, queue)
         return message
@@ -79,13 +94,18 @@ class MessageHistory:
         """The message that an AMQP line is about; a new one where its body is a message's."""
         known = self._messages.get(line["ids"][0])
         body = line.get("body")
-        if known is not None or not isinstance(body, dict) or body.get("message_type") != "user_message":
+        if known is not None or not isinstance(body, dict):
             return known
-        if queue in ("outbound", JOINING) and line["what"] == "publish":
-            posted = self._awaiting_id(body)
+        if queue == JOINING:
+            posted = self._awaiting_id(person_of_part(body)) if line["what"] == "publish" else None
+            return None if posted is None else self._name(posted, line["ids"][0])
+        if body.get("message_type") != "user_message":
+            return None
+        outbound = queue == "outbound"
+        if outbound and line["what"] == "publish":
+            posted = self._awaiting_id(str(body.get("to_addr") or ""))
             if posted is not None:
                 return self._name(posted, line["ids"][0])
-        outbound = queue in ("outbound", JOINING)
         return self._new(
             line["ids"][0],
             line,
@@ -99,25 +119,31 @@ class MessageHistory:
 
     def _published(self, message: Message, line: Line, queue: str) -> None:
         who, body = line["who"], line.get("body")
+        if queue == "outbound" and isinstance(body, dict):
+            original = self._messages.get(str(body.get("in_reply_to")))
+            if original is not None:
+                original.answered = True
         name = f"publish {who} {queue}"
         if queue == FAILURES:
             failure = body if isinstance(body, dict) else {}
             message.add_hop(name, who, "parked", "parked", line, failure.get("failure_code"), "bad")
             message.outcome = Outcome("parked", "bad", failure.get("reason"))
             return
-        words = {"event": _detail(line) or "event", JOINING: "held to be joined"}
+        words = {"event": detail(line) or "event", JOINING: "held to be joined"}
         word = words.get(queue, "published")
         sender = "parked" if who == "page" else who
         tone = "bad" if word in ("nack", "failed") else "good"
-        message.add_hop(f"{name} {word}", sender, "broker", f"{word} to {queue}", line, _reason(body), tone)
+        message.add_hop(f"{name} {word}", sender, "broker", f"{word} to {queue}", line, reason(body), tone)
         if queue == "event":
-            message.outcome = _outcome_of_event(body if isinstance(body, dict) else {}) or message.outcome
+            message.outcome = outcome_of_event(body if isinstance(body, dict) else {}) or message.outcome
         elif who == "page":
             message.outcome = Outcome("replayed", "info")
+        elif queue == JOINING:
+            message.outcome = HELD
         elif message.direction == "out" and isinstance(body, dict):
             message.shown, message.session = body.get("content"), body.get("session_event")
             message.transport = body.get("transport_type")
-            message.outcome = Outcome("held to be joined" if queue == JOINING else "published", "info")
+            message.outcome = Outcome("published", "info")
 
     def _settled(self, message: Message, line: Line, queue: str) -> None:
         good = line["what"] == "ack"
@@ -125,8 +151,17 @@ class MessageHistory:
         message.close_hop(name, "settled" if good else "given back", "good" if good else "warn", line["clock"])
         if not good:
             message.outcome = Outcome("back in its queue", "warn")
+        elif queue == JOINING and message.outcome is HELD:
+            message.outcome = Outcome("joined", "good", "it is shown with the message before it")
         elif queue == "inbound" and message.outcome.is_open:
-            message.outcome = Outcome("nothing to send", "idle")
+            message.outcome = self._settled_outcome(message)
+
+    def _settled_outcome(self, message: Message) -> Outcome:
+        """What a message has come to that the worker has settled without asking Turn."""
+        if self._application:
+            return Outcome("handled", "good")
+        # The worker answers the key for the next page by itself.
+        return Outcome("page turned", "good") if message.answered else Outcome("nothing to send", "idle")
 
     def _taken_from_parked(self, line: Line) -> Optional[Message]:
         message = self._messages.get(line["ids"][0])
@@ -147,13 +182,13 @@ class MessageHistory:
         message, hop = found
         status = line["status"]
         good = status is not None and 200 <= status < 300
-        reason = line.get("reason") or _details_of(line.get("body"))
+        why = line.get("reason") or details_of(line.get("body"))
         hop.close(str(status) if status is not None else "no answer", "good" if good else "bad", line)
-        hop.detail = reason or hop.detail
+        hop.detail = why or hop.detail
         if hop.name == "message":
-            self._turn_answered(message, line, good, reason)
+            self._turn_answered(message, line, good, why)
         elif hop.name == "outbound":
-            message = self._worker_answered(message, line, good, reason)
+            message = self._worker_answered(message, line, good, why)
         return message
 
     def _asked_turn(self, line: Line) -> Optional[Message]:
@@ -168,17 +203,17 @@ class MessageHistory:
         self._open.put(str(line["exchange"]), (message, hop))
         if kind == "message":
             message.tries += 1
-            message.said_to_turn = _text_of(body)
+            message.said_to_turn = text_of(body)
             message.outcome = Outcome("on its way to Turn" if message.tries == 1 else "trying again", "info")
         return message
 
-    def _turn_answered(self, message: Message, line: Line, good: bool, reason: Optional[str]) -> None:
+    def _turn_answered(self, message: Message, line: Line, good: bool, why: Optional[str]) -> None:
         if good:
             message.outcome = Outcome("taken by Turn", "good")
             message.ended = line["clock"]
         else:
             status = line["status"]
-            message.outcome = Outcome("no answer" if status is None else f"Turn said {status}", "warn", reason)
+            message.outcome = Outcome("no answer" if status is None else f"Turn said {status}", "warn", why)
 
     def _asked_worker(self, line: Line) -> Message:
         body = line.get("body")
@@ -189,7 +224,7 @@ class MessageHistory:
             direction="out",
             person=str(fields.get("to") or ""),
             service="",
-            text=_outbound_text(fields),
+            text=outbound_text(fields),
             transport=None,
             session=None,
         )
@@ -200,14 +235,14 @@ class MessageHistory:
         self._open.put(str(line["exchange"]), (message, hop))
         return message
 
-    def _worker_answered(self, message: Message, line: Line, good: bool, reason: Optional[str]) -> Message:
-        name = _id_given(line.get("body")) if good else None
+    def _worker_answered(self, message: Message, line: Line, good: bool, why: Optional[str]) -> Message:
+        name = id_given(line.get("body")) if good else None
         if name is not None and message.id is None:
             message = self._name(message, name)
         if not good:
             status = line["status"]
-            word = "no answer" if status is None else f"the worker said {status}"
-            message.outcome = Outcome(word, "warn" if status is None or status >= 500 else "bad", reason)
+            word = "no answer" if status is None else f"refused: {status}" if status < 500 else f"worker: {status}"
+            message.outcome = Outcome(word, "warn" if status is None or status >= 500 else "bad", why)
         elif message.outcome.is_open:
             message.outcome = Outcome("published", "info")
         return message
@@ -223,9 +258,8 @@ class MessageHistory:
 
     # -- which message it is ------------------------------------------------------
 
-    def _awaiting_id(self, body: Mapping[str, Any]) -> Optional[Message]:
+    def _awaiting_id(self, person: str) -> Optional[Message]:
         """The request of Turn's that is being answered by a publish: the oldest to that person without an id."""
-        person = str(body.get("to_addr") or "")
         for message in sorted(self._messages.values(), key=lambda one: one.number):
             if message.id is None and message.last_hop("outbound") and same_address(message.person, person):
                 return message
@@ -245,63 +279,3 @@ class MessageHistory:
         if other is not None and other is not message:
             message.join(other)
         return self._messages.put(name, message)
-
-
-def _detail(line: Line) -> Optional[str]:
-    """The word that tells one event from another."""
-    body = line.get("body")
-    if not isinstance(body, dict) or body.get("message_type") != "event":
-        return None
-    return str(body.get("delivery_status") or body.get("event_type"))
-
-
-def _reason(body: Any) -> Optional[str]:
-    return body.get("nack_reason") if isinstance(body, dict) else None
-
-
-def _outcome_of_event(event: Mapping[str, Any]) -> Optional[Outcome]:
-    kind, status = event.get("event_type"), event.get("delivery_status")
-    if kind == "nack":
-        return Outcome("failed", "bad", event.get("nack_reason"))
-    if status == "failed":
-        return Outcome("failed", "bad", "the network reports that it was not delivered")
-    if status == "delivered":
-        return Outcome("delivered", "good")
-    return Outcome("sent", "good") if kind == "ack" else None
-
-
-def _details_of(body: Any) -> Optional[str]:
-    """What an answer says is wrong."""
-    try:
-        details = body["errors"][0]["details"]
-    except (LookupError, TypeError):
-        return None
-    return str(details)
-
-
-def _text_of(body: Any) -> Optional[str]:
-    """The text of a message as it goes to Turn, or what was chosen."""
-    try:
-        message = body["message"]
-        if message["type"] == "interactive":
-            reply = message["interactive"]
-            return str(reply[reply["type"]]["title"])
-        return str(message["text"]["body"])
-    except (LookupError, TypeError):
-        return None
-
-
-def _outbound_text(fields: Mapping[str, Any]) -> Optional[str]:
-    content = fields.get("content")
-    if isinstance(content, str):
-        return content
-    turn = fields.get("turn")
-    return f"[{turn.get('type')}]" if isinstance(turn, dict) else None
-
-
-def _id_given(body: Any) -> Optional[str]:
-    try:
-        name = body["messages"][0]["id"]
-    except (LookupError, TypeError):
-        return None
-    return name if isinstance(name, str) else None

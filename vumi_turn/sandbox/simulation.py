@@ -73,12 +73,12 @@ class Simulation(MultiService):
         self._reactor = reactor
         self._wall = wall_clock_of(reactor)
         self.traffic = TrafficLog(reactor)
-        self.messages = MessageHistory(self._message_changed, self._message_forgotten)
+        channel = issubclass(worker_class, TurnChannelsApi)
+        self.messages = MessageHistory(self._message_changed, self._message_forgotten, application=not channel)
         self.traffic.on_line = self.messages.add
         self.post_counters = PostCounters()
         self.memory_broker = MemoryBroker(reactor) if broker is None else None
         self._inner: Broker = broker or self.memory_broker  # type: ignore[assignment]
-        channel = issubclass(worker_class, TurnChannelsApi)
         settings = _channel_settings(config, worker_bind, turn_url) if channel else {**DEFAULT_CONFIG, **config}
         watched = ObservedBroker(self._inner, self.traffic, "worker")
         self.worker: Announced = observed(worker_class)(_named(settings), broker=watched, reactor=reactor, fatal=fatal)

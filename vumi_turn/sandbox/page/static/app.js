@@ -28,13 +28,13 @@ const handlers = {
 function showSetup(setup) {
   state.setup = setup;
   const simulated = setup.turn === "simulated", application = setup.turn === "none";
+  document.body.classList.toggle("application", application);
   $("phone-body").hidden = !setup.phones;
   $("phone-note").hidden = setup.phones;
   $("turn-body").hidden = !simulated;
   $("turn-note").hidden = simulated;
   $("person-row").hidden = !simulated;
-  setText($("turn-note"), application
-    ? `There is no Turn here: ${setup.worker} answers by itself.` : "Turn is the real one: its conversations are there.");
+  setText($("turn-note"), "Turn is the real one: its conversations are there.");
   $("node-turn").hidden = application;
   setText($("worker-name"), setup.worker === "TurnChannelsApi" ? "Worker" : setup.worker);
   setText($("worker-what"), application

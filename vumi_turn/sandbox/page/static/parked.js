@@ -14,7 +14,8 @@ const when = (one) => (one.when === null ? "" : clockTime(Date.parse(`${one.when
 function wordsOf(one) {
   const message = state.messages.get(one.message_id);
   const hop = message && [...message.hops].reverse().find((each) => each.target === "turn" && each.tone === "bad");
-  return hop && hop.detail ? hop.detail : "";
+  // They may be in the reason already.
+  return hop && hop.detail && !one.reason.includes(hop.detail) ? hop.detail : "";
 }
 
 const COLUMNS = [
