@@ -25,16 +25,10 @@ from .codec import decode_frame, encode_frame
 from .delegate import Delegate
 from .errors import ChannelRefused, ConnectionGone, NoAnswer, NoFreeChannel
 from .foreign import foreign_protocol
-from .frames import (
-    HEARTBEAT_FRAME,
-    FrameError,
-    FrameReader,
-    Receiver,
-    pack_channel_close,
-    pack_channel_close_ok,
-)
+from .frames import HEARTBEAT_FRAME, FrameError, FrameReader, Receiver
 from .heartbeat_monitor import HeartbeatMonitor
 from .parameters import ConnectionParameters
+from .retirement import ChannelRetirement
 from .spec import load_spec
 
 #: Seconds in which each answer, or at least some data, has to arrive.
@@ -85,7 +79,7 @@ class Client(AMQClient):
         self._heartbeats: Optional[HeartbeatMonitor] = None
         self._closing: Any = None
         self._greeted = False
-        self._retiring: dict[int, CallTimeout] = {}
+        self._retirement = ChannelRetirement(self, self._forget)
 
     def tune(self, channel_max: int, frame_max: int, heartbeat: int) -> tuple[int, int, int]:
         """
@@ -135,8 +129,7 @@ class Client(AMQClient):
         frame = decode_frame(self.spec, data)
         if frame.payload.type in (Frame.HEADER, Frame.BODY):
             raise FrameError("content came without the method that announces it")
-        if frame.channel in self._retiring:
-            self._retired_channel_frame(frame)
+        if self._retirement.takes(frame):
             return
         self.process_frame(frame).addErrback(self._broken)
 
@@ -179,7 +172,7 @@ class Client(AMQClient):
 
         :raises ConnectionGone: it did not work; :attr:`refusal` may say why.
         """
-        timeout = self._connection_timeout("the handshake")
+        timeout = self.connection_timeout("the handshake")
         try:
             await self.started.wait()
         except Closed:
@@ -231,7 +224,7 @@ class Client(AMQClient):
         if channel.id:
             timeout = CallTimeout(self, self._answer_timeout, lambda: self._retire(channel, method))
         else:
-            timeout = self._connection_timeout(method)
+            timeout = self.connection_timeout(method)
         try:
             return await getattr(channel, method)(**fields)
         except ChannelClosed as error:
@@ -245,39 +238,18 @@ class Client(AMQClient):
         finally:
             timeout.stop()
 
-    def _connection_timeout(self, what: str) -> CallTimeout:
+    def connection_timeout(self, what: str) -> CallTimeout:
         """A timeout after which the connection is given up."""
         words = f"RabbitMQ did not answer {what} within {self._answer_timeout:g} s"
         return CallTimeout(self, self._answer_timeout, lambda: self.give_up(words))
 
-    # Retiring a channel
-
     def _retire(self, channel: AMQChannel, method: str) -> None:
-        """
-        Close a channel whose call was not answered, and fail the call. Its number stays taken until RabbitMQ
-        has answered the close; without that answer the connection is given up.
-        """
+        """Close a channel whose call was not answered, and fail the call."""
         if method == "channel_close":
             self.give_up("RabbitMQ did not answer channel.close")
             return
-        log.warn(
-            "RabbitMQ did not answer {method} within {seconds} s: closing that AMQP channel",
-            method=method,
-            seconds=self._answer_timeout,
-        )
         self._reader.receivers.pop(channel.id, None)
-        self._retiring[channel.id] = self._connection_timeout("channel.close")
-        self.write(pack_channel_close(channel.id))
-        channel.close(NoAnswer(method, self._answer_timeout))
-
-    def _retired_channel_frame(self, frame: Frame) -> None:
-        """Wait for channel.close-ok; whatever else arrives is late."""
-        name = frame.payload.method.name if frame.payload.type == Frame.METHOD else ""
-        if name == "close":
-            self.write(pack_channel_close_ok(frame.channel))
-        if name in ("close", "close-ok"):
-            self._retiring.pop(frame.channel).stop()
-            self._forget(frame.channel)
+        self._retirement.begin(channel, NoAnswer(method, self._answer_timeout))
 
     def attach(self, channel: AMQChannel, receiver: Receiver) -> None:
         """Give what arrives on a channel to ``receiver``."""
@@ -374,8 +346,7 @@ class Client(AMQClient):
     def connectionLost(self, reason: Failure) -> None:
         self.lost_reason = reason
         self._reader.stop()
-        for timeout in self._retiring.values():
-            timeout.stop()
+        self._retirement.stop()
         if self._heartbeats is not None:
             self._heartbeats.stop()
         if self._closing is not None and self._closing.active():

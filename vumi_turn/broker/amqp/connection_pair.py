@@ -14,8 +14,8 @@ from twisted.logger import Logger
 
 from .client import Client
 from .parameters import ConnectionParameters
-from .publisher import SizeLimit
 from .robust_connection import ConnectionFailure, RobustConnection
+from .size_limit import SizeLimit
 from .transport import make_endpoint
 
 log = Logger()
