@@ -9,7 +9,7 @@ from typing import Any, Callable, Mapping, Optional
 
 from tests.integration.bridge_case import BridgeCase
 from tests.integration.http_peer import outbound
-from tests.integration.legacy_vumi import LegacyWorker, legacy_python
+from tests.integration.legacy_vumi import LegacyWorker, legacy_python, needs_amqp_0_8
 from tests.integration.requirements import free_port
 from tests.integration.waiting import SOON, wait_for
 
@@ -54,6 +54,7 @@ class LegacyCase(BridgeCase):
         if first:
             _close()
         super().setUp()
+        needs_amqp_0_8(self.node)
         if first:
             _owner = type(self)
             for worker_class, config in self.legacy_workers().items():

@@ -21,7 +21,7 @@ from unittest import SkipTest
 
 import yaml
 
-from tests.integration.rabbitmq import PASSWORD, USERNAME, VHOST
+from tests.integration.rabbitmq import PASSWORD, USERNAME, VHOST, RabbitMQ
 
 PYTHON = "VUMI_TURN_LEGACY_PYTHON"
 REQUIRE = "VUMI_TURN_REQUIRE_LEGACY"
@@ -67,6 +67,16 @@ def _has_vumi(python: str) -> bool:
 @lru_cache(maxsize=None)
 def _found_python() -> Optional[str]:
     return next((python for python in _candidates() if _has_vumi(python)), None)
+
+
+def needs_amqp_0_8(node: RabbitMQ) -> None:
+    """
+    Skip where legacy vumi cannot connect.
+
+    :raises SkipTest: the node refuses its version of AMQP.
+    """
+    if node.version[:1] >= (4,):
+        raise SkipTest("legacy vumi speaks AMQP 0-8, which RabbitMQ 4 refuses: these tests need RabbitMQ 3")
 
 
 def legacy_python() -> str:

@@ -6,6 +6,7 @@ its own epmd, nothing shared with a node that may run on the machine.
 from __future__ import annotations
 
 import atexit
+import functools
 import os
 import shutil
 import signal
@@ -203,6 +204,12 @@ class RabbitMQ:
             said = (done.stdout + done.stderr).decode(errors="replace")
             raise AssertionError(f"rabbitmqctl {' '.join(arguments)} failed: {said}")
         return done.stdout.decode()
+
+    @functools.cached_property
+    def version(self) -> tuple[int, ...]:
+        """What ``rabbitmqctl version`` says, as numbers."""
+        said = self.ctl("version").strip().splitlines()[-1]
+        return tuple(int(part) for part in said.split(".")[:3] if part.isdecimal())
 
     def block(self) -> None:
         """Raise the memory alarm: publishing connections are blocked."""

@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.integration.amqp_peer import AmqpPeer
 from tests.integration.http_peer import HttpPeer, outbound
 from tests.integration.legacy_case import TELNET, Telnet
-from tests.integration.legacy_vumi import LegacyWorker, legacy_python
+from tests.integration.legacy_vumi import LegacyWorker, legacy_python, needs_amqp_0_8
 from tests.integration.process import PATIENCE, run_process, run_twistd
 from tests.integration.rabbitmq import PASSWORD, USERNAME, VHOST, shared_rabbitmq
 from tests.integration.requirements import free_port
@@ -228,6 +228,7 @@ class RealBrokerTests(SandboxCase):
     def test_legacy_transport(self) -> None:
         """Legacy vumi's own telnet transport joins: a person at a terminal goes through the journey."""
         legacy_python()  # skips
+        needs_amqp_0_8(self.node)
         port = free_port()
         config = {
             "transport_name": "sandbox_c",

@@ -190,6 +190,25 @@ class IsolationTests(ScopeCase):
         self.rabbit.advance()
         self.assertEqual(self.states(), [BrokerState.CONNECTED] * 2)
 
+    def test_set_up_that_costs_the_connection(self) -> None:
+        """Where one scope's set-up makes RabbitMQ close the connection, it is made again with delays, not in a loop."""
+        scope = self.broker.scope("c")
+        scope.consume("c.inbound", self.handler, 1).unpause()
+        scope.start()
+        attempts = []
+        for _ in range(8):
+            self.rabbit.advance(0)
+            self.rabbit.silent.add("basic.consume")
+            for peer in self.rabbit.open_peers:
+                if peer.called("basic.consume"):
+                    peer.method(0, "connection.close", reply_code=541, reply_text="INTERNAL_ERROR")
+            self.rabbit.advance(0)
+            attempts.append(self.rabbit.attempts)
+        self.assertLessEqual(attempts[-1] - attempts[0], 2)
+        self.rabbit.silent.clear()
+        self.rabbit.advance(5)
+        self.assertEqual(scope.state, BrokerState.CONNECTED)
+
     def test_broker_stops(self) -> None:
         """When the broker that owns the connections stops, its scopes are closed too."""
         self.broker.stop()

@@ -22,7 +22,22 @@ log = Logger()
 
 
 class ConnectionUser(abc.ABC):
-    """Uses both connections; told when they come and go."""
+    """
+    Uses both connections; told when they come and go.
+
+    :ivar consuming_settled: True when what it set up on the consuming connection works, or was refused.
+    :ivar publishing_settled: the same of the publishing connection.
+    """
+
+    @property
+    @abc.abstractmethod
+    def consuming_settled(self) -> bool:
+        """See the class."""
+
+    @property
+    @abc.abstractmethod
+    def publishing_settled(self) -> bool:
+        """See the class."""
 
     @abc.abstractmethod
     def consuming_up(self, client: Client) -> None:
@@ -126,14 +141,19 @@ class ConnectionPair:
         if user in self._users:
             self._users.remove(user)
 
-    def worked(self, connection: RobustConnection) -> None:
-        """A user says that what it set up on a connection works."""
-        if connection.ready and not connection.established:
-            connection.established = True
-            if self.consuming.established and self.publishing.established and not self._was_up and not self.stopped:
-                log.info("Connected to RabbitMQ at {address}", address=self._parameters.address)
-                self._was_up = True
-                self._logged.clear()
+    def settled(self) -> None:
+        """
+        A user's set-up has made progress. A connection is established when all have settled: one that is lost
+        by what somebody sets up on it must not count as one that worked, or it would be made again without delay.
+        """
+        if self.consuming.ready and not self.consuming.established:
+            self.consuming.established = all(user.consuming_settled for user in self._users)
+        if self.publishing.ready and not self.publishing.established:
+            self.publishing.established = all(user.publishing_settled for user in self._users)
+        if self.consuming.established and self.publishing.established and not self._was_up and not self.stopped:
+            log.info("Connected to RabbitMQ at {address}", address=self._parameters.address)
+            self._was_up = True
+            self._logged.clear()
 
     def _consuming_up(self, client: Client) -> None:
         self._logged_in()

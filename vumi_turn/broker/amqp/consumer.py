@@ -85,6 +85,7 @@ class AmqpConsumer(SettlingConsumer, Receiver):
         self._number = 0
         self._declared = False
         self._tag: Optional[bytes] = None
+        self._consuming = False  # True when RabbitMQ has answered
         self._additional = AdditionalWindow(prefetch)
         self._reconciling = False
         self._backoff = Backoff(RECONNECT_FIRST, RECONNECT_LONGEST, at_once=True)
@@ -116,7 +117,12 @@ class AmqpConsumer(SettlingConsumer, Receiver):
     @property
     def ready(self) -> bool:
         """True when RabbitMQ sends, or would at once, what is in the queue."""
-        return self._declared and (self._paused or self._tag is not None)
+        return self._declared and (self._paused or self._consuming)
+
+    @property
+    def waits(self) -> bool:
+        """True when RabbitMQ has refused something, and the next attempt is due later."""
+        return self._retry is not None
 
     # The connection
 
@@ -172,7 +178,7 @@ class AmqpConsumer(SettlingConsumer, Receiver):
         if tag != self._tag:
             return
         log.warn("RabbitMQ cancelled the consumer of {queue}; consuming again", queue=self.queue)
-        self._tag = None
+        self._tag, self._consuming = None, False
         self._declared = False
         self._schedule_retry()
 
@@ -229,13 +235,14 @@ class AmqpConsumer(SettlingConsumer, Receiver):
         elif not self._paused and self._tag is None:
             self._tag = self._new_tag().encode("ascii")
             await self._consume(client, self._channel, self._tag, self._prefetch)
+            self._consuming = self._tag is not None
             self._since = self._clock.seconds()
             self._recovered()
         elif self._paused and self._tag is not None:
             tag = self._tag
             await client.call(self._channel, "basic_cancel", consumer_tag=tag)
             if self._tag == tag:
-                self._tag = None
+                self._tag, self._consuming = None, False
         else:
             return await self._step_additional(client, self._channel)
         return True
@@ -298,7 +305,7 @@ class AmqpConsumer(SettlingConsumer, Receiver):
     def _drop_channel(self) -> None:
         self._channel = None
         self._declared = False
-        self._tag = None
+        self._tag, self._consuming = None, False
         self._additional.reset()
         for delivery in self._take_unsettled():
             delivery.lose()

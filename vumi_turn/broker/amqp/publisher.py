@@ -87,6 +87,11 @@ class ConfirmingPublisher(Receiver):
         """True while messages are taken, unless RabbitMQ blocks the connection."""
         return self._channel is not None or self._resend is not None
 
+    @property
+    def waits(self) -> bool:
+        """True when RabbitMQ has refused the channel, and the next attempt is due later."""
+        return self._retry is not None
+
     # Publishers
 
     def add(self, routing_key: str, arguments: Optional[dict[str, Any]] = None) -> AmqpPublisher:

@@ -172,14 +172,18 @@ class AmqpScope(Broker, ConnectionUser):
 
     # The state
 
+    @property
+    def consuming_settled(self) -> bool:
+        return all(each.ready or each.waits for each in self._consumers)
+
+    @property
+    def publishing_settled(self) -> bool:
+        return self._publisher.ready or self._publisher.waits
+
     def refresh(self) -> None:
-        pair = self._pair
         if self._started and not self._stopped:
-            if all(each.ready or each.error for each in self._consumers):
-                pair.worked(pair.consuming)
-            if self._publisher.ready:
-                self._published_before = True
-                pair.worked(pair.publishing)
+            self._published_before = self._published_before or self._publisher.ready
+            self._pair.settled()
         self._state.change(self._current())
 
     def _current(self) -> BrokerState:
