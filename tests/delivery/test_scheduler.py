@@ -511,6 +511,23 @@ class PoisonTests(SchedulerTestCase):
         self.assertEqual(self.turn.accepted, line)
         self.assertEqual({self.result(request) for request in line}, {Result.DELIVERED})
 
+    def test_rounds_of_one_try(self) -> None:
+        """So it is where a round is one try, and others are accepted only between its rounds; its next ones go on."""
+        for apart in (0.5, 1.0, 30.0):
+            self.scheduler = self.make_scheduler(max_retries=0)
+            self.turn.answer = lambda request: FakeAnswer(504) if request.name == "bad" else OK
+            bad, behind = self.send("bad", "person"), self.send("behind", "person")
+            for _ in range(20):
+                other = self.send(f"other {len(self.results)}")
+                self.pass_time(apart)
+                if self.result(bad) is not None:
+                    break
+            self.pass_time(2)
+            self.assertEqual((self.result(bad), self.result(behind)), (Result.PARKED, Result.DELIVERED), apart)
+            self.assertIs(self.result(other), Result.DELIVERED)
+            self.stop(0)
+            self.clock.advance(0)
+
     def test_alone(self) -> None:
         """If it is the only one Turn seems away; the next one that comes shows that it is not."""
         self.turn.answer = lambda request: FakeAnswer(504) if request.name == "bad" else OK

@@ -101,7 +101,7 @@ class DeliverySender:
             if unfit is not None:
                 self._not_sent(task, ticket)
                 return unfit
-            if rounds is None or rounds.tries == 0:
+            if rounds is None:
                 accepted_before = self._accepted
             tried = await self._try(task, ticket)
             ended: Union[Result, DeadLetter, None] = task.forced_result
@@ -113,6 +113,10 @@ class DeliverySender:
             elif ended is None and tried.verdict is not Verdict.THROTTLED:
                 rounds = rounds or Rounds(self._plan)
                 step = rounds.failed(tried.verdict, self._accepted != accepted_before, self._breaker.away)
+                if rounds.tries == 0:
+                    # The next round begins here: what Turn accepts while this one waits for it counts,
+                    # or a message that Turn never takes would seem an outage again and again.
+                    accepted_before = self._accepted
                 if step.action is Action.AWAY:
                     self._breaker.round_failed(tried.what)
                 elif step.action is Action.PARK:
