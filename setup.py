@@ -47,6 +47,7 @@ setup(
         "vumi_turn": ["py.typed"],
         "vumi_turn.broker.amqp": ["*.xml"],
         "vumi_turn.http": ["design/*"],
+        "vumi_turn.monitoring": ["page/*"],
         "vumi_turn.sandbox.page": ["static/*"],
     },
     install_requires=[

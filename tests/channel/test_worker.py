@@ -210,7 +210,9 @@ class InboundTests(BridgeCase):
         self.push("inbound", inbound(content=None, session_event="close"))
         self.assertEqual(len(self.parked()), 1)
         assert self.worker.host is not None
-        self.assertIn(b'vumi_turn_consumed_total{connector="c",kind="message"} 1.0', self.worker.host.metrics.render())
+        self.assertIn(
+            b'vumi_turn_consumed_total{connector="c",kind="message"} 1.0', self.worker.host.management.metrics.render()
+        )
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_close_with_content(self) -> None:

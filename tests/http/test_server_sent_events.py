@@ -22,6 +22,7 @@ class FakeRequest:
         self.aborted = False
         self.producer: Any = None
         self.transport = self
+        self.channel: Any = self
         self._finished: list[Deferred[None]] = []
 
     def setHeader(self, name: str, value: str) -> None:
@@ -35,6 +36,8 @@ class FakeRequest:
         self.producer = producer
 
     def unregisterProducer(self) -> None:
+        # As twisted.web's request, which has no channel any more when its connection has gone.
+        assert self.channel is not None, "there is no connection"
         self.producer = None
 
     def write(self, data: bytes) -> None:
@@ -45,6 +48,7 @@ class FakeRequest:
 
     def leave(self) -> None:
         """The page goes away."""
+        self.channel = None
         for finished in self._finished:
             finished.errback(ConnectionDone())
 

@@ -13,9 +13,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from vumi_turn.broker.interface import BrokerState
 from vumi_turn.http.server import BoundedSite
-from vumi_turn.monitoring.health import ChannelHealth, FleetHealth, watch_channel
+from vumi_turn.monitoring.health import ChannelHealth, FleetHealth
 from vumi_turn.monitoring.management import add_management_routes, management_resource
 from vumi_turn.monitoring.metrics import MetricsRegistry
+from vumi_turn.monitoring.watched import watch_channel
 
 
 @dataclass
@@ -36,6 +37,8 @@ class StubScheduler:
     misconfigured: bool = False
     unparked: int = 0
     throttled_until: Optional[float] = None
+    oldest: Optional[float] = None
+    park_error: str = ""
     posting: dict[str, int] = field(default_factory=lambda: {"message": 0, "status": 0})
 
     def in_flight_of(self, kind: str) -> int:
@@ -71,6 +74,8 @@ class StubWorker:
         self.channel_metrics = self.metrics.channel("c")
         parts: dict[str, Any] = {"broker": self.broker, "scheduler": self.scheduler, "cache": self.cache}
         self.health = ChannelHealth("c", **parts)
+        self.queues = {"inbound": 3, "event": 0, "turn_failures": 2}
+        parts["queues"] = lambda: self.queues
         watch_channel(self.channel_metrics, self.clock, turn=self.turn, **parts)  # type: ignore[arg-type]
 
     def ask(self, request: bytes, resource: Any = None) -> tuple[int, dict[str, str], bytes]:
@@ -124,6 +129,16 @@ class HealthTests(SynchronousTestCase):
             self.assertEqual(self.report(), (503, "down"))
             self.assertEqual(self.component("amqp"), {"health": "down", "state": state.value, "reconnects": 2})
 
+    def test_cannot_park(self) -> None:
+        """While something cannot be parked the channel is degraded, and says how much and why."""
+        self.worker.scheduler.unparked = 3
+        self.worker.scheduler.park_error = "BrokerUnavailable"
+        self.assertEqual(self.report(), (200, "degraded"))
+        self.assertEqual(
+            self.component("parking"),
+            {"health": "degraded", "state": "failing", "unparked": 3, "reason": "BrokerUnavailable"},
+        )
+
     def test_blocked(self) -> None:
         """While the broker blocks publishing what people say still flows: degraded."""
         self.worker.broker.state = BrokerState.BLOCKED
@@ -155,12 +170,6 @@ class HealthTests(SynchronousTestCase):
         self.worker.cache.healthy = False
         self.assertEqual(self.report(), (200, "degraded"))
         self.assertEqual(self.component("cache"), {"health": "degraded", "state": "away"})
-
-    def test_cannot_park(self) -> None:
-        """What cannot be parked is degraded, and how much that is is said."""
-        self.worker.scheduler.unparked = 3
-        self.assertEqual(self.report(), (200, "degraded"))
-        self.assertEqual(self.component("parking"), {"health": "degraded", "state": "failing", "unparked": 3})
 
     def test_worst(self) -> None:
         """The worst of the components is the whole's."""
@@ -257,6 +266,16 @@ class WatchTests(SynchronousTestCase):
         self.assertEqual((self.value("waiting"), self.value("held")), (9, 4))
         self.assertEqual(self.value("in_flight", kind="message"), 3)
         self.assertEqual(self.value("in_flight", kind="status"), 2)
+
+    def test_what_waits(self) -> None:
+        """How old the oldest is, what cannot be parked, and what each queue has; nothing while that is not known."""
+        self.assertEqual((self.value("oldest_seconds"), self.value("unparked")), (0, 0))
+        self.worker.clock.advance(100)
+        self.worker.scheduler.oldest, self.worker.scheduler.unparked = 90.0, 3
+        self.assertEqual((self.value("oldest_seconds"), self.value("unparked")), (10, 3))
+        self.assertEqual((self.value("queue_messages", queue="inbound"), self.value("parked")), (3, 2))
+        self.worker.queues.clear()
+        self.assertEqual((self.value("queue_messages", queue="inbound"), self.value("parked")), (None, None))
 
     def test_turn(self) -> None:
         """Whether Turn is there and lets us in."""

@@ -214,6 +214,7 @@ class Channel:
         """
         now = datetime.fromtimestamp(self._wall(), timezone.utc)
         original = await self._sessions.original_of(request)
+        self._recorder.outbound_accepted(message_id, request.to)
         return outbound_message(request, original, self._new_messages, message_id=message_id, timestamp=now)
 
     async def publish_outbound(self, message: TransportUserMessage) -> None:
@@ -228,7 +229,7 @@ class Channel:
         await self._cache.add_outbound(message)
         started = self._clock.seconds()
         await self._connector.publish_outbound(message)
-        self._metrics.confirmed(self._clock.seconds() - started)
+        self._recorder.outbound_published(message.message_id, self._clock.seconds() - started)
         await self._sessions.end(message)
 
     # -- what cannot be delivered ---------------------------------------------

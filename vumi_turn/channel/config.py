@@ -6,6 +6,7 @@ from typing import Any
 
 from ..caches import MessageCache
 from ..configuration.fields import (
+    ConfigBool,
     ConfigClassName,
     ConfigContent,
     ConfigFloat,
@@ -82,7 +83,16 @@ class TurnChannelsApiConfig(ApplicationConfig):
         minimum=1,
     )
     management_bind = optional(
-        ConfigServerEndpoint("An address of their own for /health and /metrics, which then leave http_bind.")
+        ConfigServerEndpoint(
+            "An address of their own for /health, /live, /metrics and the operator's page, which then leave http_bind."
+        )
+    )
+    management_password = optional(
+        ConfigSecret("The password with which the operator's page may replay and drop; without one it only shows.")
+    )
+    management_content = ConfigBool("Whether the operator's page shows what people wrote.", default=False)
+    trace_key = optional(
+        ConfigSecret("The key of the hashes of addresses; give one where several processes are asked together.")
     )
     empty_message_body = optional(
         ConfigContent("The text for a message without one. Default: the address that it came to.")

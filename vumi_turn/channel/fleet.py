@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
-import time
 from typing import Any, Optional
 
 from twisted.internet.defer import Deferred, DeferredList, ensureDeferred
@@ -14,9 +12,7 @@ from twisted.web.resource import IResource
 from ..configuration.fields import ConfigErrors
 from ..http.server import BoundedSite
 from ..monitoring.health import ChannelHealth, FleetHealth
-from ..monitoring.management import management_resource
-from ..monitoring.metrics import MetricsRegistry
-from ..monitoring.trace import TraceStore
+from ..monitoring.management import Management
 from ..turn.webhook import Webhook
 from ..vumi.worker import BaseWorker
 from .fleet_config import PROCESS_OPTIONS, ChannelSpec, TurnChannelsConfig, channel_specs
@@ -41,9 +37,12 @@ class TurnChannels(BaseWorker[TurnChannelsConfig]):
 
     def __init__(self, config: dict[str, Any], **given: Any) -> None:
         super().__init__(config, **given)
-        self.metrics = MetricsRegistry()
-        key = self.config.trace_key
-        self.traces = TraceStore(time.time, secrets.token_bytes(32) if key is None else key.encode("utf-8"))
+        self.management = Management(
+            self.reactor,
+            trace_key=self.config.trace_key,
+            password=self.config.management_password,
+            content=self.config.management_content,
+        )
         self.health = FleetHealth()
         self._raw_config = config
         self._routes = ChannelRoutes(self.reactor)
@@ -90,7 +89,7 @@ class TurnChannels(BaseWorker[TurnChannelsConfig]):
 
     async def setup_worker(self) -> None:
         """Listen, and start every channel; none waits for another."""
-        management = management_resource(self.health, self.metrics, self.reactor)
+        management = self.management.resource(self.health, page=self.config.management_bind is not None)
         if self.config.management_bind is None:
             for path in (b"/health", b"/live", b"/metrics"):
                 self._routes.put(path, management)
@@ -107,6 +106,7 @@ class TurnChannels(BaseWorker[TurnChannelsConfig]):
         """Stop every channel, all at once."""
         self.health.stopping = True
         await self._all([channel.stop() for channel in self._channels.values()])
+        self.management.stop()
 
     @staticmethod
     async def _all(pending: list[Deferred[None]]) -> None:
@@ -127,7 +127,7 @@ class TurnChannels(BaseWorker[TurnChannelsConfig]):
 
     def withdraw(self, connector: str) -> None:
         """See :class:`~vumi_turn.channel.host.ChannelHost`."""
-        self.metrics.remove(connector)
+        self.management.remove(connector)
 
     # -- another configuration ---------------------------------------------------
 
@@ -180,11 +180,13 @@ class TurnChannels(BaseWorker[TurnChannelsConfig]):
         if channel.path is not None:
             self._routes.drop(channel.path)
         self.health.remove(name)
-        self.traces.remove(name)
+        self.management.remove(name)
+        self.management.traces.remove(name)
 
     def set_up_failed(self, name: str, reason: str) -> None:
         """A channel's set-up has failed; it is tried again."""
         self.health.failed(name, reason)
+        self.management.views.failed(name, reason)
 
 
 class _Channel:
@@ -224,7 +226,7 @@ class _Channel:
     async def _replace(self) -> None:
         """A worker is set up once: another takes the place of one that failed."""
         await self._worker.stopService()
-        self._fleet.metrics.remove(self._spec.name)
+        self._fleet.management.metrics.remove(self._spec.name)
         if self._stopped:
             return
         self._worker = self._fleet._make(self._spec)

@@ -5,8 +5,6 @@ place where Turn's POSTs and the questions of operators are answered.
 
 from __future__ import annotations
 
-import secrets
-import time
 from typing import Any, Callable, Optional, Protocol, Union
 
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IReactorTime, IStreamServerEndpoint
@@ -14,9 +12,7 @@ from twisted.web.resource import IResource
 
 from ..http.server import BoundedSite
 from ..monitoring.health import ChannelHealth
-from ..monitoring.management import management_resource
-from ..monitoring.metrics import MetricsRegistry
-from ..monitoring.trace import TraceStore
+from ..monitoring.management import Management
 from ..turn.webhook import Webhook
 
 
@@ -31,12 +27,10 @@ class ChannelHost(Protocol):
     """
     What a channel's worker asks of its process.
 
-    :ivar metrics: where its numbers are kept.
-    :ivar traces: where its messages' steps are kept.
+    :ivar management: where its numbers, its messages' steps and its state are kept.
     """
 
-    metrics: MetricsRegistry
-    traces: TraceStore
+    management: Management
 
     async def serve(self, connector: str, webhook: Webhook, health: ChannelHealth) -> None:
         """Answer Turn's POSTs to a channel, and what operators ask of it."""
@@ -54,6 +48,7 @@ class SingleHost:
     :param http_bind: where Turn's POSTs are taken.
     :param management_bind: where operators ask; None is ``http_bind`` too.
     :param max_request_size: bytes of a body.
+    :param management: what is kept for operators.
     """
 
     def __init__(
@@ -64,9 +59,9 @@ class SingleHost:
         http_bind: str,
         management_bind: Optional[str],
         max_request_size: int,
+        management: Management,
     ) -> None:
-        self.metrics = MetricsRegistry()
-        self.traces = TraceStore(time.time, secrets.token_bytes(32))
+        self.management = management
         self._listen = listen
         self._reactor = reactor
         self._http_bind = http_bind
@@ -75,7 +70,7 @@ class SingleHost:
 
     async def serve(self, connector: str, webhook: Webhook, health: ChannelHealth) -> None:
         """Listen on ``http_bind``, and for operators there or on ``management_bind``."""
-        management = management_resource(health, self.metrics, self._reactor)
+        management = self.management.resource(health, page=self._management_bind is not None)
         beside: dict[bytes, IResource] = {}
         if self._management_bind is None:
             beside = {b"/health": management, b"/live": management, b"/metrics": management}
@@ -86,3 +81,4 @@ class SingleHost:
 
     def withdraw(self, connector: str) -> None:
         """The worker closes its ports by itself."""
+        self.management.stop()

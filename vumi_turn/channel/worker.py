@@ -12,8 +12,11 @@ from ..broker.interface import Delivery, Outcome
 from ..caches import MessageCache
 from ..configuration.fields import ConfigErrors
 from ..http.connections import ProxyConfigurationError, ProxySettings
-from ..monitoring.health import ChannelHealth, watch_channel
+from ..monitoring.channel_monitor import ChannelMonitor
+from ..monitoring.health import ChannelHealth
+from ..monitoring.management import Management
 from ..monitoring.recorder import DeliveryRecorder
+from ..monitoring.watched import watch_channel
 from ..turn.client import TurnClient
 from ..vumi.application import ApplicationWorker
 from ..vumi.messages import MalformedMessage, TransportEvent, TransportUserMessage
@@ -59,7 +62,9 @@ class TurnChannelsApi(ApplicationWorker[TurnChannelsApiConfig]):
         config = self.config
         if self.host is None:
             self.host = self._own_host()
-        metrics = self.host.metrics.channel(config.connector_name)
+        name, management = config.connector_name, self.host.management
+        metrics = management.metrics.channel(name)
+        recorder = DeliveryRecorder(metrics, management.traces.channel(name), self.reactor)
         self.cache: MessageCache = config.message_cache_class(config.message_cache_config, self.reactor)
         self.turn = self.make_turn_client()
         self.channel = Channel(
@@ -68,26 +73,27 @@ class TurnChannelsApi(ApplicationWorker[TurnChannelsApiConfig]):
             connector=self.connectors[config.connector_name],
             turn=self.turn,
             cache=self.cache,
-            recorder=DeliveryRecorder(metrics, self.host.traces.channel(config.connector_name), self.reactor),
+            recorder=recorder,
             clock=self.reactor,
             rng=random.Random(),
         )
-        self.health = ChannelHealth(config.connector_name, self.broker, self.channel.scheduler, self.cache)
-        watch_channel(
-            metrics,
-            self.reactor,
-            broker=self.broker,
-            scheduler=self.channel.scheduler,
-            cache=self.cache,
-            turn=self.turn,
-        )
+        self.health = ChannelHealth(name, self.broker, self.channel.scheduler, self.cache)
+        parts: dict[str, Any] = {
+            "broker": self.broker,
+            "scheduler": self.channel.scheduler,
+            "cache": self.cache,
+            "queues": lambda: management.counters.of(name),
+        }
+        watch_channel(metrics, self.reactor, turn=self.turn, **parts)
+        monitor = ChannelMonitor(name, recorder=recorder, health=self.health, clock=self.reactor, **parts)
         try:
             await self.cache.start()
-            await self.host.serve(config.connector_name, self.channel.webhook, self.health)
+            await self.host.serve(name, self.channel.webhook, self.health)
         except BaseException:
             # A start that fails is not torn down, and the cache's connection mends itself for ever.
             await self.cache.stop()
             raise
+        management.views.add(monitor)
 
     def _own_host(self) -> ChannelHost:
         config = self.config
@@ -97,6 +103,12 @@ class TurnChannelsApi(ApplicationWorker[TurnChannelsApiConfig]):
             http_bind=config.http_bind,
             management_bind=config.management_bind,
             max_request_size=config.max_request_size,
+            management=Management(
+                self.reactor,
+                trace_key=config.trace_key,
+                password=config.management_password,
+                content=config.management_content,
+            ),
         )
 
     def make_turn_client(self) -> TurnClient:

@@ -100,6 +100,16 @@ class CircuitBreaker:
         return self.state is not BreakerState.CLOSED
 
     @property
+    def away_since(self) -> Optional[float]:
+        """Since when Turn has been away, in the clock's seconds, or None."""
+        return self._opened if self.away else None
+
+    @property
+    def away_reason(self) -> str:
+        """What came of the last request that showed it, in a few words; empty while Turn is there."""
+        return self._log.what if self.away else ""
+
+    @property
     def misconfigured(self) -> bool:
         """Turn refuses everything of some kind: the token or the URL is wrong."""
         return bool(self._misconfigured)

@@ -24,10 +24,12 @@ class DeadLetterPublisher:
 
     :param clock: what delays are measured by.
     :ivar failing: how many requests could not be parked yet.
+    :ivar last_error: why not, the last time, in a word.
     """
 
     def __init__(self, clock: IReactorTime) -> None:
         self.failing = 0
+        self.last_error = ""
         self._clock = clock
         self._parked = RateLimitedLogger(log, clock)
         self._failed = RateLimitedLogger(log, clock, lines=10)
@@ -64,6 +66,7 @@ class DeadLetterPublisher:
                 return self._done(task, dead_letter)
 
     def _say_failed(self, task: DeliveryTask, error: Exception) -> None:
+        self.last_error = type(error).__name__
         if task.state is not State.ENDED:
             self._failed.warn(
                 "{message_id} could not be parked ({error}); that is tried again",

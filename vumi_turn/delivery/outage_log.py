@@ -39,6 +39,11 @@ class OutageLog:
         self._complained = False
         self._reminder: IDelayedCall | None = None
 
+    @property
+    def what(self) -> str:
+        """What came of the last request of the last outage, in a few words."""
+        return self._what
+
     def away(self, what: str, misconfigured: bool) -> None:
         """
         Turn is away.

@@ -174,6 +174,11 @@ class DeliveryScheduler:
         return self._dead_letters.failing
 
     @property
+    def park_error(self) -> str:
+        """Why not, the last time, in a word."""
+        return self._dead_letters.last_error
+
+    @property
     def oldest(self) -> Optional[float]:
         """When the oldest request without a result was delivered, in the clock's seconds; None without one."""
         return min((task.request.received for task in self._tasks), default=None)
@@ -182,6 +187,16 @@ class DeliveryScheduler:
     def away(self) -> bool:
         """Turn is away, and probed."""
         return self._breaker.away
+
+    @property
+    def away_since(self) -> Optional[float]:
+        """Since when it has been away, in the clock's seconds; None while it is not."""
+        return self._breaker.away_since
+
+    @property
+    def away_reason(self) -> str:
+        """What came of the last request that showed it, in a few words."""
+        return self._breaker.away_reason
 
     @property
     def next_probe(self) -> Optional[float]:

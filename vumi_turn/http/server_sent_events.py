@@ -97,7 +97,8 @@ class EventStream:
         if self._call is not None:
             self._call.cancel()
             self._call = None
-            self._request.unregisterProducer()
+            if self._request.channel is not None:  # else the connection has gone, and knows no producer any more
+                self._request.unregisterProducer()
 
 
 class EventStreams:

@@ -10,8 +10,6 @@ from typing import Any, Iterable, Optional, Protocol
 from ..broker.interface import Broker, BrokerState
 from ..caches import MessageCache
 from ..delivery import DeliveryScheduler
-from ..turn.client import TurnClient
-from .metrics import KINDS, ChannelMetrics
 
 #: From best to worst.
 OK, DEGRADED, DOWN = "ok", "degraded", "down"
@@ -41,13 +39,16 @@ class ChannelHealth:
         publishing what people say still reaches Turn: ``degraded``.
     :param scheduler: while Turn is away, or does not let us in, messages wait in
         their queues: ``degraded``.
-    :param cache: while it is away replies go unlinked: ``degraded``.
+    :param cache: while it is away replies go unlinked: ``degraded``. While something cannot be
+        parked: ``degraded``, too.
     :ivar stopping: the channel is about to end: ``down``.
+    :ivar standby: another worker consumes; this one takes its place when it ends.
     """
 
     def __init__(self, connector: str, broker: Broker, scheduler: DeliveryScheduler, cache: MessageCache) -> None:
         self.connector = connector
         self.stopping = False
+        self.standby = False
         self._broker = broker
         self._scheduler = scheduler
         self._cache = cache
@@ -65,6 +66,7 @@ class ChannelHealth:
             "health": health,
             "connector": self.connector,
             "stopping": self.stopping,
+            "standby": self.standby,
             "components": components,
         }
         return status_of(health), report
@@ -91,7 +93,12 @@ class ChannelHealth:
 
     def _parking(self) -> dict[str, Any]:
         unparked = self._scheduler.unparked
-        return {"health": DEGRADED if unparked else OK, "state": "failing" if unparked else OK, "unparked": unparked}
+        return {
+            "health": DEGRADED if unparked else OK,
+            "state": "failing" if unparked else OK,
+            "unparked": unparked,
+            "reason": self._scheduler.park_error if unparked else "",
+        }
 
     def _message_cache(self) -> dict[str, Any]:
         healthy = self._cache.healthy
@@ -153,56 +160,3 @@ def worst_of(found: Iterable[str]) -> str:
 def status_of(health: str) -> int:
     """The HTTP status of ``/health``: balancers look at nothing else."""
     return 503 if health == DOWN else 200
-
-
-def watch_channel(
-    metrics: ChannelMetrics,
-    clock: Any,
-    *,
-    broker: Broker,
-    scheduler: DeliveryScheduler,
-    cache: MessageCache,
-    turn: TurnClient,
-) -> None:
-    """
-    Let ``/metrics`` show what a channel's parts know about themselves.
-
-    :param clock: what the scheduler tells the time by.
-    """
-    watch = metrics.watch
-    watch("amqp_connected", "1 while consuming and publishing work.", lambda: broker.state is BrokerState.CONNECTED)
-    watch(
-        "amqp_state",
-        "1 for the state that the broker's connection is in.",
-        lambda: {state.value: state is broker.state for state in BrokerState},
-        label="state",
-    )
-    watch("amqp_reconnects", "Lost connections to the broker.", lambda: broker.reconnects, total=True)
-    watch("waiting", "Messages and events in hand.", lambda: scheduler.waiting)
-    watch("held", "Messages and events that wait for Turn.", lambda: scheduler.held)
-    watch(
-        "unparked",
-        "Messages and events that should be in the failures queue, and could not be put there yet.",
-        lambda: scheduler.unparked,
-    )
-    watch(
-        "in_flight",
-        "POSTs to Turn that are under way.",
-        lambda: {kind: scheduler.in_flight_of(kind) for kind in KINDS},
-        label="kind",
-    )
-    watch("away", "1 while Turn cannot be reached.", lambda: scheduler.away)
-    watch("misconfigured", "1 while Turn does not let us in.", lambda: scheduler.misconfigured)
-    watch(
-        "throttled_seconds",
-        "For how long Turn wants no more requests.",
-        lambda: max((scheduler.throttled_until or 0.0) - clock.seconds(), 0.0),
-    )
-    watch("rate_limit", "Requests that Turn takes in a period.", lambda: turn.rate_limit)
-    watch(
-        "rate_limit_remaining",
-        "Requests that Turn said it would still take.",
-        lambda: turn.rate_limit_remaining,
-    )
-    watch("cache_entries", "Messages that the cache holds in this process.", lambda: cache.size)
-    watch("cache_healthy", "0 while the message cache is away.", lambda: cache.healthy)

@@ -1,11 +1,14 @@
 """
 What people and machines that look after a process can ask it: ``/health``,
-``/live`` and ``/metrics``.
+``/live``, ``/metrics``, and on an address of its own the operator's page.
 """
 
 from __future__ import annotations
 
 import json
+import secrets
+import time
+from typing import Awaitable, Callable, Optional
 
 from klein import Klein
 from klein.resource import KleinResource
@@ -17,6 +20,10 @@ from ..http.responses import respond
 from ..http.routing import answer_routing_errors
 from .health import Reporter
 from .metrics import CONTENT_TYPE, MetricsRegistry
+from .operator_page import OperatorPage
+from .queue_counts import SCRAPED, QueueCounters
+from .trace import TraceStore
+from .views import ChannelViews
 
 METHODS = ("GET", "HEAD")
 
@@ -24,11 +31,78 @@ METHODS = ("GET", "HEAD")
 RENDERED_AT_ONCE = 65536
 
 
-def add_management_routes(app: Klein, health: Reporter, metrics: MetricsRegistry, clock: IReactorTime) -> None:
+async def _nothing() -> None:
+    """Nothing has to be done before."""
+
+
+class Management:
+    """
+    What a process keeps for those who look after it.
+
+    :param clock: the reactor, or a clock.
+    :param trace_key: the key of the hashes of addresses; made now where there is none.
+    :param password: the operator's; None where nobody may change anything on the page.
+    :param content: whether the page shows what people wrote.
+    :ivar metrics: the numbers of the process and its channels.
+    :ivar traces: what became of the latest messages.
+    :ivar views: the channels.
+    :ivar counters: the numbers of their queues.
+    """
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        *,
+        trace_key: Optional[str] = None,
+        password: Optional[str] = None,
+        content: bool = False,
+    ) -> None:
+        self.metrics = MetricsRegistry()
+        key = secrets.token_bytes(32) if trace_key is None else trace_key.encode("utf-8")
+        self.traces = TraceStore(time.time, key)
+        self.views = ChannelViews()
+        self.counters = QueueCounters(self.views, clock)
+        self._clock = clock
+        self._page = OperatorPage(self.views, self.counters, self.traces, clock, password=password, content=content)
+
+    def resource(self, health: Reporter, *, page: bool) -> KleinResource:
+        """
+        What is answered.
+
+        :param health: says how the process is.
+        :param page: with the operator's page and its API, which are for an address of their own only.
+        """
+        return management_resource(
+            health,
+            self.metrics,
+            self._clock,
+            page=self._page if page else None,
+            before_scrape=lambda: self.counters.refresh(SCRAPED),
+        )
+
+    def remove(self, connector: str) -> None:
+        """A channel has gone, and what was shown of it; its traces stay."""
+        self.metrics.remove(connector)
+        self.views.remove(connector)
+        self.counters.forget(connector)
+
+    def stop(self) -> None:
+        """End what the page has under way."""
+        self._page.stop()
+
+
+def add_management_routes(
+    app: Klein,
+    health: Reporter,
+    metrics: MetricsRegistry,
+    clock: IReactorTime,
+    before_scrape: Callable[[], Awaitable[None]] = _nothing,
+) -> None:
     """
     Give a klein app ``GET /health``, ``GET /live`` and ``GET /metrics``.
 
     :param clock: what a long text is rendered between the turns of.
+    :param before_scrape: gets the numbers that have to be asked for; its wait is bounded.
     """
 
     @app.route("/health", methods=list(METHODS))
@@ -45,6 +119,7 @@ def add_management_routes(app: Klein, health: Reporter, metrics: MetricsRegistry
 
     @app.route("/metrics", methods=list(METHODS))
     async def show_metrics(request: Request) -> bytes:
+        await before_scrape()
         parts = []
         size = 0
         for part in metrics.render_in_parts():
@@ -56,13 +131,23 @@ def add_management_routes(app: Klein, health: Reporter, metrics: MetricsRegistry
         return respond(request, 200, b"".join(parts), CONTENT_TYPE)
 
 
-def management_resource(health: Reporter, metrics: MetricsRegistry, clock: IReactorTime) -> KleinResource:
+def management_resource(
+    health: Reporter,
+    metrics: MetricsRegistry,
+    clock: IReactorTime,
+    page: Optional[OperatorPage] = None,
+    before_scrape: Callable[[], Awaitable[None]] = _nothing,
+) -> KleinResource:
     """
     ``/health``, ``/live`` and ``/metrics`` as a resource, for an address of its own or
     to be put beside another.
+
+    :param page: the operator's page, where it is for an address of its own.
     """
     app = Klein()
     app.url_map.merge_slashes = False
-    add_management_routes(app, health, metrics, clock)
+    add_management_routes(app, health, metrics, clock, before_scrape)
+    if page is not None:
+        page.add_routes(app)
     answer_routing_errors(app)
     return app.resource()

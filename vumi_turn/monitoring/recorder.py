@@ -13,7 +13,9 @@ from twisted.logger import Logger
 from ..delivery import DeliveryRequest, Result
 from ..turn.verdicts import MESSAGE, Verdict
 from .metrics import ChannelMetrics
+from .rates import RateCounter
 from .trace import ChannelTrace
+from .views import Rates
 
 log = Logger()
 
@@ -31,10 +33,25 @@ class DeliveryRecorder:
         self.metrics = metrics
         self.trace = trace
         self._clock = clock
+        self._received = RateCounter(clock)
+        self._delivered = RateCounter(clock)
+        self._statuses = RateCounter(clock)
+        self._published = RateCounter(clock)
+
+    @property
+    def rates(self) -> Rates:
+        """How much happens, over the last minute."""
+        return Rates(
+            self._received.per_second,
+            self._delivered.per_second,
+            self._published.per_second,
+            self._statuses.per_second,
+        )
 
     def message_consumed(self, message_id: str, address: Optional[str], redelivered: bool) -> None:
         """A person's message was taken from its queue."""
         self.metrics.consumed(MESSAGE)
+        self._received.add()
         step = "delivered again" if redelivered else "received"
         self.trace.begin(message_id, "inbound", MESSAGE, address, step)
 
@@ -47,6 +64,20 @@ class DeliveryRecorder:
         """
         self.metrics.consumed(kind)
         self.trace.begin(message_id, "outbound", MESSAGE, None, f"event {event}")
+
+    def outbound_accepted(self, message_id: str, address: str) -> None:
+        """Turn wants a message to be sent, and it can be."""
+        self.trace.begin(message_id, "outbound", MESSAGE, address, "accepted")
+
+    def outbound_published(self, message_id: str, seconds: float) -> None:
+        """
+        The broker has confirmed a message of ours.
+
+        :param seconds: how long that took.
+        """
+        self.metrics.confirmed(seconds)
+        self._published.add()
+        self.trace.add(message_id, "published", {"ms": round(seconds * 1000)})
 
     def tried(self, request: DeliveryRequest, verdict: Verdict, what: str, seconds: float, words: str = "") -> None:
         """See :class:`vumi_turn.delivery.DeliveryObserver`."""
@@ -68,6 +99,7 @@ class DeliveryRecorder:
         seconds = self._clock.seconds() - request.received
         if result is Result.DELIVERED:
             self.metrics.queue_to_turn(request.kind, seconds)
+            (self._delivered if request.kind == MESSAGE else self._statuses).add()
         milliseconds = round(seconds * 1000)
         self.trace.add(request.name, result.value, {"kind": request.kind, "tries": request.tries, "ms": milliseconds})
         log.info(
