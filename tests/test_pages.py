@@ -15,9 +15,12 @@ from tests.pages import ROOT, block_with, blocks, commands, document, names, req
 from vumi_turn.caches.memory import MemoryMessageCache
 from vumi_turn.caches.redis import RedisMessageCache
 from vumi_turn.channel.config import TurnChannelsApiConfig
+from vumi_turn.channel.fleet_config import TurnChannelsConfig, channel_specs
+from vumi_turn.commands.channel import CheckOptions, CreateOptions
+from vumi_turn.commands.failures_options import DropOptions, ListOptions, ReplayOptions
 from vumi_turn.delivery.circuit_breaker import BreakerState
 from vumi_turn.delivery.task import BLOCKED, TRANSITIONS, Event, State
-from vumi_turn.service.options import StartWorkerOptions
+from vumi_turn.service.options import StartWorkerOptions, VumiOptions
 
 OPTIONS = "docs/configuration.rst"
 
@@ -85,6 +88,21 @@ class OptionTests(SynchronousTestCase):
         named = [name for row in table_rows(OPTIONS, "The worker's options") for name in names_in(row[0])]
         self.assertEqual(sorted(named), sorted(TurnChannelsApiConfig._fields))
 
+    def test_options_of_many(self) -> None:
+        """Each option of the process of many channels is in the table, and nothing else is."""
+        rows = table_rows(OPTIONS, "Options of a worker of many channels")
+        named = [name for row in rows for name in names_in(row[0])]
+        self.assertEqual(sorted(named), sorted(TurnChannelsConfig._fields))
+
+    def test_config_of_many(self) -> None:
+        """The configuration of many channels that is shown is a valid one."""
+        data = from_yaml(block_with("connector_name: ussd_lesotho"))
+        specs, errors = channel_specs(data)
+        self.assertEqual((errors, [spec.name for spec in specs]), ([], ["ussd_lesotho", "sms_lesotho"]))
+        for spec in specs:
+            self.assertEqual(TurnChannelsApiConfig(spec.options).http_bind, "tcp:8080:interface=127.0.0.1")
+        self.assertEqual(TurnChannelsConfig.unknown_keys(data), [])
+
     def test_defaults(self) -> None:
         """The numbers that the table gives as defaults are the defaults."""
         checked = 0
@@ -115,6 +133,16 @@ class OptionTests(SynchronousTestCase):
         # Old names of flags are in the texts.
         found |= flags & set(re.findall(r"--([a-z_-]+)", " ".join(row[1] for row in rows)))
         self.assertEqual(found, flags)
+
+    def test_flags_of_commands(self) -> None:
+        """Each flag of the other commands is on the page about operating, but those of the broker."""
+        text = (ROOT / "docs/operate.rst").read_text("utf-8")
+        told = set(re.findall(r"(?<![\w-])--([a-z][a-z-]+)", text))
+        brokers = {parameter[0] for parameter in VumiOptions.optParameters} | {"help", "version"}
+        flags: set[str] = set()
+        for options in (CreateOptions, CheckOptions, ListOptions, ReplayOptions, DropOptions):
+            flags |= {flag.rstrip("=") for flag in options().longOpt}
+        self.assertEqual(flags - brokers - told, set())
 
     def test_config(self) -> None:
         """The configuration that is shown is a valid one, once the environment has the secrets."""

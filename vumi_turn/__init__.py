@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from ._version import __version__
 
-__all__ = ["MemoryMessageCache", "RedisMessageCache", "TurnChannelsApi", "__version__"]
+__all__ = ["MemoryMessageCache", "RedisMessageCache", "TurnChannels", "TurnChannelsApi", "__version__"]
 
 #: Loaded when they are asked for, so that listing twistd's plugins stays cheap.
 _LAZY = {
     "TurnChannelsApi": "vumi_turn.channel.worker",
+    "TurnChannels": "vumi_turn.channel.fleet",
     "MemoryMessageCache": "vumi_turn.caches.memory",
     "RedisMessageCache": "vumi_turn.caches.redis",
 }
@@ -19,6 +20,7 @@ _LAZY = {
 if TYPE_CHECKING:
     from .caches.memory import MemoryMessageCache
     from .caches.redis import RedisMessageCache
+    from .channel.fleet import TurnChannels
     from .channel.worker import TurnChannelsApi
 
 

@@ -49,7 +49,10 @@ SHOWN = {
     ".venv/bin/pre-commit install": SYNTAX_ONLY,
     ".venv/bin/sphinx-build": TEST_COMMAND,
     WORKER: "WorkerTests",
-    "vumi_turn_failures": "WorkerTests",
+    "vumi_turn.TurnChannels --config channels.yaml": "it needs two channels; the fleet's tests start such a worker",
+    "vumi_turn_failures --vhost /develop --connector": "WorkerTests",
+    "--newer-than 2h --json": "WorkerTests",
+    "rabbitmqctl": SYNTAX_ONLY,
     "greeter.Greeter": "GreeterTests",
     "twistd -n vumi_turn_sandbox": "tests.integration.test_sandbox",
     "vumi_turn_simulator": "SimulatorTests",
@@ -175,6 +178,12 @@ class WorkerTests(PageCase):
         for name in "abc":
             self.assertIn(name * 32, shown)
         self.assertNotIn("Hello", shown)
+        chosen = command_with("--newer-than 2h --json").replace(
+            "vumi_turn_failures", f"vumi_turn_failures {self.broker}"
+        )
+        shown = [json.loads(line) for line in self.run_command(chosen).splitlines() if line.startswith("{")]
+        # The last object has the numbers.
+        self.assertEqual({one["id"] for one in shown[:-1]}, {name * 32 for name in "abc"})
         self.failures("drop MESSAGE_ID", "c" * 32, answer="yes\n")
         self.failures("replay MESSAGE_ID", "a" * 32)
         self.failures("replay --all")
