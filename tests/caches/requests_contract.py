@@ -101,7 +101,7 @@ class RequestStoreContract:
         self.assertEqual(await self.claim("m2"), ANSWER)
 
     async def test_unread(self) -> None:
-        """Where the 200 may not have been read the window does not end, unless the person writes."""
+        """Where the 200 may not have been read the window is longer, unless the person writes."""
         await self.answered(was_read=False)
         await self.let_pass(6)
         self.assertEqual(await self.claim("m2"), ANSWER)

@@ -11,7 +11,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from tests.http.case import Client, chunked, request, take_turns
-from vumi_turn.http.connection import ARRIVAL_TIME, BEYOND_LIMIT_TIME, IDLE_TIME, LINGER_SIZE, LINGER_TIME
+from vumi_turn.http.connection import ARRIVAL_TIME, BEYOND_LIMIT_TIME, IDLE_TIME, LINGER_SIZE, LINGER_TIME, RESET_TIME
 from vumi_turn.http.responses import respond
 from vumi_turn.http.server import MIN_WAIT, BoundedSite, Paths
 
@@ -536,10 +536,10 @@ class ResetTests(SiteCase):
 
     def test_unread(self) -> None:
         """A reset right after an answer is told; a close, a late reset and one after the next request are not."""
-        self.assertEqual(self.reset_after(0.9, ConnectionLost()), ["reset"])
-        self.assertEqual(self.reset_after(0.9, ConnectionDone()), [])
-        self.assertEqual(self.reset_after(1.0, ConnectionLost()), [])
-        self.assertEqual(self.reset_after(0.9, ConnectionLost(), request(body=b"y")), [])
+        self.assertEqual(self.reset_after(RESET_TIME - 0.1, ConnectionLost()), ["reset"])
+        self.assertEqual(self.reset_after(RESET_TIME - 0.1, ConnectionDone()), [])
+        self.assertEqual(self.reset_after(RESET_TIME, ConnectionLost()), [])
+        self.assertEqual(self.reset_after(RESET_TIME - 0.1, ConnectionLost(), request(body=b"y")), [])
 
 
 class RequestTests(SiteCase):

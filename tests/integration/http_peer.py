@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
 import http.client
+import itertools
 import json
 import re
 import socket
@@ -15,6 +17,9 @@ from dataclasses import dataclass
 from typing import Any, Callable, Iterable, Iterator, Mapping, Optional
 
 SIGNATURE = "X-Turn-Hook-Signature"
+
+
+_numbers = itertools.count()
 
 
 def sign(secret: str, body: bytes) -> str:
@@ -55,13 +60,16 @@ class Response:
 
 
 def outbound(to: str = "+26612345678", content: str = "Hi", **changes: Any) -> dict[str, Any]:
-    """What Turn POSTs to a channel's endpoint for a text message."""
+    """
+    What Turn POSTs to a channel's endpoint for a text message. No two are the
+    same: that would be one message, sent twice.
+    """
     return {
         "to": to,
         "from": None,
         "reply_to": None,
         "content": content,
-        "context": None,
+        "context": {"request": next(_numbers)},
         "block": None,
         "resources": None,
         "evaluated_resources": None,
@@ -133,6 +141,43 @@ class HttpPeer:
             connection.sendall(self._request(body))
             connection.shutdown(socket.SHUT_WR)
             return b"".join(iter(lambda: connection.recv(65536), b""))
+
+    def burst(self, bodies: list[bytes], patience: float) -> list[str]:
+        """
+        POST all of these at the same moment, each on a connection of its own.
+
+        :param patience: seconds after which a client goes away and sends its body again.
+        :return: the ids in their 200s.
+        """
+
+        async def post(body: bytes) -> str:
+            while True:
+                try:
+                    answer = await asyncio.wait_for(self._exchange(body), patience)
+                except (OSError, asyncio.TimeoutError):
+                    continue
+                if answer.startswith(b"HTTP/1.1 200 "):
+                    name: str = json.loads(answer.partition(b"\r\n\r\n")[2])["messages"][0]["id"]
+                    return name
+                await asyncio.sleep(0.2)
+
+        async def all_of_them() -> list[str]:
+            return await asyncio.gather(*map(post, bodies))
+
+        return asyncio.run(all_of_them())
+
+    async def _exchange(self, body: bytes) -> bytes:
+        """What is answered to a request, headers and body."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        try:
+            writer.write(self._request(body))
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = re.search(rb"(?i)content-length: ([0-9]+)", head)
+            return head + await reader.readexactly(int(length[1]) if length else 0)
+        except asyncio.IncompleteReadError:
+            return b""
+        finally:
+            writer.close()
 
     def _connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout=10)

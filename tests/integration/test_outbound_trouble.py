@@ -246,3 +246,17 @@ class OutboundTroubleTests(BridgeCase):
         wait_for(lambda: self.peer.ready(self.rig.queue("outbound")) == 1000, "what was pending")
         ids = [self.accepted(body) for body in [*bodies, one_more]]
         self.assertEqual(self.queued(), ids)
+
+
+class BurstTests(BridgeCase):
+    """More clients at once than there may be connections."""
+
+    connector = "burst"
+
+    def test_burst(self) -> None:
+        """900 clients at once, who go away after 5 s as Turn does and come again: 900 messages."""
+        bodies = [json.dumps(outbound(new_person())).encode() for _ in range(900)]
+        ids = self.http.burst(bodies, patience=5.0)
+        self.assertEqual(len(set(ids)), 900)
+        queued = [json.loads(body)["message_id"] for body in self.peer.take_all(self.rig.queue("outbound"))]
+        self.assertEqual(sorted(queued), sorted(ids))

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 #: How many requests are remembered at most, and for how many seconds.
 MAX_REQUESTS = 10_000
 MAX_AGE = 3600.0
+#: Seconds of the window after a 200 that the client may not have read.
+UNREAD_WINDOW = 600.0
 
 
 class Step(enum.Enum):
@@ -94,7 +96,7 @@ class RequestStore(abc.ABC):
         A 200 with this id has been written out.
 
         :param was_read: False where the client may not have seen it: then the
-            window is as long as requests are remembered.
+            window is :data:`UNREAD_WINDOW`.
         """
 
     @abc.abstractmethod

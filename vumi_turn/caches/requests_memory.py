@@ -8,7 +8,7 @@ from typing import Callable, Optional
 
 from twisted.internet.interfaces import IReactorTime
 
-from .requests import MAX_AGE, MAX_REQUESTS, Claim, RequestStore, Step
+from .requests import MAX_AGE, MAX_REQUESTS, UNREAD_WINDOW, Claim, RequestStore, Step
 
 #: Gives the id of the last message consumed from the person with an address, None where none is known.
 LastInbound = Callable[[str], Optional[str]]
@@ -126,7 +126,7 @@ class MemoryRequestStore(RequestStore):
             record = _Record(message_id, Stage.ANSWERED, now)
         record.stage = Stage.ANSWERED
         record.since = now
-        record.window = self._repeat_window if was_read else self._max_age
+        record.window = self._repeat_window if was_read else UNREAD_WINDOW
         record.last_inbound = self._last_inbound(person)
         self._put(self._answered, key, record)
 

@@ -17,7 +17,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from .redis_connection import RedisAway
-from .requests import MAX_AGE, MAX_REQUESTS, Claim, RequestStore, Step
+from .requests import MAX_AGE, MAX_REQUESTS, UNREAD_WINDOW, Claim, RequestStore, Step
 from .requests_memory import MemoryRequestStore
 
 log = Logger()
@@ -193,7 +193,7 @@ class RedisRequestStore(RequestStore):
         if len(self._answered) > MAX_REQUESTS:
             self._answered.popitem(last=False)
         request = self._request(key)
-        window = self._window if was_read else _milliseconds(MAX_AGE)
+        window = self._window if was_read else _milliseconds(UNREAD_WINDOW)
         self._tell(
             ANSWERED,
             (request, f"{request}:window", self._person_key(person), self._unanswered(message_id)),

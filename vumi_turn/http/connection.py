@@ -30,7 +30,7 @@ ARRIVAL_TIME = 20.0
 #: theirs (Google's 600, Amazon's 60), so that none is closed under a request.
 IDLE_TIME = 620.0
 #: Seconds after an answer in which a reset says that it was not read.
-RESET_TIME = 1.0
+RESET_TIME = 5.0
 #: Seconds for which what a refused client still sends is thrown away, so that
 #: it gets to read the answer.
 LINGER_TIME = 2.0
