@@ -25,9 +25,10 @@ from vumi_turn.vumi.application import (
     InvalidEndpoint,
 )
 from vumi_turn.vumi.examples import EchoWorker
+from vumi_turn.vumi.lifecycle import SHUTDOWN_TIMEOUT, STOP_MARGIN
 from vumi_turn.vumi.messages import TransportUserMessage
 from vumi_turn.vumi.middleware import MIDDLEWARE_TIMEOUT, BaseMiddleware
-from vumi_turn.vumi.worker import REQUEUE_DELAY, SHUTDOWN_TIMEOUT, STOP_MARGIN, _shown
+from vumi_turn.vumi.worker import REQUEUE_DELAY, _shown
 
 
 class Recorder(ApplicationWorker):

@@ -74,7 +74,7 @@ class Channel:
         return f"<Channel {self.number}>"
 
 
-async def create_channel(post: PostFunction, api_url: str, token: str, wish: ChannelRequest) -> Channel:
+async def create_channel(post: PostFunction, api_url: str, token: str, request: ChannelRequest) -> Channel:
     """
     Register a channel.
 
@@ -84,7 +84,7 @@ async def create_channel(post: PostFunction, api_url: str, token: str, wish: Cha
     :raises Refused: Turn did not do it, or did not say so.
     """
     try:
-        reply = await post(api_url, token, wish.payload())
+        reply = await post(api_url, token, request.payload())
     except NoAnswer as error:
         raise Refused(f"no answer from {_host(api_url)}: {error}{_unknown(error.sent)}") from None
     if not 200 <= reply.status < 300:

@@ -13,20 +13,15 @@ from .fields_plain import (
     MASK,
     ConfigBool,
     ConfigClassName,
-    ConfigConnectorName,
-    ConfigContent,
     ConfigDict,
     ConfigField,
     ConfigFloat,
     ConfigInt,
     ConfigList,
-    ConfigSecret,
     ConfigSecretDict,
-    ConfigText,
-    ConfigToken,
-    dirt_of,
     optional,
 )
+from .fields_text import ConfigConnectorName, ConfigContent, ConfigSecret, ConfigText, ConfigToken, dirt_of
 
 __all__ = [
     "MASK",

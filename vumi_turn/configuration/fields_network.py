@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 import idna
 from twisted.internet.endpoints import serverFromString
 
-from .fields_plain import MASK, ConfigText
+from .fields_plain import MASK
+from .fields_text import ConfigText
 
 
 class ConfigUrl(ConfigText):

@@ -38,7 +38,7 @@ class Heartbeat:
     :param worker_name: the worker's name, its own within the system.
     :param hostname: the machine.
     :param pid: the process.
-    :param more: attributes that the worker adds, asked for at each beat.
+    :param more: attributes that the worker adds, asked for at each heartbeat.
     """
 
     def __init__(
@@ -68,28 +68,28 @@ class Heartbeat:
         self._loop: Optional[LoopingCall] = None
 
     def start(self) -> None:
-        """Beat every :data:`HEARTBEAT_PERIOD` from now on."""
-        loop = LoopingCall(self._beat)
+        """Publish a heartbeat every :data:`HEARTBEAT_PERIOD` from now on."""
+        loop = LoopingCall(self._publish)
         loop.clock = self._clock
         loop.start(HEARTBEAT_PERIOD, now=False).addErrback(_stopped_by)
         self._loop = loop
 
     def stop(self) -> None:
-        """Beat no more."""
+        """Publish no more heartbeats."""
         loop, self._loop = self._loop, None
         if loop is not None and loop.running:
             loop.stop()
 
-    def _beat(self) -> None:
+    def _publish(self) -> None:
         if self._broker.state is not BrokerState.CONNECTED:
             return
         try:
             attributes = {**self._attributes, "timestamp": self._wall(), **self._more()}
             body = json.dumps(attributes).encode("ascii")
-        except Exception:  # the worker's own attributes: one beat's trouble
+        except Exception:  # the worker's own attributes; the next heartbeat may be right
             log.failure("A heartbeat could not be written")
             return
-        # The next beat does not wait for this one: a late one tells nothing.
+        # The next heartbeat does not wait for this one: a late one says nothing.
         self._publisher.publish(body).addErrback(_missed)
 
 
