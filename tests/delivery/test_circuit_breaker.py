@@ -18,7 +18,7 @@ from vumi_turn.turn.verdicts import Verdict
 
 
 class CircuitBreakerTestCase(SynchronousTestCase):
-    """An outage, its gate, and those who wait there."""
+    """A circuit breaker, its admission control, and those that wait there."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -43,7 +43,7 @@ class CircuitBreakerTestCase(SynchronousTestCase):
         return DeliveryTask(request, BlockedTasks(self.clock, None))
 
     def come(self, name: str, kind: str = "message") -> Deferred[Any]:
-        """Somebody comes to wait at the gate."""
+        """A request comes, and waits to be admitted."""
         return self.wait(self.task(FakeRequest(self.turn, name, kind=kind)))
 
     def wait(self, task: DeliveryTask) -> Deferred[Any]:
