@@ -129,8 +129,7 @@ class MessageHistory:
             message.add_hop(name, who, "parked", "parked", line, failure.get("failure_code"), "bad")
             message.outcome = Outcome("parked", "bad", failure.get("reason"))
             return
-        words = {"event": detail(line) or "event", JOINING: "held to be joined"}
-        word = words.get(queue, "published")
+        word = {"event": detail(line) or "event", JOINING: "put"}.get(queue, "published")
         sender = "parked" if who == "page" else who
         tone = "bad" if word in ("nack", "failed") else "good"
         message.add_hop(f"{name} {word}", sender, "broker", f"{word} to {queue}", line, reason(body), tone)

@@ -87,7 +87,8 @@ function fill(item, one) {
 function gist(one) {
   const text = one.text === null ? { new: "dials", close: "ends the session" }[one.session] || "nothing" : `“${one.text}”`;
   const more = one.session === "new" && one.text === null ? ` ${one.service}` : "";
-  return [element("span", one.text === null ? { class: "soft" } : {}, text + more), one.transport ? element("small", {}, one.transport) : null].filter(Boolean);
+  const chosen = one.text !== null && one.direction === "in" && one.said_to_turn ? element("span", { class: "soft" }, ` chose ${one.said_to_turn}`) : null;
+  return [element("span", one.text === null ? { class: "soft" } : {}, text + more), chosen, one.transport ? element("small", {}, one.transport) : null].filter(Boolean);
 }
 
 function opened(one) {
