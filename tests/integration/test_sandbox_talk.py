@@ -10,6 +10,7 @@ from typing import Any
 
 from tests.integration.sandbox_page import NUMBER, PageCase
 from tests.integration.waiting import SOON, wait_for
+from vumi_turn.channel.config import TurnChannelsApiConfig
 
 
 class TalkTests(PageCase):
@@ -29,7 +30,7 @@ class TalkTests(PageCase):
         self.browser.click("#ussd-send")
         self.shows("#screen", "Your visit is booked for Wednesday.")
         self.shows("#session", "Session closed")
-        self.shows("#talk li.bubble:last-of-type, #talk", "✓ sent")
+        self.shows("#talk > li.bubble:last-of-type, #talk", "✓ sent")
         for side in ("#steps", "#talk"):
             self.shows(side, "Session opened: dialled *120*8864#")
             self.shows(side, "Session ended by the service")
@@ -48,10 +49,10 @@ class TalkTests(PageCase):
     def test_sms_delivered(self) -> None:
         """An SMS is answered, and the answer's statuses tick in: sent, then delivered."""
         self.send_sms("Hello")
-        self.shows("#talk li:nth-child(1)", "Hello")
-        self.shows("#texts li:nth-child(2)", "Welcome to the clinic line.")
-        self.shows("#talk li:nth-child(2)", "✓ sent")
-        self.shows("#talk li:nth-child(2)", "✓ delivered")
+        self.shows("#talk > li:nth-child(1)", "Hello")
+        self.shows("#texts > li:nth-child(2)", "Welcome to the clinic line.")
+        self.shows("#talk > li:nth-child(2)", "✓ sent")
+        self.shows("#talk > li:nth-child(2)", "✓ delivered")
 
     def test_agent(self) -> None:
         """An agent's answer that would end the session is hinted at; with the tick it stays open."""
@@ -80,7 +81,7 @@ class TalkTests(PageCase):
         self.browser.click("#tab-ussd")
         self.sandbox.sms("+26687654321", "I am somebody else")
         wait_for(lambda: len(self.browser.all("#person option")) == 2, "the other conversation", SOON)
-        self.assertEqual(self.browser.all("#talk li"), [])
+        self.assertEqual(self.browser.all("#talk > li"), [])
         self.browser.find("#person option:first-child").click()
         self.shows("#talk", "I am somebody else")
         self.assertEqual(self.browser.find("#number").get_attribute("value"), "+26687654321")
@@ -121,6 +122,51 @@ class TalkTests(PageCase):
         self.shows("#talk .menu .section", "Week")
         self.shows("#talk figure", "https://clinic.example/open.png")
         self.browser.picture("shapes")
+
+
+class JourneyTests(PageCase):
+    """The built-in journey, with all that a channel turns into texts for a phone."""
+
+    skip = None if hasattr(TurnChannelsApiConfig, "answer_as") else "channels take texts only"
+
+    def say(self, text: str, words: str) -> None:
+        """Answer in the session, and wait for words on the screen."""
+        self.write("#ussd-input", text)
+        self.shows("#screen", words)
+
+    def test_choices(self) -> None:
+        """Buttons and a list are numbered lines on the phone; Turn is told the title; a wrong answer is one screen."""
+        self.browser.click("#ussd-send")
+        self.shows("#screen", "1. Book a visit")
+        self.shows("#talk .buttons", "Opening hours")
+        self.say("7", "That is no answer we know.\nWelcome")
+        self.shows("#messages", "joined")
+        self.say("1", "1. Monday: babies")
+        self.shows("#talk .menu", "Wednesday")
+        self.shows("#talk", "Book a visit")
+        self.shows("#messages", "chose Book a visit")
+        self.browser.picture("journey-list")
+        self.say("3", "Your visit is booked for Friday.")
+        self.shows("#session", "Session closed")
+
+    def test_pages(self) -> None:
+        """A long text has pages, each within the screen; the key turns them, and Turn is not asked."""
+        self.browser.click("#ussd-send")
+        self.shows("#screen", "3. Advice")
+        self.say("3", "98. More")
+        self.shows("#left", "of 160")
+        self.say("98", "as always")
+        self.say("98", "Goodbye.")
+        self.shows("#session", "Session closed")
+        self.shows("#messages", "page turned")
+        self.browser.picture("journey-pages")
+
+    def test_picture(self) -> None:
+        """A picture is its words and its link on the phone, and a picture at Turn."""
+        self.browser.click("#ussd-send")
+        self.shows("#screen", "2. Opening hours")
+        self.say("2", "https://clinic.example/open.png")
+        self.shows("#talk figure", "https://clinic.example/open.png")
 
 
 GREETER = """

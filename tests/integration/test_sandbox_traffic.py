@@ -23,7 +23,7 @@ class MessagesTests(PageCase):
         opened = self.shows("#messages li:nth-child(1) .opened", "POST /messages 200")
         for hop in ("Phone network → Broker", "Broker → Worker", "Worker → Turn"):
             self.assertIn(hop, opened)
-        self.browser.click("#talk li:nth-child(2) button[data-id]")
+        self.browser.click("#talk > li:nth-child(2) button[data-id]")
         opened = self.shows("#messages li:nth-child(2) .opened", "Turn → Worker")
         self.assertIn("POST /statuses delivered", opened)
         self.browser.picture("message-opened")
@@ -160,8 +160,8 @@ class FaultTests(PageCase):
             self.break_part("network", value)
             self.browser.fill("#number", number)
             self.sandbox.sms(number, "Hello")
-            self.shows("#talk li:nth-child(2)", "✕ failed")
-            self.shows("#talk li:nth-child(2)", words)
+            self.shows("#talk > li:nth-child(2)", "✕ failed")
+            self.shows("#talk > li:nth-child(2)", words)
         self.browser.picture("failed")
 
     def test_rate_limit(self) -> None:
@@ -182,7 +182,7 @@ class FaultTests(PageCase):
         self.browser.click("#reset")
         self.browser.click("dialog[open] .danger")
         self.shows("#messages-empty", "Press Call")
-        self.assertEqual(self.browser.all("#talk li"), [])
+        self.assertEqual(self.browser.all("#talk > li"), [])
         self.assertTrue(self.hidden("#faults-banner"))
 
 
@@ -193,21 +193,21 @@ class BrokerTests(PageCase):
     def test_broker_away(self) -> None:
         """Without the broker an SMS stays unsent, once, and can be sent again; Turn repeats; all goes on after."""
         self.sandbox.sms(NUMBER, "Hello")
-        self.shows("#talk li:nth-child(2)", "✓ delivered")
+        self.shows("#talk > li:nth-child(2)", "✓ delivered")
         self.break_part("broker", "away")
         self.shows("#health", "down")
         self.send_sms("Lost?")
         self.shows("#phone-problem", "the broker has not taken it")
-        self.shows("#texts li:nth-child(3)", "not sent: the broker is away")
+        self.shows("#texts > li:nth-child(3)", "not sent: the broker is away")
         self.assertEqual(self.browser.find("#sms-input").get_attribute("value"), "")
         self.write("#turn-input", "Are you there?")
-        self.shows("#talk li:nth-child(3)", "the channel answered 503")
+        self.shows("#talk > li:nth-child(3)", "the channel answered 503")
         self.browser.picture("broker-away")
         self.break_part("broker", "up")
         self.shows("#health", "ok")
-        self.shows("#talk li:nth-child(3)", "✓ delivered")
-        self.browser.click("#texts li:nth-child(3) button.link")
-        self.shows("#talk li:nth-child(4)", "Lost?")
+        self.shows("#talk > li:nth-child(3)", "✓ delivered")
+        self.browser.click("#texts > li:nth-child(3) button.link")
+        self.shows("#talk > li:nth-child(4)", "Lost?")
 
 
 class LiveTests(PageCase):
@@ -226,7 +226,7 @@ class LiveTests(PageCase):
         again = Sandbox(ports=(self.sandbox.port, self.sandbox.worker_port))
         self.addCleanup(again.close)
         self.shows("#connection", "Live")
-        self.assertEqual((self.browser.all("#talk li"), self.browser.text("#phone-problem")), ([], ""))
+        self.assertEqual((self.browser.all("#talk > li"), self.browser.text("#phone-problem")), ([], ""))
         again.sms(NUMBER, "After")
         self.shows("#talk", "After")
 
