@@ -7,6 +7,7 @@ from typing import Optional
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.cases import case
 from tests.integration.chaos.account import Account, account_for
 from tests.integration.chaos.ledger import (
     ACCEPTED,
@@ -162,11 +163,12 @@ class RepeatsTests(AccountCase):
     def test_unheard(self) -> None:
         """After a lie, a cut, an answer that came late or never, it is right."""
         for fate, ended in ((LIED, None), (CUT, None), (ACCEPTED, 11.4)):
-            self.setUp()
-            self.say("a")
-            self.take("a", 10.0, fate, ended)
-            self.take("a", 20.0)
-            self.assertEqual(self.right().counts["messages to Turn"]["repeated after a lie or a cut"], 1)
+            with case(fate=fate, ended=ended):
+                self.setUp()
+                self.say("a")
+                self.take("a", 10.0, fate, ended)
+                self.take("a", 20.0)
+                self.assertEqual(self.right().counts["messages to Turn"]["repeated after a lie or a cut"], 1)
 
     def test_cut_by_a_refusal(self) -> None:
         """Turn that goes away may cut an answer off; long before, it did not."""

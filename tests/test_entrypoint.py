@@ -16,6 +16,7 @@ from typing import Any, Iterator, Mapping, Optional
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.cases import case
 from vumi_turn.service.broker_options import DEFAULTS
 from vumi_turn.service.options import StartWorkerOptions
 
@@ -131,8 +132,9 @@ class EntrypointTests(SynchronousTestCase):
         """Values come through as they are in each shell, and nothing in them is run or taken for a variable."""
         variables = {f"VUMI_OPT_{name.upper()}": value for name, value in HARD.items()}
         for shell in shells():
-            called = self.run_script({**variables, "OTHER": "x\nVUMI_OPT_INVENTED=1"}, shell=shell)
-            self.assertEqual(self.options(called).set_options, HARD, shell)
+            with case(shell=shell):
+                called = self.run_script({**variables, "OTHER": "x\nVUMI_OPT_INVENTED=1"}, shell=shell)
+                self.assertEqual(self.options(called).set_options, HARD)
 
     def test_empty_is_none(self) -> None:
         """An empty variable is as good as none."""
@@ -163,7 +165,8 @@ class EntrypointTests(SynchronousTestCase):
         steps = [line.split(None, 1) for line in lines if line]
         copied = [word for step, rest in steps if step == "COPY" for word in rest.split()[:-1]]
         for name in copied:
-            self.assertTrue((ETC.parent / name).exists(), name)
+            with case(name=name):
+                self.assertTrue((ETC.parent / name).exists())
         self.assertLess({f"etc/{SCRIPT.name}", "etc/docker-amqp.yaml"}, set(copied))
         (entry,) = [rest for step, rest in steps if step == "ENTRYPOINT"]
         self.assertEqual(json.loads(entry), [f"/opt/vumi_turn/{SCRIPT.name}"])

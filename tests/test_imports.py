@@ -12,6 +12,7 @@ from typing import Iterator
 from twisted.trial.unittest import SynchronousTestCase
 
 import vumi_turn
+from tests.cases import case
 
 PACKAGE = Path(vumi_turn.__file__).parent
 
@@ -98,24 +99,30 @@ class ImportTests(SynchronousTestCase):
     def test_only_messages_of_vumi(self) -> None:
         """Caches and the Turn side know vumi's messages, and nothing else of vumi."""
         for name, path in modules():
-            if name.split(".")[0] in ("caches", "turn"):
-                for imported in imports_of(name, path):
-                    if imported.startswith(".vumi."):
-                        self.assertTrue(imported.startswith(".vumi.messages"), f"{name} imports {imported}")
+            with case(name=name, path=path):
+                if name.split(".")[0] in ("caches", "turn"):
+                    for imported in imports_of(name, path):
+                        with case(imported=imported):
+                            if imported.startswith(".vumi."):
+                                self.assertTrue(imported.startswith(".vumi.messages"), f"{name} imports {imported}")
 
     def test_doors(self) -> None:
         """txamqp, treq and klein are each used behind one door."""
         for name, path in modules():
-            for imported in imports_of(name, path):
-                library = imported.split(".")[0]
-                if library in DOORS:
-                    self.assertTrue(name.startswith(DOORS[library]), f"{name} imports {imported}")
+            with case(name=name, path=path):
+                for imported in imports_of(name, path):
+                    with case(imported=imported):
+                        library = imported.split(".")[0]
+                        if library in DOORS:
+                            self.assertTrue(name.startswith(DOORS[library]), f"{name} imports {imported}")
 
     def test_no_reactor(self) -> None:
         """No module imports the reactor when it is imported itself."""
         for name, path in modules():
-            for imported in imports_of(name, path, top_only=True):
-                self.assertNotEqual(imported, "twisted.internet.reactor", name)
+            with case(name=name, path=path):
+                for imported in imports_of(name, path, top_only=True):
+                    with case(imported=imported):
+                        self.assertNotEqual(imported, "twisted.internet.reactor")
 
     def test_plugins_are_cheap(self) -> None:
         """Listing twistd's plugins imports none of the heavy libraries, and installs no reactor."""

@@ -11,6 +11,7 @@ from typing import Any, Callable
 import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.cases import case
 from tests.pages import ROOT, block_with, blocks, commands, document, names, requests, table_rows
 from vumi_turn.caches.memory import MemoryMessageCache
 from vumi_turn.caches.redis import RedisMessageCache
@@ -47,7 +48,8 @@ class PageTests(SynchronousTestCase):
     def test_valid(self) -> None:
         """Each page is valid reStructuredText; README.rst without Sphinx, so that PyPI shows it."""
         for page in names():
-            self.assertTrue(document(page).astext().strip(), page)
+            with case(page=page):
+                self.assertTrue(document(page).astext().strip())
         self.assertEqual(re.findall(r":\w+:`|\.\. (?:code-block|toctree)::", (ROOT / "README.rst").read_text()), [])
 
     def test_length_of_readme(self) -> None:
@@ -76,10 +78,12 @@ class PageTests(SynchronousTestCase):
     def test_files(self) -> None:
         """Each file of etc and of the tests that a page names is there."""
         for page in names():
-            text = (ROOT / page).read_text("utf-8")
-            for path in re.findall(r"``((?:etc|tests|vumi_turn|docs|benchmarks)/[\w./@-]+)``", text):
-                if "NAME" not in path:
-                    self.assertTrue((ROOT / path).exists(), f"{page} names {path}")
+            with case(page=page):
+                text = (ROOT / page).read_text("utf-8")
+                for path in re.findall(r"``((?:etc|tests|vumi_turn|docs|benchmarks)/[\w./@-]+)``", text):
+                    with case(path=path):
+                        if "NAME" not in path:
+                            self.assertTrue((ROOT / path).exists(), f"{page} names {path}")
 
 
 class OptionTests(SynchronousTestCase):
@@ -100,19 +104,21 @@ class OptionTests(SynchronousTestCase):
         specs, errors = channel_specs(data)
         self.assertEqual((errors, [spec.name for spec in specs]), ([], ["ussd_lesotho", "sms_lesotho"]))
         for spec in specs:
-            self.assertEqual(TurnChannelsApiConfig(spec.options).http_bind, "tcp:8080:interface=127.0.0.1")
+            with case(spec=spec):
+                self.assertEqual(TurnChannelsApiConfig(spec.options).http_bind, "tcp:8080:interface=127.0.0.1")
         self.assertEqual(TurnChannelsConfig.unknown_keys(data), [])
 
     def test_defaults(self) -> None:
         """The numbers that the table gives as defaults are the defaults."""
         checked = 0
         for row in table_rows(OPTIONS, "The worker's options"):
-            numbers = [float(number) for number in re.findall(r"\b[0-9]+\b", row[1])]
-            if not numbers:
-                continue
-            fields = TurnChannelsApiConfig._fields
-            self.assertEqual(numbers, [float(fields[name].default) for name in names_in(row[0])], row[0])
-            checked += 1
+            with case(row=row):
+                numbers = [float(number) for number in re.findall(r"\b[0-9]+\b", row[1])]
+                if not numbers:
+                    continue
+                fields = TurnChannelsApiConfig._fields
+                self.assertEqual(numbers, [float(fields[name].default) for name in names_in(row[0])], row[0])
+                checked += 1
         self.assertGreater(checked, 8)
 
     def test_cache_options(self) -> None:
@@ -121,7 +127,8 @@ class OptionTests(SynchronousTestCase):
         memory, redis = MemoryMessageCache.CONFIG_CLASS._fields, RedisMessageCache.CONFIG_CLASS._fields
         self.assertEqual(set(rows), {*memory, *redis})
         for name, field in memory.items():
-            self.assertIn(str(int(field.default)), rows[name][1], name)
+            with case(name=name, field=field):
+                self.assertIn(str(int(field.default)), rows[name][1])
         self.assertIn(str(redis["max_messages"].default), rows["max_messages"][2])
         self.assertIn(redis["key_prefix"].default, rows["key_prefix"][1])
 
@@ -172,12 +179,15 @@ class ArchitectureTests(SynchronousTestCase):
         """Each state and each event is in the picture."""
         picture = block_with("QUEUED*")
         for state in State:
-            self.assertIn(state.name, picture)
+            with case(state=state):
+                self.assertIn(state.name, picture)
         for event in {event for _, event in TRANSITIONS} & set(Event):
-            self.assertIn(event.value, picture)
+            with case(event=event):
+                self.assertIn(event.value, picture)
         breaker = block_with("HALF_OPEN")
         for each in BreakerState:
-            self.assertIn(each.name, breaker)
+            with case(each=each):
+                self.assertIn(each.name, breaker)
 
     def test_folders(self) -> None:
         """Each folder of the package is in the table."""

@@ -9,6 +9,7 @@ from typing import Any, Optional
 
 from twisted.internet.defer import ensureDeferred, gatherResults
 
+from tests.cases import case
 from vumi_turn.caches import MessageCache
 from vumi_turn.caches.documents import Change, Kind, Lifetime
 from vumi_turn.configuration.fields import ConfigErrors
@@ -117,9 +118,11 @@ class CacheContract:
         await self.cache.add_inbound(inbound(1, from_addr="+26612345678"))
         await self.cache.add_inbound(inbound(2, from_addr="27831112222"))
         for address in ("26612345678", "+26612345678"):
-            self.assertEqual(await self.last_id(address), f"{1:032x}")
+            with case(address=address):
+                self.assertEqual(await self.last_id(address), f"{1:032x}")
         for address in ("27831112222", "+27831112222"):
-            self.assertEqual(await self.last_id(address), f"{2:032x}")
+            with case(address=address):
+                self.assertEqual(await self.last_id(address), f"{2:032x}")
 
     async def test_address_of_any_characters(self) -> None:
         """An address need not be a number, nor ASCII."""
@@ -165,14 +168,15 @@ class CacheContract:
     async def test_close_that_names_no_session(self) -> None:
         """A close that cannot be told apart ends the latest session; values that differ within one tell nothing."""
         for number, metadata in ((1, {}), (3, {"airtel": {"clean": "true"}}), (5, {"n": 5, "shortcode": "120"})):
-            begin = {"airtel": {"MSC": "m"}} if number == 3 else {"n": 1, "shortcode": "120"}
-            await self.cache.add_inbound(inbound(number, number, session_event="new", transport_metadata=begin))
-            again = {**begin, "n": 2}
-            await self.cache.add_inbound(inbound(10 + number, 10 + number, transport_metadata=again))
-            await self.cache.add_inbound(
-                inbound(20 + number, 20 + number, session_event="close", transport_metadata=metadata)
-            )
-            self.assertIsNone(await self.last_id(), metadata)
+            with case(number=number, metadata=metadata):
+                begin = {"airtel": {"MSC": "m"}} if number == 3 else {"n": 1, "shortcode": "120"}
+                await self.cache.add_inbound(inbound(number, number, session_event="new", transport_metadata=begin))
+                again = {**begin, "n": 2}
+                await self.cache.add_inbound(inbound(10 + number, 10 + number, transport_metadata=again))
+                await self.cache.add_inbound(
+                    inbound(20 + number, 20 + number, session_event="close", transport_metadata=metadata)
+                )
+                self.assertIsNone(await self.last_id())
 
     async def test_close_beside_an_sms(self) -> None:
         """A close ends no conversation by SMS: the person's SMS stays what a message is a reply to."""
@@ -243,8 +247,9 @@ class CacheContract:
     async def test_first_delivery_is_the_latest(self) -> None:
         """A message delivered for the first time is the last one, however wrong its sender's clock is."""
         for number, second in ((1, 3000), (2, 1), (3, 2000)):
-            await self.cache.add_inbound(inbound(number, second))
-            self.assertEqual(await self.last_id(), f"{number:032x}")
+            with case(number=number, second=second):
+                await self.cache.add_inbound(inbound(number, second))
+                self.assertEqual(await self.last_id(), f"{number:032x}")
 
     async def test_first_delivery_after_a_clock_was_ahead(self) -> None:
         """The same where the first message's session was closed, and the next one opens another."""
@@ -271,8 +276,9 @@ class CacheContract:
         await self.cache.add_inbound(inbound(1, 1))
         await self.cache.add_inbound(inbound(2, 1))
         for number in (1, 2):
-            await self.cache.add_inbound(inbound(number, 1), first=False)
-            self.assertEqual(await self.last_id(), f"{2:032x}")
+            with case(number=number):
+                await self.cache.add_inbound(inbound(number, 1), first=False)
+                self.assertEqual(await self.last_id(), f"{2:032x}")
 
     async def test_redelivered_with_a_clock_that_was_ahead(self) -> None:
         """A message that was known keeps its place when it comes again, whatever its timestamp says."""
@@ -415,4 +421,5 @@ class CacheContract:
             "message_cache_config.max_messages must be a whole number, not True",
             "message_cache_config.max_mesages is not an option of this cache; did you mean max_messages?",
         ):
-            self.assertTrue(part in errors, errors)
+            with case(part=part):
+                self.assertTrue(part in errors, errors)

@@ -8,6 +8,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests.caches.contract import OTHER_PERSON, PERSON, CacheContract, inbound, outbound
+from tests.cases import case
 from vumi_turn.broker.interface import Delivery
 from vumi_turn.caches import person_of
 from vumi_turn.caches.expiring import SWEEP, ExpiringTable
@@ -113,7 +114,8 @@ class MemoryMessageCacheTests(CacheContract, TestCase):
         self.assertEqual(MemoryMessageCache.check_config({"timeout": "60", "max_messages": "5"}), [])
         wrong: tuple[object, ...] = (-1, float("nan"), float("inf"), [], "1e999")
         for timeout in wrong:
-            self.assertEqual(len(MemoryMessageCache.check_config({"timeout": timeout})), 1, timeout)
+            with case(timeout=timeout):
+                self.assertEqual(len(MemoryMessageCache.check_config({"timeout": timeout})), 1)
 
 
 class ExpiringTableTests(SynchronousTestCase):
@@ -158,7 +160,8 @@ class PersonTests(SynchronousTestCase):
     def test_one_leading_plus(self) -> None:
         """One leading plus is dropped, and nothing else is changed."""
         for address, same in [("+266", "266"), ("266", "266"), ("++2", "+2"), ("2+6", "2+6"), ("+", "")]:
-            self.assertEqual(person_of(address), same)
+            with case(address=address, same=same):
+                self.assertEqual(person_of(address), same)
 
     def test_no_address(self) -> None:
         """No address is the empty text."""

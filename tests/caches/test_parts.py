@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.caches.contract import inbound
 from tests.caches.fake_redis import FakeConnection, FakeRedis
+from tests.cases import case
 from vumi_turn.caches.expiring import Bound, ExpiringTable
 from vumi_turn.caches.keyed_lock import KeyedLock
 from vumi_turn.caches.memory import MemoryMessageCache
@@ -145,8 +146,9 @@ class MarksTests(SynchronousTestCase):
             ({"imimobile_ussd": {"tid": "1"}}, {"imimobile_ussd": {"tid": "2"}}),
             ({"x": {"ussd-session": "1"}}, {"x": {"ussd-session": "2"}}),
         ):
-            self.assertTrue(told_apart(marks_of(one), marks_of(other), named_only=True), one)
-            self.assertFalse(told_apart(marks_of(one), marks_of({**one, "n": 2})), one)
+            with case(one=one, other=other):
+                self.assertTrue(told_apart(marks_of(one), marks_of(other), named_only=True))
+                self.assertFalse(told_apart(marks_of(one), marks_of({**one, "n": 2})))
 
     def test_other_values(self) -> None:
         """Without such a key any value tells apart that both messages have."""
@@ -155,7 +157,8 @@ class MarksTests(SynchronousTestCase):
         self.assertFalse(told_apart(one, marks_of({"shortcode": "121"}), named_only=True))
         self.assertFalse(told_apart(one, marks_of({"shortcode": "120"})))
         for nothing in ({}, {"other": 1}, {"shortcode": None}, {"session_event": "close"}):
-            self.assertFalse(told_apart(one, marks_of(nothing)), nothing)
+            with case(nothing=nothing):
+                self.assertFalse(told_apart(one, marks_of(nothing)))
 
     def test_in_common(self) -> None:
         """What differs between the messages of a session is no mark of it."""

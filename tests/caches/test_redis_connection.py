@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
+from tests.cases import case
 from tests.http.resolving import ResolvingReactor
 from vumi_turn.caches.redis_address import RedisAddress
 from vumi_turn.caches.redis_connection import RedisAway, RedisConnection, ScriptFailed, WriteRefused
@@ -48,16 +49,18 @@ class RedisAddressTests(SynchronousTestCase):
             "redis://cache:7000", "redis://redis_cache:7000", "redis://[::1]:7000", "redis://192.0.2.7:7000",
             "rediss://cache:7000", "rediss://[::1]:7000",
         ):  # fmt: skip
-            reactor = ResolvingReactor()
-            RedisAddress.from_url(url).endpoint(reactor).connect(Factory())
-            self.assertEqual([client[1] for client in reactor.tcpClients], [7000], url)
+            with case(url=url):
+                reactor = ResolvingReactor()
+                RedisAddress.from_url(url).endpoint(reactor).connect(Factory())
+                self.assertEqual([client[1] for client in reactor.tcpClients], [7000])
 
     def test_no_host_of_a_certificate(self) -> None:
         """A host name that no certificate can be for is refused, with TLS only."""
         for host in ("redis_cache", "a..b", "-a"):
-            error = self.assertRaises(ValueError, RedisAddress.from_url, f"rediss://u:s3cret@{host}:7000")
-            self.assertTrue(str(error).startswith("must name a host that a certificate can be for"), error)
-            self.assertNotIn("s3cret", str(error))
+            with case(host=host):
+                error = self.assertRaises(ValueError, RedisAddress.from_url, f"rediss://u:s3cret@{host}:7000")
+                self.assertTrue(str(error).startswith("must name a host that a certificate can be for"), error)
+                self.assertNotIn("s3cret", str(error))
 
     def test_all_parts(self) -> None:
         """A url may hold user, password (percent-encoded), host, port and database; rediss is TLS."""
@@ -267,10 +270,11 @@ class RedisConnectionTests(SynchronousTestCase):
         lines = self.capture()
         self.come_up()
         for answer in (b"-READONLY You can't write against a read only replica.\r\n", b"-LOADING Redis is loading\r\n"):
-            self.failureResultOf(self.ask(answer), RedisAway)
-            self.assertFalse(self.connection.up)
-            self.clock.advance(0.5)
-            self.endpoint.answer(b"+PONG\r\n", self.clock)
+            with case(answer=answer):
+                self.failureResultOf(self.ask(answer), RedisAway)
+                self.assertFalse(self.connection.up)
+                self.clock.advance(0.5)
+                self.endpoint.answer(b"+PONG\r\n", self.clock)
         self.assertEqual(len(lines), 2)
         self.assertEqual((self.listener.ups, self.listener.downs), (3, 2))
         self.stop()

@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests.caches.contract import inbound
 from tests.caches.requests_contract import PERSON, RequestStoreContract
+from tests.cases import case
 from vumi_turn.caches.memory import MemoryMessageCache
 from vumi_turn.caches.requests_memory import MemoryRequestStore
 
@@ -72,5 +73,6 @@ class BoundTests(SynchronousTestCase):
         """With a window of 0 the same body is a new message after each 200."""
         store = MemoryRequestStore(self.clock, 0.0, lambda person: None)
         for name in ("m1", "m2"):
-            self.assertEqual(self.wait_for(store.claim(b"1", name, PERSON)).message_id, name)
-            store.answered(b"1", name, PERSON)
+            with case(name=name):
+                self.assertEqual(self.wait_for(store.claim(b"1", name, PERSON)).message_id, name)
+                store.answered(b"1", name, PERSON)

@@ -6,6 +6,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.cases import case
 from vumi_turn.channel.fleet_config import TurnChannelsConfig, channel_specs
 from vumi_turn.channel.worker import TurnChannelsApi
 
@@ -82,8 +83,9 @@ class SpecTests(SynchronousTestCase):
     def test_reserved_path(self) -> None:
         """A path that the process answers itself is refused."""
         for path in ("/health", "/live", "/metrics"):
-            (error,) = self.errors(channel("one", vumi_api_path=path))
-            self.assertIn("channels[0] (one).vumi_api_path", error)
+            with case(path=path):
+                (error,) = self.errors(channel("one", vumi_api_path=path))
+                self.assertIn("channels[0] (one).vumi_api_path", error)
         (error,) = self.errors(channel("health"))
         self.assertIn("channels[0] (health).vumi_api_path", error)
 

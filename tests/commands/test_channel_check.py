@@ -21,6 +21,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.broker.amqp.encoding import Thing, Things
 from tests.broker.amqp.peer import FakeRabbit
+from tests.cases import case
 from tests.commands.fake_turn import ChannelTurn
 from vumi_turn.caches.memory import MemoryMessageCache
 from vumi_turn.commands.channel import ChannelOptions
@@ -183,7 +184,8 @@ class ConfigTests(CheckCase):
         status, lines = self.check()
         failed = [line for line in lines if line.startswith("failed")]
         for words, line in zip(("http_bind", "auth_token", "middleware m"), failed, strict=True):
-            self.assertIn(f"config: {words}", line)
+            with case(words=words, line=line):
+                self.assertIn(f"config: {words}", line)
         self.assertIn("ok      vhost: user 'vumi' may use '/develop'", lines)
         self.assertEqual((status, self.turn.asked), (1, []))
 
@@ -236,7 +238,8 @@ class FleetTests(CheckCase):
             "ok      message cache (c): MemoryMessageCache is ready",
             "ok      message cache (d): MemoryMessageCache is ready",
         ):
-            self.assertEqual(lines.count(line), 1, line)
+            with case(line=line):
+                self.assertEqual(lines.count(line), 1)
         self.assertEqual((status, len(self.turn.asked)), (0, 2))
 
     def test_errors(self) -> None:
@@ -248,7 +251,8 @@ class FleetTests(CheckCase):
         failed = [line for line in lines if line.startswith("failed")]
         for words in ("config: management_bind must", "config: channels[2] (c).connector_name is that of channels[0]",
                       "config: channels[1] (d).auth_token must"):  # fmt: skip
-            self.assertTrue(any(words in line for line in failed), (words, failed))
+            with case(words=words):
+                self.assertTrue(any(words in line for line in failed), (words, failed))
         warned = "\n".join(line for line in lines if line.startswith("warning"))
         self.assertIn(
             "the option channels[1] (d).max_retry is not known, and is ignored: did you mean max_retries?", warned
@@ -367,23 +371,26 @@ class TurnTests(CheckCase):
             (503, "failed", "it fails: 503"),
             (418, "warning", "says nothing of the token"),
         ):
-            reply = Reply(status, b'{"error": "no %s"}' % TOKEN.encode(), content_type=b"application/json")
-            found, title, text = judged(reply, TOKEN)
-            self.assertEqual((found, title), (level, "turn"))
-            self.assertIn(words, text)
-            self.assertNotIn(TOKEN, text)
+            with case(status=status, level=level, words=words):
+                reply = Reply(status, b'{"error": "no %s"}' % TOKEN.encode(), content_type=b"application/json")
+                found, title, text = judged(reply, TOKEN)
+                self.assertEqual((found, title), (level, "turn"))
+                self.assertIn(words, text)
+                self.assertNotIn(TOKEN, text)
 
     def test_not_turn(self) -> None:
         """A web page is not Turn, whatever its status; neither is a 400 in another form than Turn's, it seems."""
         page = b"<html><head><title>400 Bad Request</title></head><body>nginx</body></html>"
         for status in (200, 302, 400, 401, 404, 502):
-            level, _, text = judged(Reply(status, page, content_type=b"text/html"), TOKEN)
-            self.assertEqual(level, "failed")
-            self.assertIn(f"a web page answers ({status}), not Turn's API: check turn_api_url", text)
+            with case(status=status):
+                level, _, text = judged(Reply(status, page, content_type=b"text/html"), TOKEN)
+                self.assertEqual(level, "failed")
+                self.assertIn(f"a web page answers ({status}), not Turn's API: check turn_api_url", text)
         for body in (b"", b"Bad Request", b"[]"):
-            level, _, text = judged(Reply(400, body), TOKEN)
-            self.assertEqual(level, "warning")
-            self.assertIn("not in Turn's form", text)
+            with case(body=body):
+                level, _, text = judged(Reply(400, body), TOKEN)
+                self.assertEqual(level, "warning")
+                self.assertIn("not in Turn's form", text)
 
     def test_errors_in_a_yes(self) -> None:
         """Errors in the body of a 200 are read as their code, and as a refusal of the request where they have none."""
@@ -399,9 +406,10 @@ class TurnTests(CheckCase):
             ({"errors": ["x"]}, "ok", "200 with errors"),
             ({"errors": []}, "warning", "answers 200 to an empty request"),
         ):
-            found, _, text = judged(Reply(200, json.dumps(body).encode()), TOKEN)
-            self.assertEqual(found, level, body)
-            self.assertIn(words, text)
+            with case(body=body, level=level, words=words):
+                found, _, text = judged(Reply(200, json.dumps(body).encode()), TOKEN)
+                self.assertEqual(found, level)
+                self.assertIn(words, text)
 
     def test_token_refused(self) -> None:
         """A token that Turn does not take is a failure."""

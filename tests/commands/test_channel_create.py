@@ -17,6 +17,7 @@ from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.client import ResponseNeverReceived
 
+from tests.cases import case
 from tests.commands.fake_turn import MADE, NUMBER, SECRET, TOKEN, WEBHOOK, ChannelTurn
 from vumi_turn.channel.config import TurnChannelsApiConfig
 from vumi_turn.commands.channel import ChannelOptions, NoToken, create, token_from
@@ -124,10 +125,11 @@ class CreateTests(CreateCase):
     def test_strange_names(self) -> None:
         """Whatever the names are, they stay texts of one option."""
         for name in ("yes", "1: 2", "#", "a\nauth_token: x", "é\u2028\U0001f600", "- !env HOME", '"'):
-            path = self.folder / "strange.yaml"
-            self.assertEqual(self.create("--output", str(path), "--force", "--from-addr", name), 0)
-            data = load_yaml(str(path), {"TURN_CHANNEL_TOKEN": "x"})
-            self.assertEqual((data["default_from_addr"], data["auth_token"]), (name, "x"))
+            with case(name=name):
+                path = self.folder / "strange.yaml"
+                self.assertEqual(self.create("--output", str(path), "--force", "--from-addr", name), 0)
+                data = load_yaml(str(path), {"TURN_CHANNEL_TOKEN": "x"})
+                self.assertEqual((data["default_from_addr"], data["auth_token"]), (name, "x"))
 
     def test_no_webhook_uuid(self) -> None:
         """The webhook's uuid is not needed."""
@@ -263,11 +265,12 @@ class AppendTests(CreateCase):
             ("channels: 5\n", "channels must be a list"),
             ("channels: [\n", "is not YAML"),
         ):
-            self.path.write_text(text)
-            self.out.seek(0)
-            self.assertEqual(self.append("two"), 1, text)
-            self.assertIn(words, self.err.getvalue())
-            self.assertEqual(self.path.read_text(), text)
+            with case(text=text, words=words):
+                self.path.write_text(text)
+                self.out.seek(0)
+                self.assertEqual(self.append("two"), 1)
+                self.assertIn(words, self.err.getvalue())
+                self.assertEqual(self.path.read_text(), text)
         self.assertEqual(self.turn.asked, [])
         self.assertEqual(list(self.folder.iterdir()), [self.path])
 
@@ -289,8 +292,9 @@ class RefusalTests(CreateCase):
             (503, b"\xff", "Turn has failed (503)"),
             (418, None, "Turn refuses it (418)"),
         ):
-            self.turn.answers(status, body)
-            self.assertIn(words, self.refused())
+            with case(status=status, body=body, words=words):
+                self.turn.answers(status, body)
+                self.assertIn(words, self.refused())
 
     def test_too_many(self) -> None:
         """A 429 says when to try again, where Turn says so."""
@@ -318,11 +322,12 @@ class RefusalTests(CreateCase):
             ({**MADE, "webhook": {"hmac_secret": ""}}, "without webhook.hmac_secret"),
             ({**MADE, "webhook": {"hmac_secret": 5}}, "without webhook.hmac_secret"),
         ):
-            self.turn.answers(200, body)
-            line = self.refused()
-            self.assertIn(words, line)
-            self.assertIn("look in Turn", line)
-            self.assertNotIn("marker", line)
+            with case(body=body, words=words):
+                self.turn.answers(200, body)
+                line = self.refused()
+                self.assertIn(words, line)
+                self.assertIn("look in Turn", line)
+                self.assertNotIn("marker", line)
 
     def test_huge_answer(self) -> None:
         """An answer without end is not read to its end."""
@@ -348,10 +353,11 @@ class RefusalTests(CreateCase):
             (CertificateRefused("the certificate has expired"), "the certificate has expired", False),
             (ResponseNeverReceived([]), "the connection was lost", True),
         ):
-            self.post = HttpClient(self.clock, FailingAgent(error)).post
-            line = self.refused()
-            self.assertIn(f"no answer from whatsapp.turn.io: {words}", line)
-            self.assertEqual("look in Turn" in line, sent)
+            with case(error=error, words=words, sent=sent):
+                self.post = HttpClient(self.clock, FailingAgent(error)).post
+                line = self.refused()
+                self.assertIn(f"no answer from whatsapp.turn.io: {words}", line)
+                self.assertEqual("look in Turn" in line, sent)
 
 
 class FailingAgent:
@@ -390,17 +396,19 @@ class TokenTests(SynchronousTestCase):
     def test_nobody_answers(self) -> None:
         """A prompt that is left is no traceback."""
         for error in (EOFError, KeyboardInterrupt):
+            with case(error=error):
 
-            def leave(_: str, error: type[BaseException] = error) -> str:
-                raise error
+                def leave(_: str, error: type[BaseException] = error) -> str:
+                    raise error
 
-            self.assertIn("no token was given", self.refused(leave))
+                self.assertIn("no token was given", self.refused(leave))
 
     def test_no_tokens(self) -> None:
         """What cannot be a token is refused before it is sent, and not shown."""
         for text in ("", "marker two", "marker\x00", "markér", "marker\r\nX: y"):
-            self.file.write_text(text, "utf-8")
-            self.assertIn("is no token", self.refused(path=str(self.file)))
+            with case(text=text):
+                self.file.write_text(text, "utf-8")
+                self.assertIn("is no token", self.refused(path=str(self.file)))
 
     def test_file(self) -> None:
         """A file that cannot be read is named."""
@@ -419,7 +427,8 @@ class OptionsTests(SynchronousTestCase):
         self.assertIn("--from-addr is required", self.refused("create"))
         self.assertIn("--config is required", self.refused("check"))
         for command in ("create", "check"):
-            self.assertIn("turn.yaml is not expected here", self.refused(command, "turn.yaml"))
+            with case(command=command):
+                self.assertIn("turn.yaml is not expected here", self.refused(command, "turn.yaml"))
 
     def test_usage(self) -> None:
         """The help of the command and of each subcommand begins with how it is typed."""
@@ -442,7 +451,8 @@ class OptionsTests(SynchronousTestCase):
             ("--connector", "USSD", "--connector must be in lower case"),
             ("--http-bind", "nowhere", "--http-bind must be host:port"),
         ):
-            self.assertIn(words, self.refused(*FLAGS, "--show-secret", flag, value))
+            with case(flag=flag, value=value, words=words):
+                self.assertIn(words, self.refused(*FLAGS, "--show-secret", flag, value))
 
     def test_no_flag_for_the_token(self) -> None:
         """There is no flag that takes a token or secret as its value, only names of files and variables."""
@@ -455,7 +465,8 @@ class OptionsTests(SynchronousTestCase):
     def test_api_path(self) -> None:
         """What is before /messages in the endpoint is the worker's vumi_api_path."""
         for endpoint, path in (("https://h/messages", ""), ("https://h/a/b/messages", "/a/b")):
-            self.assertEqual(ChannelRequest("a", "b", endpoint).api_path, path)
+            with case(endpoint=endpoint, path=path):
+                self.assertEqual(ChannelRequest("a", "b", endpoint).api_path, path)
 
     def test_payload(self) -> None:
         """What Turn is asked is JSON."""

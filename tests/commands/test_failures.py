@@ -14,6 +14,7 @@ from twisted.internet.task import Clock
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.cases import case
 from vumi_turn.broker import memory_scope
 from vumi_turn.broker.interface import BrokerError, BrokerUnavailable, Delivery, Outcome, QueueCounts
 from vumi_turn.broker.memory import MemoryBroker
@@ -488,12 +489,14 @@ class SelectionTests(SynchronousTestCase):
             ({"status": 0}, False),
             ({"status": 500, "person": "1"}, False),
         ):
-            self.assertEqual(self.matches(message.to_json(), **filters), expected, filters)
+            with case(filters=filters, expected=expected):
+                self.assertEqual(self.matches(message.to_json(), **filters), expected)
 
     def test_unknown(self) -> None:
         """What does not say what is asked for is not meant."""
         for filters in ({"person": "1"}, {"older_than": 0.0}, {"newer_than": 1e9}, {"status": 500}):
-            self.assertFalse(self.matches(b"junk", **filters), filters)
+            with case(filters=filters):
+                self.assertFalse(self.matches(b"junk", **filters))
         self.assertTrue(self.matches(b"junk", status=0))
 
 
@@ -521,7 +524,8 @@ class ChannelsTests(SynchronousTestCase):
             ("channels: {}", "channels must be a list of mappings"),
             ("channels: [5]", "channels must be a list of mappings"),
         ):
-            self.assertIn(sentence, str(self.assertRaises(SettingsError, self.connectors, text)))
+            with case(text=text, sentence=sentence):
+                self.assertIn(sentence, str(self.assertRaises(SettingsError, self.connectors, text)))
 
 
 class OptionsTests(SynchronousTestCase):
@@ -544,13 +548,15 @@ class OptionsTests(SynchronousTestCase):
         options.parseOptions(["-c", "c", "replay", *flags])
         self.assertEqual(options.subOptions.selection, Selection((), "x", "+1", 7200.0, 259200.0, 0))
         for flag, value in (("--older-than", "soon"), ("--newer-than", "-5"), ("--status", "9"), ("--status", "x")):
-            self.assertIn(f"{flag} must be", self.refused("-c", "c", "list", flag, value))
+            with case(flag=flag, value=value):
+                self.assertIn(f"{flag} must be", self.refused("-c", "c", "list", flag, value))
 
     def test_limit(self) -> None:
         """A limit that is no number is refused by name."""
         for text in ("ten", "-1", "1.5"):
-            sentence = self.refused("--connector", "c", "list", "--limit", text)
-            self.assertIn(f"--limit must be a whole number, 0 or more, not {text!r}", sentence)
+            with case(text=text):
+                sentence = self.refused("--connector", "c", "list", "--limit", text)
+                self.assertIn(f"--limit must be a whole number, 0 or more, not {text!r}", sentence)
 
     def test_ca_file(self) -> None:
         """A file of authorities that cannot be used is a line and a status, before anything is asked."""

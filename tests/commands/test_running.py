@@ -9,6 +9,7 @@ import sys
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.cases import case
 from vumi_turn.commands.running import exit_with
 
 #: A command that says so many lines.
@@ -40,14 +41,15 @@ class ExitTests(SynchronousTestCase):
     def test_nobody_reads(self) -> None:
         """Where its reader has gone a command ends with 1, and says nothing about that."""
         for lines in (1, 100_000):  # Python writes one at its end, and many before
-            reader, writer = os.pipe()
-            os.close(reader)
-            done = subprocess.run(
-                [sys.executable, "-c", LINES.format(lines=lines)],
-                stdout=writer,
-                stderr=subprocess.PIPE,
-                timeout=60,
-                text=True,
-            )
-            os.close(writer)
-            self.assertEqual((done.returncode, done.stderr), (1, ""))
+            with case(lines=lines):
+                reader, writer = os.pipe()
+                os.close(reader)
+                done = subprocess.run(
+                    [sys.executable, "-c", LINES.format(lines=lines)],
+                    stdout=writer,
+                    stderr=subprocess.PIPE,
+                    timeout=60,
+                    text=True,
+                )
+                os.close(writer)
+                self.assertEqual((done.returncode, done.stderr), (1, ""))

@@ -6,6 +6,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.cases import case
 from vumi_turn.configuration.fields import (
     MASK,
     Config,
@@ -51,13 +52,16 @@ class TextTests(FieldCase):
     def test_text(self) -> None:
         """A text is taken as it is, also an empty one."""
         for value in ("Hello", "two words", "", "Žluťoučký", '5" pipe', "it's", "a 'b'", "x'\""):
-            self.assertEqual(self.read(ConfigText("doc"), value), value)
+            with case(value=value):
+                self.assertEqual(self.read(ConfigText("doc"), value), value)
 
     def test_line_end(self) -> None:
         """A line end after a text, as a file or a shell adds one, is cut, whatever kind of text it is."""
         for field in (ConfigText("doc", required=True), ConfigSecret("doc"), ConfigToken("doc"), ConfigContent("doc")):
-            for end in ("\n", "\r\n", "\n\n"):
-                self.assertEqual(self.read(field, "marker" + end), "marker")
+            with case(field=field):
+                for end in ("\n", "\r\n", "\n\n"):
+                    with case(end=end):
+                        self.assertEqual(self.read(field, "marker" + end), "marker")
         self.assertEqual(self.read(ConfigUrl("doc"), "https://h/v1\n"), "https://h/v1")
         self.assertEqual(self.read(ConfigServerEndpoint("doc"), "127.0.0.1:80\n"), "tcp:80:interface=127.0.0.1")
 
@@ -76,35 +80,42 @@ class TextTests(FieldCase):
             ("\x00marker", "has an invisible character at its beginning (U+0000)"),
             ("mar\udcffker", "has bytes that are not UTF-8"),
         ):
-            for field in (ConfigText("doc"), ConfigConnectorName("doc"), ConfigUrl("doc")):
-                self.assertIn(what, self.refusal(field, value))
-            for field in (ConfigSecret("doc"), ConfigToken("doc")):
-                sentence = self.refusal(field, value)
-                self.assertTrue(sentence.startswith(f"option {what}"), sentence)
-                self.assertTrue(sentence.endswith(": ***"), sentence)
+            with case(value=value, what=what):
+                for field in (ConfigText("doc"), ConfigConnectorName("doc"), ConfigUrl("doc")):
+                    with case(field=field):
+                        self.assertIn(what, self.refusal(field, value))
+                for field in (ConfigSecret("doc"), ConfigToken("doc")):
+                    with case(field=field):
+                        sentence = self.refusal(field, value)
+                        self.assertTrue(sentence.startswith(f"option {what}"), sentence)
+                        self.assertTrue(sentence.endswith(": ***"), sentence)
 
     def test_content(self) -> None:
         """A text that people read keeps its spaces and quotation marks."""
         for value in (" Hello ", '"Hello"', "a\nb"):
-            self.assertEqual(self.read(ConfigContent("doc"), value), value)
+            with case(value=value):
+                self.assertEqual(self.read(ConfigContent("doc"), value), value)
         self.assertIn("not UTF-8", self.refusal(ConfigContent("doc"), "x\udcff"))
 
     def test_other_types(self) -> None:
         """Something else than a text is refused: it is shown, and a text is asked for."""
         for value in (["a"], {"a": 1}, b"bytes"):
-            self.assertEqual(self.refusal(ConfigText("doc"), value), f"option must be a text, not {value!r}")
+            with case(value=value):
+                self.assertEqual(self.refusal(ConfigText("doc"), value), f"option must be a text, not {value!r}")
 
     def test_number(self) -> None:
         """A number that YAML has read where a text was meant: put it in quotes, says the refusal."""
         for value in (8864, 27.5, True):
-            sentence = self.refusal(ConfigText("doc"), value)
-            self.assertEqual(sentence, f"option must be a text (put it in quotes), not {value!r}")
+            with case(value=value):
+                sentence = self.refusal(ConfigText("doc"), value)
+                self.assertEqual(sentence, f"option must be a text (put it in quotes), not {value!r}")
 
     def test_required(self) -> None:
         """What has to be there must not be empty, nor only spaces."""
         for value in ("", "  ", "\n"):
-            sentence = self.refusal(ConfigText("doc", required=True), value)
-            self.assertEqual(sentence, "option must not be empty: a text is expected")
+            with case(value=value):
+                sentence = self.refusal(ConfigText("doc", required=True), value)
+                self.assertEqual(sentence, "option must not be empty: a text is expected")
 
     def test_long_values(self) -> None:
         """Of a long value the beginning is shown."""
@@ -117,10 +128,11 @@ class SecretTests(FieldCase):
     def test_refused(self) -> None:
         """A refused secret is not shown, whatever it is and whatever is wrong with it."""
         for value in (1234567, ["marker"], {"marker": 1}):
-            self.assertEqual(
-                self.refusal(ConfigSecret("doc"), value).replace(" (put it in quotes)", ""),
-                "option must be a text, not ***",
-            )
+            with case(value=value):
+                self.assertEqual(
+                    self.refusal(ConfigSecret("doc"), value).replace(" (put it in quotes)", ""),
+                    "option must be a text, not ***",
+                )
 
     def test_shown(self) -> None:
         """Where a config is printed, a secret is ``***``, and one that is empty is seen to be."""
@@ -135,36 +147,42 @@ class TokenTests(FieldCase):
     def test_token(self) -> None:
         """A token of visible ASCII characters is taken as it is."""
         for value in ("abcDEF-._~+/=09", "a", "eyJ.eyJ.sig", "one's"):
-            self.assertEqual(self.read(ConfigToken("doc"), value), value)
+            with case(value=value):
+                self.assertEqual(self.read(ConfigToken("doc"), value), value)
 
     def test_line_end(self) -> None:
         """A token with a line end in it is refused; so is any secret."""
         for field in (ConfigToken("doc", required=True), ConfigSecret("doc")):
-            for value in ("\nmarker", "mar\nker", "mar\rker\n"):
-                sentence = self.refusal(field, value)
-                self.assertIn("line end", sentence)
-                self.assertNotIn("ker", sentence)
+            with case(field=field):
+                for value in ("\nmarker", "mar\nker", "mar\rker\n"):
+                    with case(value=value):
+                        sentence = self.refusal(field, value)
+                        self.assertIn("line end", sentence)
+                        self.assertNotIn("ker", sentence)
 
     def test_space(self) -> None:
         """A token with spaces is refused; the sentence says so."""
         for value in (" marker", "marker ", "Bearer marker", "mar\tker"):
-            sentence = self.refusal(ConfigToken("doc", required=True), value)
-            self.assertIn("a space", sentence)
-            self.assertNotIn("ker", sentence)
+            with case(value=value):
+                sentence = self.refusal(ConfigToken("doc", required=True), value)
+                self.assertIn("a space", sentence)
+                self.assertNotIn("ker", sentence)
 
     def test_others(self) -> None:
         """Other characters that no header can hold are refused; the sentence says so."""
         for value in ("markér", "mark\u2026", "mark\x00er", "mark\x7fer"):
-            sentence = self.refusal(ConfigToken("doc", required=True), value)
-            self.assertIn("ASCII", sentence)
-            self.assertNotIn("mark", sentence)
+            with case(value=value):
+                sentence = self.refusal(ConfigToken("doc", required=True), value)
+                self.assertIn("ASCII", sentence)
+                self.assertNotIn("mark", sentence)
 
 
 class ConnectorNameTests(FieldCase):
     def test_names(self) -> None:
         """A name in lower case is taken."""
         for value in ("ussd_8864", "a.b-c", "ž", "x" * 200):
-            self.assertEqual(self.read(ConfigConnectorName("doc"), value), value)
+            with case(value=value):
+                self.assertEqual(self.read(ConfigConnectorName("doc"), value), value)
 
     def test_upper_case(self) -> None:
         """A name in upper case is refused, and told in lower case."""
@@ -174,33 +192,40 @@ class ConnectorNameTests(FieldCase):
     def test_characters(self) -> None:
         """Spaces, nothing at all, and more than a queue's name can hold are refused."""
         for value in ("a b", "a\nb", "a\x01b", "", "x" * 201):
-            self.assertIn("from 1 to 200 characters, and no spaces", self.refusal(ConfigConnectorName("doc"), value))
+            with case(value=value):
+                self.assertIn(
+                    "from 1 to 200 characters, and no spaces", self.refusal(ConfigConnectorName("doc"), value)
+                )
 
 
 class NumberTests(FieldCase):
     def test_whole(self) -> None:
         """A whole number is taken from a number or from a text, which is what flags and the environment give."""
         for value, number in ((5, 5), ("5", 5), (" -5 ", -5), (5.0, 5), (0, 0)):
-            found = self.read(ConfigInt("doc"), value)
-            self.assertEqual((found, type(found)), (number, int))
+            with case(value=value, number=number):
+                found = self.read(ConfigInt("doc"), value)
+                self.assertEqual((found, type(found)), (number, int))
 
     def test_not_whole(self) -> None:
         """What is no whole number is refused and shown."""
         value: Any
         for value in (5.5, "5.5", "five", "", True, [], float("inf"), float("nan")):
-            self.assertEqual(self.refusal(ConfigInt("doc"), value), f"option must be a whole number, not {value!r}")
+            with case(value=value):
+                self.assertEqual(self.refusal(ConfigInt("doc"), value), f"option must be a whole number, not {value!r}")
 
     def test_number(self) -> None:
         """A number is taken from a number or from a text, and is a float then."""
         for value, number in ((5, 5.0), ("5.5", 5.5), (1e3, 1000.0), ("1e3", 1000.0)):
-            found = self.read(ConfigFloat("doc"), value)
-            self.assertEqual((found, type(found)), (number, float))
+            with case(value=value, number=number):
+                found = self.read(ConfigFloat("doc"), value)
+                self.assertEqual((found, type(found)), (number, float))
 
     def test_no_number(self) -> None:
         """What is no number, or none that can be reckoned with, is refused and shown."""
         value: Any
         for value in ("10 s", "", False, {}, "nan", "inf", float("-inf")):
-            self.assertEqual(self.refusal(ConfigFloat("doc"), value), f"option must be a number, not {value!r}")
+            with case(value=value):
+                self.assertEqual(self.refusal(ConfigFloat("doc"), value), f"option must be a number, not {value!r}")
         self.assertIn("must be a number", self.refusal(ConfigFloat("doc"), 10**400))
 
     def test_bounds(self) -> None:
@@ -210,8 +235,9 @@ class NumberTests(FieldCase):
             (ConfigInt("doc", maximum=65535), 65535, 65536, "a whole number, 65535 or less"),
             (ConfigFloat("doc", minimum=0), 0.0, -0.1, "a number, 0 or more"),
         ):
-            self.assertEqual(self.read(field, good), good)
-            self.assertEqual(self.refusal(field, bad), f"option must be {expected}, not {bad!r}")
+            with case(field=field, good=good, bad=bad, expected=expected):
+                self.assertEqual(self.read(field, good), good)
+                self.assertEqual(self.refusal(field, bad), f"option must be {expected}, not {bad!r}")
 
     def test_exclusive_bound(self) -> None:
         """A number may have to be greater than a bound."""
@@ -224,13 +250,15 @@ class OtherTypeTests(FieldCase):
     def test_yes_or_no(self) -> None:
         """Yes and no are taken as YAML knows them, and as texts."""
         for value, meant in ((True, True), (False, False), ("true", True), ("No", False), ("ON", True), ("0", False)):
-            self.assertIs(self.read(ConfigBool("doc"), value), meant)
+            with case(value=value, meant=meant):
+                self.assertIs(self.read(ConfigBool("doc"), value), meant)
 
     def test_neither_yes_nor_no(self) -> None:
         """What is neither is refused."""
         value: Any
         for value in (1, "maybe", []):
-            self.assertEqual(self.refusal(ConfigBool("doc"), value), f"option must be true or false, not {value!r}")
+            with case(value=value):
+                self.assertEqual(self.refusal(ConfigBool("doc"), value), f"option must be true or false, not {value!r}")
 
     def test_mapping(self) -> None:
         """A mapping is taken as a copy: the settings that were read stay as they are."""
@@ -268,15 +296,17 @@ class ClassNameTests(FieldCase):
     def test_not_there(self) -> None:
         """A class that is not there is named, and so is why."""
         for name in ("decimal.NoSuchClass", "no_such_module.Class", "NoDots", "."):
-            sentence = self.refusal(ConfigClassName("doc"), name)
-            self.assertIn(f"option names {name!r}, which cannot be imported (", sentence)
-            self.assertIn("a class's dotted name is expected", sentence)
+            with case(name=name):
+                sentence = self.refusal(ConfigClassName("doc"), name)
+                self.assertIn(f"option names {name!r}, which cannot be imported (", sentence)
+                self.assertIn("a class's dotted name is expected", sentence)
 
     def test_no_class(self) -> None:
         """What is there but is no class is refused, and so is what is no name."""
         for value in ("os.path", "os.getcwd", 7, ""):
-            sentence = self.refusal(ConfigClassName("doc"), value)
-            self.assertEqual(sentence, f"option must be the dotted name of a class, not {value!r}")
+            with case(value=value):
+                sentence = self.refusal(ConfigClassName("doc"), value)
+                self.assertEqual(sentence, f"option must be the dotted name of a class, not {value!r}")
 
 
 class UrlTests(FieldCase):
@@ -290,7 +320,8 @@ class UrlTests(FieldCase):
             ("http://žlutý.example/v1", "http://žlutý.example/v1"),
             ("http://localhost", "http://localhost"),
         ):
-            self.assertEqual(self.read(ConfigUrl("doc"), value), url)
+            with case(value=value, url=url):
+                self.assertEqual(self.read(ConfigUrl("doc"), value), url)
 
     def test_no_url(self) -> None:
         """What is no http(s) URL is refused, and one is shown."""
@@ -298,39 +329,47 @@ class UrlTests(FieldCase):
             "whatsapp.turn.io/v1", "ftp://turn.example/", "http://", "//turn.example", "http://h:99999/", "http://h:0/",
             "http://[::1/", "http://h/a b", "http://h/\nx", "http://h\x00/", "http://h/\x7fx",
         ):  # fmt: skip
-            sentence = self.refusal(ConfigUrl("doc"), value)
-            self.assertIn("must be an http(s) URL, as https://whatsapp.turn.io/v1/numbers/<uuid>, not ", sentence)
-            self.assertIn(repr(value), sentence)
+            with case(value=value):
+                sentence = self.refusal(ConfigUrl("doc"), value)
+                self.assertIn("must be an http(s) URL, as https://whatsapp.turn.io/v1/numbers/<uuid>, not ", sentence)
+                self.assertIn(repr(value), sentence)
 
     def test_host(self) -> None:
         """A host name that can be no host's is refused before anybody tries to connect there."""
         for host in ("turn_simulator", "-a", "a..b", "x" * 64, "[fe80::1%25eth0]"):
-            sentence = self.refusal(ConfigUrl("doc"), f"https://{host}:8080/v1")
-            self.assertIn(host.strip("[]"), sentence)
-            self.assertIn("letters, digits, hyphens and dots", sentence)
+            with case(host=host):
+                sentence = self.refusal(ConfigUrl("doc"), f"https://{host}:8080/v1")
+                self.assertIn(host.strip("[]"), sentence)
+                self.assertIn("letters, digits, hyphens and dots", sentence)
 
     def test_password(self) -> None:
         """A user name and a password are refused and not shown, also where more is wrong."""
         for value in ("https://user:marker@h/v1", "https://marker@h/", "ftp://user:marker@h", "https://u:marker@h:0/"):
-            self.assertNotIn("marker", self.refusal(ConfigUrl("doc"), value))
+            with case(value=value):
+                self.assertNotIn("marker", self.refusal(ConfigUrl("doc"), value))
 
     def test_query(self) -> None:
         """A query or a fragment is refused, because paths are put after the URL."""
         for value in ("https://h/v1?token=x", "https://h/v1#x", "https://h/v1?", "https://h/v1#"):
-            self.assertIn("must have no query and no fragment", self.refusal(ConfigUrl("doc"), value))
+            with case(value=value):
+                self.assertIn("must have no query and no fragment", self.refusal(ConfigUrl("doc"), value))
 
 
 class UrlPathTests(FieldCase):
     def test_paths(self) -> None:
         """Nothing, and a path that starts with a slash, are taken."""
         for value in ("", "/", "/turn", "/a/b/", "/a-b.c~d_e"):
-            self.assertEqual(self.read(ConfigUrlPath("doc"), value), value)
+            with case(value=value):
+                self.assertEqual(self.read(ConfigUrlPath("doc"), value), value)
 
     def test_no_path(self) -> None:
         """What could never be asked for is refused, and a path is shown."""
         for value in ("turn", "https://h/turn", "/a b", "/a?b", "/a#b", "/<a>", "/a%20b", "/a\nb"):
-            sentence = self.refusal(ConfigUrlPath("doc"), value)
-            self.assertEqual(sentence, f"option must be a plain path that starts with a slash, as /turn, not {value!r}")
+            with case(value=value):
+                sentence = self.refusal(ConfigUrlPath("doc"), value)
+                self.assertEqual(
+                    sentence, f"option must be a plain path that starts with a slash, as /turn, not {value!r}"
+                )
 
 
 class EndpointTests(FieldCase):
@@ -343,7 +382,8 @@ class EndpointTests(FieldCase):
             ("[::1]:8080", "tcp6:8080:interface=\\:\\:1"),
             ("[::]:65535", "tcp6:65535:interface=\\:\\:"),
         ):
-            self.assertEqual(self.read(ConfigServerEndpoint("doc"), value), endpoint)
+            with case(value=value, endpoint=endpoint):
+                self.assertEqual(self.read(ConfigServerEndpoint("doc"), value), endpoint)
 
     def test_endpoints(self) -> None:
         """An endpoint of Twisted's is taken as it is."""
@@ -352,7 +392,8 @@ class EndpointTests(FieldCase):
             "unix:/run/turn.sock", "unix:/run/turn.sock:mode=660", "haproxy:tcp:8080",
             "systemd:domain=INET:index=0",
         ):  # fmt: skip
-            self.assertEqual(self.read(ConfigServerEndpoint("doc"), value), value)
+            with case(value=value):
+                self.assertEqual(self.read(ConfigServerEndpoint("doc"), value), value)
 
     def test_no_endpoint(self) -> None:
         """What is neither is refused, and all three forms are told."""
@@ -360,14 +401,16 @@ class EndpointTests(FieldCase):
             "8080", "localhost", "127.0.0.1:eighty", "a b:80", "", "tcp", "tcp:", "tcp:http", "tcp:-1", "unix:", "unix",
             "carrier-pigeon:1:2", "[127.0.0.1]:80", "[::::]:80", "http://127.0.0.1:80/", "onion:80",
         ):  # fmt: skip
-            sentence = self.refusal(ConfigServerEndpoint("doc"), value)
-            self.assertIn("must be host:port, [::1]:port or a Twisted server endpoint", sentence)
-            self.assertIn(f"not {value!r}", sentence)
+            with case(value=value):
+                sentence = self.refusal(ConfigServerEndpoint("doc"), value)
+                self.assertIn("must be host:port, [::1]:port or a Twisted server endpoint", sentence)
+                self.assertIn(f"not {value!r}", sentence)
 
     def test_port(self) -> None:
         """A port that no address has is refused, in either form."""
         for value in ("127.0.0.1:65536", "[::1]:99999", "tcp:65536", "tcp6:99999:interface=\\:\\:1", "tcp:port=65536"):
-            self.assertIn("with a port up to 65535", self.refusal(ConfigServerEndpoint("doc"), value))
+            with case(value=value):
+                self.assertIn("with a port up to 65535", self.refusal(ConfigServerEndpoint("doc"), value))
 
     def test_parts_of_an_endpoint(self) -> None:
         """A part that an endpoint does not know, or cannot use, is refused and named."""
@@ -376,8 +419,9 @@ class EndpointTests(FieldCase):
             ("unix:/run/turn.sock:mode=rw", "rw"),
             ("ssl:443:privateKey=/no/such/key.pem", "/no/such/key.pem"),
         ):
-            sentence = self.refusal(ConfigServerEndpoint("doc"), value)
-            self.assertIn(word, sentence.partition(repr(value))[2])
+            with case(value=value, word=word):
+                sentence = self.refusal(ConfigServerEndpoint("doc"), value)
+                self.assertIn(word, sentence.partition(repr(value))[2])
 
     def test_number(self) -> None:
         """A port alone, which YAML reads as a number, is refused."""
@@ -437,7 +481,8 @@ class ConfigTests(SynchronousTestCase):
     def test_alias(self) -> None:
         """An option may go by another name, or by both if they agree."""
         for data in ({"transport_name": "demo"}, {"transport_name": "demo", "connector_name": "demo"}):
-            self.assertEqual(Application({**data, "token": "t"}).connector_name, "demo")
+            with case(data=data):
+                self.assertEqual(Application({**data, "token": "t"}).connector_name, "demo")
         both = {**GOOD, "prefetch": 5, "concurrency": "5", "parallel": 5.0}
         self.assertEqual(Application(both).prefetch, 5)
 
@@ -525,4 +570,5 @@ class ConfigTests(SynchronousTestCase):
             ":param int prefetch:", "Default: 20.",
             ":param URL url:",
         ):  # fmt: skip
-            self.assertIn(line, doc)
+            with case(line=line):
+                self.assertIn(line, doc)

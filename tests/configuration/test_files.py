@@ -10,6 +10,7 @@ from typing import Any, Optional
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.cases import case
 from vumi_turn.configuration.files import SettingsError, load_yaml, overlay
 
 
@@ -50,7 +51,8 @@ class YamlTests(SettingsCase):
     def test_nothing(self) -> None:
         """A file with nothing in it, or with comments only, has no options."""
         for text in ("", "\n\n", "# nothing\n", "---\n"):
-            self.assertEqual(self.load(text), {})
+            with case(text=text):
+                self.assertEqual(self.load(text), {})
 
     def test_byte_order_mark(self) -> None:
         """A byte order mark, as some editors write one, is no part of the first option."""
@@ -73,7 +75,8 @@ class YamlTests(SettingsCase):
             ("a: 1\n---\nb: 2\n", ", line 2, column 1: is not YAML ("),
             ("? [1]\n: 2\n", ", line 1, column 3: is not YAML ("),
         ):
-            self.assertTrue(self.refusal(text).startswith(where), text)
+            with case(text=text, where=where):
+                self.assertTrue(self.refusal(text).startswith(where))
 
     def test_unknown_tags(self) -> None:
         """A tag that is not ours is refused, above all one that would run code."""
@@ -83,14 +86,16 @@ class YamlTests(SettingsCase):
     def test_signs_that_want_quotes(self) -> None:
         """A text that begins with a sign of YAML's is an error that names the option and says to put quotes."""
         for value in ("*120*8864#", "*120#", "%marker", "!marker", "@marker", "`marker"):
-            for line in (f"default_from_addr: {value}", f"  - 'from': {value}"):
-                sentence = self.refusal(f"a: 1\nb:\n{line}\n" if line[0] == " " else f"a: 1\nb: 2\n{line}\n")
-                key = line.partition(":")[0].strip(" -")
-                self.assertTrue(sentence.startswith(", line 3, column "), sentence)
-                self.assertIn(f"the value of {key} begins with {value[0]}, which is ", sentence)
-                self.assertIn(f'in YAML: put it in quotes, as {key}: "{value[0]}…"', sentence)
-                self.assertNotIn("marker", sentence)
-                self.assertNotIn("120", sentence)
+            with case(value=value):
+                for line in (f"default_from_addr: {value}", f"  - 'from': {value}"):
+                    with case(line=line):
+                        sentence = self.refusal(f"a: 1\nb:\n{line}\n" if line[0] == " " else f"a: 1\nb: 2\n{line}\n")
+                        key = line.partition(":")[0].strip(" -")
+                        self.assertTrue(sentence.startswith(", line 3, column "), sentence)
+                        self.assertIn(f"the value of {key} begins with {value[0]}, which is ", sentence)
+                        self.assertIn(f'in YAML: put it in quotes, as {key}: "{value[0]}…"', sentence)
+                        self.assertNotIn("marker", sentence)
+                        self.assertNotIn("120", sentence)
 
     def test_values_are_never_quoted(self) -> None:
         """Whatever is wrong with a value, the error does not show it: it may be a secret."""
@@ -101,7 +106,8 @@ class YamlTests(SettingsCase):
             "!!marker x", "|marker", ">9marker", "!!python/marker x", "[marker}",
             "&marker x\nb: &marker y\nc: *marker2",
         ):  # fmt: skip
-            self.assertNotIn("marker", self.refusal(f"auth_token: {text}\n").replace("marker2", ""), text)
+            with case(text=text):
+                self.assertNotIn("marker", self.refusal(f"auth_token: {text}\n").replace("marker2", ""))
 
     def test_twice(self) -> None:
         """A key that is given twice is an error with both lines; what it had been is not shown."""
@@ -125,7 +131,8 @@ class YamlTests(SettingsCase):
     def test_values_that_are_none(self) -> None:
         """A value that is none of its type is told with its line."""
         for text in ("2021-99-99", "!!int abc", "!!float x", "!!bool maybe", "!!timestamp soon", "9" * 5000):
-            self.assertIn(", line 2, column 4: is not YAML (", self.refusal(f"a: 1\nb: {text}\n"))
+            with case(text=text):
+                self.assertIn(", line 2, column 4: is not YAML (", self.refusal(f"a: 1\nb: {text}\n"))
 
     def test_characters(self) -> None:
         """A character that YAML does not allow is refused."""
@@ -142,7 +149,8 @@ class YamlTests(SettingsCase):
     def test_no_mapping(self) -> None:
         """What is YAML but no options is refused, and what it is instead is told."""
         for text, what in (("- a\n- b\n", "a list"), ("text", "a single value"), ("5", "a single value")):
-            self.assertEqual(self.refusal(text), f": options are expected as 'name: value', not {what}")
+            with case(text=text, what=what):
+                self.assertEqual(self.refusal(text), f": options are expected as 'name: value', not {what}")
 
     def test_names(self) -> None:
         """The name of an option has to be a text."""
@@ -170,8 +178,9 @@ class EnvTests(SettingsCase):
     def test_wrong(self) -> None:
         """What is no name, or more than a name and a default, is refused, and no value is shown."""
         for text in ("!env", "!env []", "!env [A, marker, c]", "!env {A: marker}", "!env [[A], marker]"):
-            sentence = self.refusal(f"a: {text}\n", {"A": "marker"})
-            self.assertEqual(sentence, ", line 1, column 4: !env wants a name, or [a name, a default]")
+            with case(text=text):
+                sentence = self.refusal(f"a: {text}\n", {"A": "marker"})
+                self.assertEqual(sentence, ", line 1, column 4: !env wants a name, or [a name, a default]")
 
     def test_line_end(self) -> None:
         """A line end after the value, as `export X="$(cat file; echo)"` makes one, is cut."""
@@ -235,14 +244,16 @@ class IncludeTests(SettingsCase):
             ("a: !include [gone.yaml]", f"{self.path}, line 1, column 4: !include wants the name of a file"),
             ("a: !include", f"{self.path}, line 1, column 4: !include wants the name of a file"),
         ):
-            error = self.assertRaises(SettingsError, self.load, text)
-            self.assertTrue(str(error).startswith(sentence), str(error))
+            with case(text=text, sentence=sentence):
+                error = self.assertRaises(SettingsError, self.load, text)
+                self.assertTrue(str(error).startswith(sentence), str(error))
 
     def test_no_names(self) -> None:
         """A name that no file can have is refused."""
         (self.folder / "loop.yaml").symlink_to(self.folder / "loop.yaml")
         for name in ("loop.yaml", '"a\\0b"', '"\\ud800"'):
-            self.assertRaises(SettingsError, self.load, f"a: !include {name}")
+            with case(name=name):
+                self.assertRaises(SettingsError, self.load, f"a: !include {name}")
 
     def test_merge(self) -> None:
         """``<<: !include`` merges a file in, whose own tags are of its own folder; what is beside it wins."""
@@ -284,9 +295,10 @@ class FileTests(SettingsCase):
             ("!file [a]", "!file wants the name of a file"),
             ("!file", "!file wants the name of a file"),
         ):
-            found = str(self.assertRaises(SettingsError, self.load, f"a: {text}"))
-            self.assertIn(sentence, found)
-            self.assertNotIn("marker", found)
+            with case(text=text, sentence=sentence):
+                found = str(self.assertRaises(SettingsError, self.load, f"a: {text}"))
+                self.assertIn(sentence, found)
+                self.assertNotIn("marker", found)
 
 
 class OverlayTests(SynchronousTestCase):

@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.cases import case
 from tests.conversation.documents import FakeDocuments
 from vumi_turn.conversation.conversations import CACHE_WAIT, Conversations, PageTurned, Shown
 from vumi_turn.conversation.menus import Choice
@@ -86,9 +87,10 @@ class MenuTests(ConversationsCase):
         shown = self.show(LIST, in_session=False)
         self.assertEqual(shown.text, "Choose\n1. Yes\n2. No")
         for message_id, session_event in (("i1", None), ("i2", "resume")):
-            chosen = self.say("2", message_id, session_event)
-            self.assertIsInstance(chosen, Choice)
-            self.assertEqual((chosen.id, chosen.title), ("b", "No"))
+            with case(message_id=message_id, session_event=session_event):
+                chosen = self.say("2", message_id, session_event)
+                self.assertIsInstance(chosen, Choice)
+                self.assertEqual((chosen.id, chosen.title), ("b", "No"))
         self.assertEqual(self.counts.choices, ["made", "made"])
 
     def test_as_typed(self) -> None:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.cases import case
 from vumi_turn.conversation.errors import UnreadableValue
 from vumi_turn.conversation.menus import (
     ANSWERS,
@@ -40,8 +41,9 @@ class ChooseTests(SynchronousTestCase):
     def test_number(self) -> None:
         """A number chooses, in the digits of any script, with space around it and a final dot or bracket."""
         for typed in ("2", " 2 ", "2.", "2)", "2 .", "02", "٢", "२", "፪", "２", "\u200f٢\u200f", "2\n"):
-            expected = TypedThrough if typed == "፪" else 2  # Ethiopic numerals are not decimal digits.
-            self.assertEqual(self.number_of(menu("Yes", "No"), typed), expected, typed)
+            with case(typed=typed):
+                expected = TypedThrough if typed == "፪" else 2  # Ethiopic numerals are not decimal digits.
+                self.assertEqual(self.number_of(menu("Yes", "No"), typed), expected)
 
     def test_title(self) -> None:
         """A title chooses, without regard to case, space around it and a final dot or bracket."""
@@ -50,7 +52,8 @@ class ChooseTests(SynchronousTestCase):
             ("yes", 1), (" YES. ", 1), ("Yes)", 1), ("Straße", 2), ("i AGREE", 3), ("I agree.", 3), ("I agree .", 3),
             ("eya (ee)", 4), ("eya (ee", 4), ("هلا", 5), ("ja\u0301 ne", 6), ("week ١٢", 7),
         ):  # fmt: skip
-            self.assertEqual(self.number_of(found, typed), number, typed)
+            with case(typed=typed, number=number):
+                self.assertEqual(self.number_of(found, typed), number)
 
     def test_number_wins(self) -> None:
         """A number is the choice with that number, not the one with that title; without the former the latter."""
@@ -65,19 +68,22 @@ class ChooseTests(SynchronousTestCase):
     def test_neither(self) -> None:
         """Another number is out of range, anything else is typed through."""
         for typed in ("0", "3", "98", "00", "9" * 5000):
-            self.assertEqual(self.number_of(menu("Yes", "No"), typed), OutOfRange)
+            with case(typed=typed):
+                self.assertEqual(self.number_of(menu("Yes", "No"), typed), OutOfRange)
         for typed in ("", " ", ".", "Yess", "ye s", "1 2", "1.5", "-1", "+1", "1..", "1. Yes", "²", "½", "Ⅱ"):
-            self.assertEqual(self.number_of(menu("Yes", "No"), typed), TypedThrough, typed)
+            with case(typed=typed):
+                self.assertEqual(self.number_of(menu("Yes", "No"), typed), TypedThrough)
 
     @given(st.lists(st.text(min_size=1).filter(str.strip), min_size=1, max_size=12), st.text())
     def test_any_text(self, titles: list[str], typed: str) -> None:
         """Each choice is found by its number and each title by itself, or by a number that it is."""
         found = menu(*titles)
         for choice in found.choices:
-            self.assertIs(choose(found, str(choice.number)), choice)
-            by_title = choose(found, choice.title)
-            if isinstance(by_title, Choice) and not choice.title.strip(" .)").isdecimal():
-                self.assertEqual(by_title.title.strip(), choice.title.strip())
+            with case(choice=choice):
+                self.assertIs(choose(found, str(choice.number)), choice)
+                by_title = choose(found, choice.title)
+                if isinstance(by_title, Choice) and not choice.title.strip(" .)").isdecimal():
+                    self.assertEqual(by_title.title.strip(), choice.title.strip())
         choose(found, typed)
 
 
@@ -109,7 +115,8 @@ class NumbersTests(SynchronousTestCase):
     def test_text_alone(self) -> None:
         """A single text stays as it is, and has no menu; among others a blank one leaves no line."""
         for text in ("", " ", "1. Yes\n2. No", "a\n\n"):
-            self.assertEqual((numbered([text]).text, numbered([text]).menu), (text, None))
+            with case(text=text):
+                self.assertEqual((numbered([text]).text, numbered([text]).menu), (text, None))
         self.assertEqual(numbered(["a", "", " ", "b\n", "c"]).text, "a\nb\n\nc")
         self.assertEqual(numbered([]).text, "")
 
@@ -121,10 +128,12 @@ class LifeTests(SynchronousTestCase):
         """Choices replace a menu; a message without choices ends it only if it waits for input."""
         old, new = menu("Yes"), menu("No")
         for current in (None, old):
-            for waits in (False, True):
-                self.assertIs(menu_after_message(current, new, waits), new)
-            self.assertIs(menu_after_message(current, None, False), current)
-            self.assertIsNone(menu_after_message(current, None, True))
+            with case(current=current):
+                for waits in (False, True):
+                    with case(waits=waits):
+                        self.assertIs(menu_after_message(current, new, waits), new)
+                self.assertIs(menu_after_message(current, None, False), current)
+                self.assertIsNone(menu_after_message(current, None, True))
 
     def test_inputs(self) -> None:
         """A new session ends a menu, any other input finds it."""
@@ -135,14 +144,16 @@ class LifeTests(SynchronousTestCase):
     def test_json(self) -> None:
         """A menu survives JSON; what is no menu is said to be none."""
         for kind in ChoiceKind:
-            stored = menu("Yes", "Née 😀", kind=kind)
-            self.assertEqual(Menu.from_json(json.loads(json.dumps(stored.to_json()))), stored)
+            with case(kind=kind):
+                stored = menu("Yes", "Née 😀", kind=kind)
+                self.assertEqual(Menu.from_json(json.loads(json.dumps(stored.to_json()))), stored)
         choice = {"number": 1, "kind": "button", "id": "a", "title": "Yes"}
         changes = (("number", "1"), ("kind", "star"), ("id", 1), ("title", None))
         wrong = [{**choice, key: value} for key, value in changes]
         broken: list[object] = [None, [], {}, {"choices": []}, {"choices": "ab"}, {"choices": [{}]}]
         for value in [*broken, *({"choices": [choice, other]} for other in wrong)]:
-            self.assertRaises(UnreadableValue, Menu.from_json, value)
+            with case(value=value):
+                self.assertRaises(UnreadableValue, Menu.from_json, value)
 
     def test_answers(self) -> None:
         """A choice is sent as its exact title, or as WhatsApp would tell of the tap."""

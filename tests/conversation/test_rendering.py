@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.cases import case
 from vumi_turn.conversation.errors import MalformedPart, RenderingError, UnsupportedType
 from vumi_turn.conversation.numbering import numbered
 from vumi_turn.conversation.parts import ChoiceKind, ChoicePart
@@ -140,8 +141,10 @@ class TypesTests(SynchronousTestCase):
     def test_table(self) -> None:
         """Each type that can be shown has its text, whatever its content is."""
         for turn, text in TABLE:
-            for content in (None, "other", 5):
-                self.assertEqual(text_of(turn, content), text, turn)
+            with case(turn=turn, text=text):
+                for content in (None, "other", 5):
+                    with case(content=content):
+                        self.assertEqual(text_of(turn, content), text)
 
     def test_table_is_whole(self) -> None:
         """No type is shown that the table does not have."""
@@ -170,21 +173,23 @@ class TypesTests(SynchronousTestCase):
             (None, "", False),
         ]
         for header, shown, lost in headers:
-            turn = with_value(BUTTONS, "interactive.header", header)
-            self.assertEqual(text_of(turn), f"{shown}Do you agree?\nFree\n1. Yes\n2. No")
-            self.assertEqual((render(turn).lost_media, render(turn).by_content), (lost, False), header)
+            with case(header=header, shown=shown, lost=lost):
+                turn = with_value(BUTTONS, "interactive.header", header)
+                self.assertEqual(text_of(turn), f"{shown}Do you agree?\nFree\n1. Yes\n2. No")
+                self.assertEqual((render(turn).lost_media, render(turn).by_content), (lost, False))
 
     def test_empty_parts(self) -> None:
         """An empty or blank part leaves no line."""
         for empty in ("", " \n"):
-            turn = BUTTONS
-            for path in ("header.text", "body.text", "footer.text"):
-                turn = with_value(turn, f"interactive.{path}", empty)
-            self.assertEqual(text_of(turn), "1. Yes\n2. No")
-            turn = with_value(LIST, "interactive.action.sections.0.title", empty)
-            turn = with_value(turn, "interactive.action.sections.0.rows.0.description", empty)
-            self.assertEqual(text_of(turn), "Choose\n1. Antenatal\nMore\n2. Stop\n3. Help")
-            self.assertEqual(text_of(with_value(LOCATION, "location.name", empty)).count("\n"), 1)
+            with case(empty=empty):
+                turn = BUTTONS
+                for path in ("header.text", "body.text", "footer.text"):
+                    turn = with_value(turn, f"interactive.{path}", empty)
+                self.assertEqual(text_of(turn), "1. Yes\n2. No")
+                turn = with_value(LIST, "interactive.action.sections.0.title", empty)
+                turn = with_value(turn, "interactive.action.sections.0.rows.0.description", empty)
+                self.assertEqual(text_of(turn), "Choose\n1. Antenatal\nMore\n2. Stop\n3. Help")
+                self.assertEqual(text_of(with_value(LOCATION, "location.name", empty)).count("\n"), 1)
 
     def test_joined(self) -> None:
         """Choices of joined messages are numbered on, and all of them are in the menu."""
@@ -205,9 +210,11 @@ class TypesTests(SynchronousTestCase):
     def test_shows_no_content(self) -> None:
         """What may come into a log shows no content."""
         for turn, text in TABLE:
-            shown = f"{render(turn)!r} {numbered(render(turn).parts)!r}"
-            for line in filter(None, text.split("\n")):
-                self.assertNotIn(line, shown)
+            with case(turn=turn, text=text):
+                shown = f"{render(turn)!r} {numbered(render(turn).parts)!r}"
+                for line in filter(None, text.split("\n")):
+                    with case(line=line):
+                        self.assertNotIn(line, shown)
 
 
 class ContentTests(SynchronousTestCase):
@@ -286,23 +293,29 @@ class ContentTests(SynchronousTestCase):
     def test_unknown(self) -> None:
         """A type that cannot be shown is its content, else refused by its name and by what content is."""
         for turn, name, details in self.UNKNOWN:
-            rendered = render(turn, "Hi \ud83d")
-            self.assertEqual((rendered.parts, rendered.by_content, rendered.type), (("Hi \ufffd",), True, name))
-            self.assertEqual(rendered.lost_media, name in ("image", "document"))
-            contents = ((None, "missing"), ("", "empty"), (" \n", "empty"), (["Hi"], "a list"), (5, "a number"))
-            for content, why in contents:
-                self.assertEqual(self.refusal(UnsupportedType, turn, content), f"{details}, and content is {why}")
+            with case(turn=turn, name=name, details=details):
+                rendered = render(turn, "Hi \ud83d")
+                self.assertEqual((rendered.parts, rendered.by_content, rendered.type), (("Hi \ufffd",), True, name))
+                self.assertEqual(rendered.lost_media, name in ("image", "document"))
+                contents = ((None, "missing"), ("", "empty"), (" \n", "empty"), (["Hi"], "a list"), (5, "a number"))
+                for content, why in contents:
+                    with case(content=content, why=why):
+                        self.assertEqual(
+                            self.refusal(UnsupportedType, turn, content), f"{details}, and content is {why}"
+                        )
 
     def test_malformed(self) -> None:
         """A used part that is missing or of the wrong kind is replaced by content, else refused by its name."""
         for turn, name, details in self.malformed():
-            rendered = render(turn, "Hi")
-            self.assertEqual((rendered.parts, rendered.by_content, rendered.type), (("Hi",), True, turn["type"]), name)
-            for content in (None, "", ["Hi"]):
-                said = self.refusal(MalformedPart, turn, content)
-                self.assertTrue(said.startswith(f"{name} "), (name, said))
-                if details is not None:
-                    self.assertEqual(said, details)
+            with case(turn=turn, name=name, details=details):
+                rendered = render(turn, "Hi")
+                self.assertEqual((rendered.parts, rendered.by_content, rendered.type), (("Hi",), True, turn["type"]))
+                for content in (None, "", ["Hi"]):
+                    with case(content=content):
+                        said = self.refusal(MalformedPart, turn, content)
+                        self.assertTrue(said.startswith(f"{name} "), (name, said))
+                        if details is not None:
+                            self.assertEqual(said, details)
 
     def test_error_texts(self) -> None:
         """An error names the part, what it must be and what it is."""
@@ -318,7 +331,8 @@ class ContentTests(SynchronousTestCase):
                 "turn.interactive.action.buttons[0].reply.title must not be empty",
             ),
         ):
-            self.assertEqual(self.refusal(MalformedPart, with_value(BUTTONS, path, value)), details)
+            with case(path=path, value=value, details=details):
+                self.assertEqual(self.refusal(MalformedPart, with_value(BUTTONS, path, value)), details)
         no_rows = with_value(LIST, "interactive.action.sections", [{"title": "Care", "rows": []}])
         self.assertEqual(
             self.refusal(MalformedPart, no_rows), "turn.interactive.action.sections must hold at least one choice"
@@ -330,12 +344,14 @@ class ContentTests(SynchronousTestCase):
     def test_no_place(self) -> None:
         """Coordinates are numbers of this earth, also as strings."""
         for value in (90.5, -91, "91", "1e2", "nowhere", "", True, 10**5000, float("nan"), float("inf"), [1]):
-            turn = with_value(LOCATION, "location.latitude", value)
-            self.assertEqual(
-                self.refusal(MalformedPart, turn), "turn.location.latitude must be a number from -90 to 90"
-            )
+            with case(value=value):
+                turn = with_value(LOCATION, "location.latitude", value)
+                self.assertEqual(
+                    self.refusal(MalformedPart, turn), "turn.location.latitude must be a number from -90 to 90"
+                )
         for key, value in (("longitude", -180), ("latitude", "+90.0")):
-            self.assertIn("maps?q=", text_of(with_value(LOCATION, f"location.{key}", value)))
+            with case(key=key, value=value):
+                self.assertIn("maps?q=", text_of(with_value(LOCATION, f"location.{key}", value)))
 
     def test_text_is_not_replaced(self) -> None:
         """A malformed text, and a message that names no type, is refused whatever its content is."""
@@ -348,7 +364,8 @@ class ContentTests(SynchronousTestCase):
             ({"image": {"link": LINK}}, "turn.type is missing"),
             ({"type": ["text"], "text": {"body": "Hi"}}, "turn.type must be a string, not a list"),
         ):
-            self.assertEqual(self.refusal(MalformedPart, turn, "Hi"), details)
+            with case(turn=turn, details=details):
+                self.assertEqual(self.refusal(MalformedPart, turn, "Hi"), details)
 
     def test_unused_is_not_judged(self) -> None:
         """Fields that are not used refuse nothing, of whatever kind they are."""
@@ -363,9 +380,11 @@ class ContentTests(SynchronousTestCase):
             (URL, "interactive.action.name"),
             (CONTACTS, "contacts.0.phones.0.type"),
         ):
-            self.assertEqual(text_of(with_value(turn, path, odd)), text_of(turn), path)
+            with case(turn=turn, path=path):
+                self.assertEqual(text_of(with_value(turn, path, odd)), text_of(turn))
         for turn, text in TABLE:
-            self.assertEqual(text_of({**turn, "preview_url": odd, "context": odd}), text)
+            with case(turn=turn, text=text):
+                self.assertEqual(text_of({**turn, "preview_url": odd, "context": odd}), text)
 
     json_values = st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(), lambda inner: st.lists(inner, max_size=2)

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.cases import case
 from vumi_turn.conversation.errors import InvalidScreenOptions, UnreadableValue
 from vumi_turn.conversation.graphemes import last_boundary
 from vumi_turn.conversation.gsm import DEFAULT_ALPHABET, EXTENSION_TABLE, is_gsm, septets, utf16_units
@@ -38,7 +39,8 @@ class LengthTests(SynchronousTestCase):
         self.assertEqual(septets(DEFAULT_ALPHABET + EXTENSION_TABLE), 147)
         self.assertEqual(septets("Ünïcode"[0] + "{€}"), 7)
         for character in "`çïêÁ“”’–…\t\x1bአन😀":
-            self.assertFalse(is_gsm(f"a{character}"), character)
+            with case(character=character):
+                self.assertFalse(is_gsm(f"a{character}"))
 
     def test_utf16(self) -> None:
         """An emoji is two units; half of one is one."""
@@ -47,8 +49,9 @@ class LengthTests(SynchronousTestCase):
     def test_sizes(self) -> None:
         """The octets that a screen's septets fill hold half as many UTF-16 units."""
         for size, units in ((160, 70), (182, 80), (40, 17), (41, 18), (153, 67)):
-            options = ScreenOptions(size=size, next_key="9", next_label="+")
-            self.assertEqual((options.limit(Unit.SEPTETS), options.limit(Unit.UTF16)), (size, units))
+            with case(size=size, units=units):
+                options = ScreenOptions(size=size, next_key="9", next_label="+")
+                self.assertEqual((options.limit(Unit.SEPTETS), options.limit(Unit.UTF16)), (size, units))
 
     def test_screen_length(self) -> None:
         """The counter says what is used and what is left, in the text's own unit."""
@@ -70,7 +73,8 @@ class OptionsTests(SynchronousTestCase):
     def test_size(self) -> None:
         """A screen has no size, or at least 40 characters."""
         for size in (-1, 1, 39):
-            self.assertEqual(self.refusal(size=size), ("screen_size", f"must be 0 or at least 40, not {size}"))
+            with case(size=size):
+                self.assertEqual(self.refusal(size=size), ("screen_size", f"must be 0 or at least 40, not {size}"))
         ScreenOptions(size=0, next_label="x" * 500)
 
     def test_room(self) -> None:
@@ -92,11 +96,13 @@ class OptionsTests(SynchronousTestCase):
     def test_keys(self) -> None:
         """Keys can be typed and told apart, and labels are one line."""
         for key in ("", " ", ".", "9\n8", " 98"):
-            self.assertEqual(self.refusal(next_key=key)[0], "page_next_key")
-            self.assertEqual(self.refusal(back_key=key)[0], "page_back_key")
+            with case(key=key):
+                self.assertEqual(self.refusal(next_key=key)[0], "page_next_key")
+                self.assertEqual(self.refusal(back_key=key)[0], "page_back_key")
         for label in ("", " ", "a\nb", "More "):
-            self.assertEqual(self.refusal(next_label=label)[0], "page_next_label")
-            self.assertEqual(self.refusal(back_key="0", back_label=label)[0], "page_back_label")
+            with case(label=label):
+                self.assertEqual(self.refusal(next_label=label)[0], "page_next_label")
+                self.assertEqual(self.refusal(back_key="0", back_label=label)[0], "page_back_label")
         self.assertEqual(
             self.refusal(next_key="n", back_key="N."), ("page_back_key", "must be another key than page_next_key")
         )
@@ -108,10 +114,12 @@ class PaginateTests(SynchronousTestCase):
     def test_fits(self) -> None:
         """A text that fits a screen is one page as it is, without navigation; without a size each does."""
         for text in ("", "Hi\n", "a" * 160, "€" * 80, "ሰ" * 70, "😀" * 35, " " * 160):
-            self.assertEqual(paginate(text, OPTIONS), (text,))
+            with case(text=text):
+                self.assertEqual(paginate(text, OPTIONS), (text,))
         self.assertEqual(paginate("a" * 9999, ScreenOptions(size=0)), ("a" * 9999,))
         for text in ("a" * 161, "€" * 81, "ሰ" * 71, "😀" * 36):
-            self.assertEqual(len(paginate(text, OPTIONS)), 2)
+            with case(text=text):
+                self.assertEqual(len(paginate(text, OPTIONS)), 2)
 
     def test_lines(self) -> None:
         """Pages end behind a line; all but the last end with the way on."""
@@ -126,8 +134,9 @@ class PaginateTests(SynchronousTestCase):
         self.assertEqual(paginate(f"{first}\n{'b' * 160}", OPTIONS), (f"{first}\n98. More", "b" * 160))
         self.assertEqual(paginate(f"{first} {'b' * 160}", OPTIONS), (f"{first}\n98. More", "b" * 160))
         for space in (" ", "\n"):
-            text = f"{first[:75]}{space}{first[76:]}{space}{'b' * 160}"
-            self.assertEqual(paginate(text, OPTIONS), (f"{text[:151]}\n98. More", "b" * 160))
+            with case(space=space):
+                text = f"{first[:75]}{space}{first[76:]}{space}{'b' * 160}"
+                self.assertEqual(paginate(text, OPTIONS), (f"{text[:151]}\n98. More", "b" * 160))
 
     def test_words(self) -> None:
         """A line longer than a page is cut behind a word, a word longer than one anywhere."""
@@ -137,8 +146,9 @@ class PaginateTests(SynchronousTestCase):
         pages = paginate("a" * 400, OPTIONS)
         self.assertEqual([len(page) for page in pages], [160, 160, 400 - 2 * 151])
         for space in ("\u00a0", "\u202f"):
-            kept = paginate(f"one two{space}{'ሰ' * 58} {'ሰ' * 60}", OPTIONS)[0]
-            self.assertEqual(kept, "one\n98. More")
+            with case(space=space):
+                kept = paginate(f"one two{space}{'ሰ' * 58} {'ሰ' * 60}", OPTIONS)[0]
+                self.assertEqual(kept, "one\n98. More")
 
     def test_space_with_a_mark(self) -> None:
         """A space that carries a mark is no place to cut."""
@@ -154,13 +164,15 @@ class PaginateTests(SynchronousTestCase):
     def test_visible_characters(self) -> None:
         """A family, a flag or a conjunct is not cut."""
         for text in (EMOJI * 8, "e\u0301" * 90, "क्षि" * 40, "🇱🇸" * 40, "👍🏽" * 40):
-            pages = [page.removesuffix("\n98. More") for page in paginate(text, OPTIONS)]
-            self.assertGreater(len(pages), 1)
-            self.assertEqual("".join(pages), text)
-            place = 0
-            for page in pages[:-1]:
-                place += len(page)
-                self.assertEqual(last_boundary(text, 0, place), place)
+            with case(text=text):
+                pages = [page.removesuffix("\n98. More") for page in paginate(text, OPTIONS)]
+                self.assertGreater(len(pages), 1)
+                self.assertEqual("".join(pages), text)
+                place = 0
+                for page in pages[:-1]:
+                    with case(page=page):
+                        place += len(page)
+                        self.assertEqual(last_boundary(text, 0, place), place)
 
     def test_endless_character(self) -> None:
         """A visible character longer than a page is cut between code points."""
@@ -224,19 +236,20 @@ class PaginateTests(SynchronousTestCase):
         unit = Unit.SEPTETS if is_gsm(text + options.next_line + options.back_line) else Unit.UTF16
         rest = text.strip()
         for number, page in enumerate(pages):
-            last = number == len(pages) - 1
-            self.assertLessEqual(unit.length(page), options.limit(unit))
-            back = options.back_line if number and not (ends and last) else ""
-            navigation = back + ("" if last else options.next_line)
-            self.assertTrue(page.endswith(navigation))
-            body = page[: len(page) - len(navigation)]
-            self.assertTrue(body.strip())
-            self.assertTrue(rest.startswith(body), (body, rest))
-            following = rest[len(body) :]
-            # A page is not cut within a line that could have stood on it to its end.
-            if not last and "\n" in body and not following.lstrip(" \r").startswith("\n"):
-                self.fail(f"cut within a line behind a whole one: {body!r} {following!r}")
-            rest = following.lstrip(" \n\r")
+            with case(number=number, page=page):
+                last = number == len(pages) - 1
+                self.assertLessEqual(unit.length(page), options.limit(unit))
+                back = options.back_line if number and not (ends and last) else ""
+                navigation = back + ("" if last else options.next_line)
+                self.assertTrue(page.endswith(navigation))
+                body = page[: len(page) - len(navigation)]
+                self.assertTrue(body.strip())
+                self.assertTrue(rest.startswith(body), (body, rest))
+                following = rest[len(body) :]
+                # A page is not cut within a line that could have stood on it to its end.
+                if not last and "\n" in body and not following.lstrip(" \r").startswith("\n"):
+                    self.fail(f"cut within a line behind a whole one: {body!r} {following!r}")
+                rest = following.lstrip(" \n\r")
         self.assertEqual(rest, "")
 
     @given(st.lists(words, min_size=2, max_size=30), st.text(st.sampled_from("a \nሰ"), max_size=200), options)
@@ -249,15 +262,17 @@ class PaginateTests(SynchronousTestCase):
         unit = Unit.SEPTETS if is_gsm(text + options.next_line + options.back_line) else Unit.UTF16
         room = options.limit(unit) - unit.length(options.next_line + options.back_line)
         for line in lines:
-            if unit.length(line) <= room:
-                self.assertIn(line, shown)
+            with case(line=line):
+                if unit.length(line) <= room:
+                    self.assertIn(line, shown)
 
     def test_languages(self) -> None:
         """A page of each language ends behind a word, and no page begins with a mark."""
         for language in (ENGLISH, SESOTHO, AMHARIC, ARABIC, HINDI):
-            pages = [page.removesuffix("\n98. More") for page in paginate(language * 6, OPTIONS)]
-            self.assertEqual(" ".join(pages).split(), (language * 6).split())
-            self.assertFalse([page for page in pages if unicodedata.category(page[0])[0] == "M"])
+            with case(language=language):
+                pages = [page.removesuffix("\n98. More") for page in paginate(language * 6, OPTIONS)]
+                self.assertEqual(" ".join(pages).split(), (language * 6).split())
+                self.assertFalse([page for page in pages if unicodedata.category(page[0])[0] == "M"])
 
     def test_long_text(self) -> None:
         """A text of 100,000 characters is divided in a time that grows with it, not with its square."""
@@ -275,12 +290,16 @@ class PagesTests(SynchronousTestCase):
     def test_table(self) -> None:
         """A key turns the page while there is a page in that direction; all else is an answer."""
         for page, on, back in ((0, 1, None), (1, 2, 0), (2, None, 1)):
-            for typed in ("98", " 98. ", "98)", "٩٨"):
-                self.assertEqual(self.pages.turned(page, typed), on, typed)
-            for typed in ("B", "b", " b. "):
-                self.assertEqual(self.pages.turned(page, typed), back, typed)
-            for typed in ("", "1", "9 8", "988", "098", "More", "a"):
-                self.assertIsNone(self.pages.turned(page, typed))
+            with case(page=page, on=on, back=back):
+                for typed in ("98", " 98. ", "98)", "٩٨"):
+                    with case(typed=typed):
+                        self.assertEqual(self.pages.turned(page, typed), on)
+                for typed in ("B", "b", " b. "):
+                    with case(typed=typed):
+                        self.assertEqual(self.pages.turned(page, typed), back)
+                for typed in ("", "1", "9 8", "988", "098", "More", "a"):
+                    with case(typed=typed):
+                        self.assertIsNone(self.pages.turned(page, typed))
 
     def test_without_back(self) -> None:
         """Without a back key there is no way back."""
@@ -304,12 +323,14 @@ class PagesTests(SynchronousTestCase):
     def test_unknown_page(self) -> None:
         """A page that does not exist is not turned to another."""
         for page in (-1, 3, 99):
-            self.assertEqual([self.pages.turned(page, typed) for typed in ("98", "B")], [None, None], page)
+            with case(page=page):
+                self.assertEqual([self.pages.turned(page, typed) for typed in ("98", "B")], [None, None])
 
     def test_json(self) -> None:
         """Pages survive JSON; what are no pages is said to be none."""
         for pages in (self.pages, self.closing, Pages.of("ሰ" * 99, OPTIONS, False)):
-            self.assertEqual(Pages.from_json(json.loads(json.dumps(pages.to_json()))), pages)
+            with case(pages=pages):
+                self.assertEqual(Pages.from_json(json.loads(json.dumps(pages.to_json()))), pages)
         stored = self.pages.to_json()
         changes: dict[str, list[Any]] = {
             "texts": [[], "ab", ["a", 1], None],
@@ -320,7 +341,8 @@ class PagesTests(SynchronousTestCase):
         broken = [{**stored, key: value} for key, values in changes.items() for value in values]
         values: list[Any] = [None, [], {}, *broken]
         for value in values:
-            self.assertRaises(UnreadableValue, Pages.from_json, value)
+            with case(value=value):
+                self.assertRaises(UnreadableValue, Pages.from_json, value)
 
     def test_shows_no_content(self) -> None:
         """What may come into a log shows no text."""

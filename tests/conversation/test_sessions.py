@@ -8,6 +8,7 @@ from twisted.internet.defer import ensureDeferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.cases import case
 from vumi_turn.caches import CacheUnavailable
 from vumi_turn.caches.memory import MemoryMessageCache
 from vumi_turn.conversation.sessions import Sessions
@@ -130,9 +131,10 @@ class EndTests(SessionsCase):
         """It ends no session that was opened later, and no later message without a session."""
         first = self.heard("first", "new")
         for name, session_event in (("later", "new"), ("sms", None)):
-            self.heard(name, session_event)
-            self.run_now(self.sessions.end(first.reply("Bye", "close")))
-            self.assertEqual(self.last(), name)
+            with case(name=name, session_event=session_event):
+                self.heard(name, session_event)
+                self.run_now(self.sessions.end(first.reply("Bye", "close")))
+                self.assertEqual(self.last(), name)
 
     def test_sms(self) -> None:
         """An answer to an SMS ends nothing: the next message is a reply too."""
@@ -173,8 +175,9 @@ class StatusTests(SessionsCase):
     def test_backwards(self) -> None:
         """Sent is no news after delivered or failed; the others always are, and each message has its own."""
         for final in ("delivered", "failed"):
-            news = [self.run_now(self.sessions.is_news(final, status)) for status in ("sent", final, "sent", final)]
-            self.assertEqual(news, [True, True, False, True])
+            with case(final=final):
+                news = [self.run_now(self.sessions.is_news(final, status)) for status in ("sent", final, "sent", final)]
+                self.assertEqual(news, [True, True, False, True])
 
     def test_cache_away(self) -> None:
         """What cannot be looked up is sent."""

@@ -14,6 +14,7 @@ from twisted.internet.task import Clock
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.cases import case
 from vumi_turn.delivery import DeliveryRequest, DeliveryScheduler, Result
 from vumi_turn.failures.dead_letter import DeadLetter
 from vumi_turn.turn.verdicts import BodyMeaning, Verdict
@@ -220,7 +221,8 @@ class SchedulerTestCase(SynchronousTestCase):
         self.clock.advance(0.0)
         self.assertEqual(self.clock.getDelayedCalls(), [])
         for request, results in self.results.items():
-            self.assertEqual(len(results), 1, f"{request!r} has {results}")
+            with case(request=request, results=results):
+                self.assertEqual(len(results), 1, f"{request!r} has {results}")
 
     def make_scheduler(self, **options: Any) -> DeliveryScheduler:
         given: dict[str, Any] = {

@@ -11,6 +11,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.cases import case
 from tests.delivery.fakes import START, FakeRequest, FakeTurn
 from vumi_turn.delivery.admission import MOST_BUCKETS, AdmissionControl, Ticket
 from vumi_turn.delivery.observer import BlockedTasks
@@ -109,8 +110,9 @@ class ThrottleTests(AdmissionTestCase):
             self.come(name, "status" if name[0] == "s" else "message")
         self.clock.advance(1.1)
         for name in ("m1", "m2", "s1"):
-            self.assertEqual(self.admitted[-1], name)
-            self.answer(name, accepted=False)
+            with case(name=name):
+                self.assertEqual(self.admitted[-1], name)
+                self.answer(name, accepted=False)
         self.assertEqual(self.admitted, ["m1", "m2", "s1", "s2"])
 
     def test_one_that_gives_up(self) -> None:
@@ -127,10 +129,11 @@ class ThrottleTests(AdmissionTestCase):
         """Where Turn does not say how long, the waits double from 1 s to 60 s."""
         self.come("a")
         for seconds in (1, 2, 4, 8, 16, 32, 60, 60):
-            self.answer("a", accepted=False, throttled=True)
-            self.assertAlmostEqual(self.admission.remaining("message"), seconds)
-            self.come("a")
-            self.clock.advance(seconds + 0.1)
+            with case(seconds=seconds):
+                self.answer("a", accepted=False, throttled=True)
+                self.assertAlmostEqual(self.admission.remaining("message"), seconds)
+                self.come("a")
+                self.clock.advance(seconds + 0.1)
         self.answer("a")
         self.come("b")
         self.answer("b", accepted=False, throttled=True)
@@ -232,10 +235,11 @@ class BucketTests(AdmissionTestCase):
         """Where Turn does not say how long, each bucket has waits of its own."""
         self.learn()
         for seconds in (1, 2, 4):
-            self.come("s", "status")
-            self.answer("s", accepted=False, throttled=True, bucket="general")
-            self.assertAlmostEqual(self.admission.remaining("status"), seconds)
-            self.clock.advance(seconds + 0.1)
+            with case(seconds=seconds):
+                self.come("s", "status")
+                self.answer("s", accepted=False, throttled=True, bucket="general")
+                self.assertAlmostEqual(self.admission.remaining("status"), seconds)
+                self.clock.advance(seconds + 0.1)
         self.come("m")
         self.answer("m", accepted=False, throttled=True, bucket="text")
         self.assertAlmostEqual(self.admission.remaining("message"), 1)

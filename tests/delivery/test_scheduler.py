@@ -9,6 +9,7 @@ from typing import Any, Optional
 
 from twisted.internet.defer import Deferred, fail
 
+from tests.cases import case
 from tests.delivery.fakes import (
     AWAY,
     BAD,
@@ -312,22 +313,23 @@ class AwayTests(SchedulerTestCase):
     def test_any_answer_ends_it(self) -> None:
         """A probe that is refused, throttled or failed shows that Turn is back."""
         for answer in (BAD, throttle(5.0), BROKEN):
-            self.scheduler = self.make_scheduler(max_retries=1)
-            self.turn.posts.clear()
-            self.turn.answer = lambda request: AWAY
-            self.send("a")
-            self.send("b")
-            self.pass_time(3)
-            self.assertTrue(self.scheduler.away)
-            self.turn.answer = lambda request, answer=answer: answer  # type: ignore[misc]
-            probes = len(self.turn.posts)
-            while len(self.turn.posts) == probes:
-                self.assertEqual(self.lines("Turn is back"), [])
-                self.pass_time(0.25)
-            self.assertEqual(len(self.lines("Turn is back")), 1, answer)
-            self.stop(0)
-            self.clock.advance(0)
-            self.events.clear()
+            with case(answer=answer):
+                self.scheduler = self.make_scheduler(max_retries=1)
+                self.turn.posts.clear()
+                self.turn.answer = lambda request: AWAY
+                self.send("a")
+                self.send("b")
+                self.pass_time(3)
+                self.assertTrue(self.scheduler.away)
+                self.turn.answer = lambda request, answer=answer: answer  # type: ignore[misc]
+                probes = len(self.turn.posts)
+                while len(self.turn.posts) == probes:
+                    self.assertEqual(self.lines("Turn is back"), [])
+                    self.pass_time(0.25)
+                self.assertEqual(len(self.lines("Turn is back")), 1)
+                self.stop(0)
+                self.clock.advance(0)
+                self.events.clear()
 
     def test_held_classes_do_not_end_it(self) -> None:
         """A probe that is not let in does not end it, and makes it a misconfiguration."""
@@ -514,19 +516,20 @@ class PoisonTests(SchedulerTestCase):
     def test_rounds_of_one_try(self) -> None:
         """So it is where a round is one try, and others are accepted only between its rounds; its next ones go on."""
         for apart in (0.5, 1.0, 30.0):
-            self.scheduler = self.make_scheduler(max_retries=0)
-            self.turn.answer = lambda request: FakeAnswer(504) if request.name == "bad" else OK
-            bad, behind = self.send("bad", "person"), self.send("behind", "person")
-            for _ in range(20):
-                other = self.send(f"other {len(self.results)}")
-                self.pass_time(apart)
-                if self.result(bad) is not None:
-                    break
-            self.pass_time(2)
-            self.assertEqual((self.result(bad), self.result(behind)), (Result.PARKED, Result.DELIVERED), apart)
-            self.assertIs(self.result(other), Result.DELIVERED)
-            self.stop(0)
-            self.clock.advance(0)
+            with case(apart=apart):
+                self.scheduler = self.make_scheduler(max_retries=0)
+                self.turn.answer = lambda request: FakeAnswer(504) if request.name == "bad" else OK
+                bad, behind = self.send("bad", "person"), self.send("behind", "person")
+                for _ in range(20):
+                    other = self.send(f"other {len(self.results)}")
+                    self.pass_time(apart)
+                    if self.result(bad) is not None:
+                        break
+                self.pass_time(2)
+                self.assertEqual((self.result(bad), self.result(behind)), (Result.PARKED, Result.DELIVERED))
+                self.assertIs(self.result(other), Result.DELIVERED)
+                self.stop(0)
+                self.clock.advance(0)
 
     def test_alone(self) -> None:
         """If it is the only one Turn seems away; the next one that comes shows that it is not."""
@@ -693,8 +696,9 @@ class LostTests(SchedulerTestCase):
         a, b = self.send("a", "person"), self.send("b", "person")
         c, d = self.send("c", "another"), self.send("d", "another")
         for request in (b, c, d):
-            request.lose()
-            self.assertIs(self.result(request), Result.LOST)
+            with case(request=request):
+                request.lose()
+                self.assertIs(self.result(request), Result.LOST)
         self.assertIsNone(self.result(a))
         self.pass_time(1100)
         self.assertEqual(self.turn.names, ["a", "c"])
@@ -1033,14 +1037,15 @@ class StopTests(SchedulerTestCase):
     def test_no_more_tries(self) -> None:
         """A POST that fails while stopping goes back, neither tried again nor parked."""
         for answer in (AWAY, BROKEN, BAD, throttle(5.0), NOT_US):
-            self.scheduler = self.make_scheduler()
-            self.turn.answer = lambda request: None
-            request = self.send("a")
-            stopped = self.stop(10.0)
-            self.turn.finish(request, answer)
-            self.successResultOf(stopped)
-            self.assertEqual((self.result(request), request.parkings), (Result.REQUEUE, []))
-            self.assertEqual(self.clock.getDelayedCalls(), [])
+            with case(answer=answer):
+                self.scheduler = self.make_scheduler()
+                self.turn.answer = lambda request: None
+                request = self.send("a")
+                stopped = self.stop(10.0)
+                self.turn.finish(request, answer)
+                self.successResultOf(stopped)
+                self.assertEqual((self.result(request), request.parkings), (Result.REQUEUE, []))
+                self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_publishes(self) -> None:
         """A parking under way may finish; one that waits for its next try goes back."""

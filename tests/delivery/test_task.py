@@ -5,6 +5,7 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.cases import case
 from tests.delivery.fakes import FakeRequest, FakeTurn
 from vumi_turn.delivery import Result
 from vumi_turn.delivery.observer import BlockedTasks
@@ -35,7 +36,8 @@ class TransitionTests(TaskTestCase):
             reached |= more
         self.assertEqual(reached, set(State))
         for state in set(State) - {State.ENDED}:
-            self.assertIs(TRANSITIONS[state, Event.END], State.ENDED, state)
+            with case(state=state):
+                self.assertIs(TRANSITIONS[state, Event.END], State.ENDED)
 
     def test_the_end_is_final(self) -> None:
         """Nothing leads out of the end."""
@@ -58,10 +60,11 @@ class TransitionTests(TaskTestCase):
     def test_recalled(self) -> None:
         """What is recalled while it is busy goes back when that has ended."""
         for first, last in ((Event.POST, Event.ANSWERED), (Event.PARK, Event.PARK_FAILED)):
-            task = self.task(Event.START, Event.PREPARED, first, Event.RECALL)
-            self.assertEqual((task.busy, task.forced_result), (True, None))
-            task.on(last)
-            self.assertIs(task.forced_result, Result.REQUEUE)
+            with case(first=first, last=last):
+                task = self.task(Event.START, Event.PREPARED, first, Event.RECALL)
+                self.assertEqual((task.busy, task.forced_result), (True, None))
+                task.on(last)
+                self.assertIs(task.forced_result, Result.REQUEUE)
 
     def test_busy_ones_can_be_recalled(self) -> None:
         """Every state in which something is under way can be recalled; no other has to be."""

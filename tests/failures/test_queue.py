@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.cases import case
 from vumi_turn.broker.interface import Delivery, MessageTooLarge, Outcome
 from vumi_turn.broker.memory import MemoryBroker
 from vumi_turn.failures.dead_letter import DeadLetter
@@ -46,8 +47,9 @@ class OriginalTests(SynchronousTestCase):
     def test_no_object(self) -> None:
         """What is no JSON object is kept as text and replayed byte for byte."""
         for body in (b"", b"hello", b"[]", b"null", b'"x"', b"\xff\xfe{}", '"é"'.encode()):
-            self.assertIsInstance(original_of(body), str)
-            self.assertEqual(through_the_queue(body), body)
+            with case(body=body):
+                self.assertIsInstance(original_of(body), str)
+                self.assertEqual(through_the_queue(body), body)
 
     def test_object_that_cannot_be_written(self) -> None:
         """An object that could be read but not written again is kept as text, so that parking never fails."""
@@ -57,7 +59,8 @@ class OriginalTests(SynchronousTestCase):
             b'{"a": ' + b"9" * 100_000 + b"}",
             *(b'{"a":' + b"[" * depth + b"]" * depth + b"}" for depth in (99, 900, 960, 980, 20_000)),
         ):
-            self.assertEqual(through_the_queue(body), body)
+            with case(body=body):
+                self.assertEqual(through_the_queue(body), body)
 
     def test_deepest_object(self) -> None:
         """An object as deep as a message may be, less the one level of its envelope, stays an object."""

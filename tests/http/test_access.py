@@ -9,6 +9,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 
+from tests.cases import case
 from tests.http.case import Client, Response
 from vumi_turn.http.access import check_change, check_host, is_operator, is_own_origin, respond_json
 from vumi_turn.http.errors import ApiError
@@ -59,14 +60,16 @@ class HostTests(AccessCase):
     def test_ours(self) -> None:
         """Addresses, localhost and the names that are given are this server, with or without a port."""
         for host in ("127.0.0.1", "10.1.2.3:8090", "[::1]:8090", "localhost", "LOCALHOST:1", "page.example:8090"):
-            response = self.ask(Host=host)
-            self.assertEqual((response.status, response.json), (200, {"page": True}), host)
-            self.assertEqual(response.headers["cache-control"], "no-store")
+            with case(host=host):
+                response = self.ask(Host=host)
+                self.assertEqual((response.status, response.json), (200, {"page": True}))
+                self.assertEqual(response.headers["cache-control"], "no-store")
 
     def test_of_others(self) -> None:
         """Other names, what is no name, and none at all are refused: somebody has pointed a name of theirs here."""
         for host in ("evil.example", "127.0.0.1.evil.example", "localhost.evil.example", "", "[::1", "x@y", None):
-            self.assertEqual(self.ask(Host=host).error[::2], (403, "Forbidden"), host)
+            with case(host=host):
+                self.assertEqual(self.ask(Host=host).error[::2], (403, "Forbidden"))
 
 
 class ChangeTests(AccessCase):
@@ -90,22 +93,25 @@ class ChangeTests(AccessCase):
         """Without the operator's password it is 401, and the browser is told to ask for it."""
         bad = (None, "", "Basic", "Basic ???", basic("operator", "x"), basic("admin"), basic()[:-4], "Bearer x")
         for authorization in bad:
-            response = self.change(Authorization=authorization)
-            self.assertEqual(response.error[::2], (401, "Unauthorized"), authorization)
-            self.assertIn("basic realm=", response.headers["www-authenticate"])
-            self.assertNotIn(PASSWORD.encode(), response.body)
+            with case(authorization=authorization):
+                response = self.change(Authorization=authorization)
+                self.assertEqual(response.error[::2], (401, "Unauthorized"))
+                self.assertIn("basic realm=", response.headers["www-authenticate"])
+                self.assertNotIn(PASSWORD.encode(), response.body)
 
     def test_no_password(self) -> None:
         """Where no password is configured nobody may change anything."""
         for password in (None, ""):
-            self.page.password = password
-            response = self.change(Authorization=basic("operator", ""))
-            self.assertEqual(response.error[::2], (403, "Forbidden"))
+            with case(password=password):
+                self.page.password = password
+                response = self.change(Authorization=basic("operator", ""))
+                self.assertEqual(response.error[::2], (403, "Forbidden"))
 
     def test_origin(self) -> None:
         """A change that another page has sent, with the password that the browser adds, is refused."""
         for origin in (None, "null", "http://evil.example", "http://127.0.0.1", "http://127.0.0.1:8090.evil.example"):
-            self.assertEqual(self.change(Origin=origin).error[::2], (403, "Forbidden"), origin)
+            with case(origin=origin):
+                self.assertEqual(self.change(Origin=origin).error[::2], (403, "Forbidden"))
 
     def test_host(self) -> None:
         """So is one under a foreign name, though its origin agrees."""
@@ -115,11 +121,14 @@ class ChangeTests(AccessCase):
     def test_body(self) -> None:
         """What a form can send is no change, nor what is no JSON object."""
         for kind in (None, "text/plain", "application/x-www-form-urlencoded"):
-            self.assertEqual(self.change(Content_Type=kind).error[::2], (400, "ApiUsageError"), kind)
+            with case(kind=kind):
+                self.assertEqual(self.change(Content_Type=kind).error[::2], (400, "ApiUsageError"))
         for body in (b"[]", b"null", b'"x"'):
-            self.assertEqual(self.change(body).error[::2], (400, "ApiUsageError"), body)
+            with case(body=body):
+                self.assertEqual(self.change(body).error[::2], (400, "ApiUsageError"))
         for body in (b"", b"{", b"\xff", b"[" * 900):
-            self.assertEqual(self.change(body).error[::2], (400, "JsonDecodeError"), body[:9])
+            with case(body=body):
+                self.assertEqual(self.change(body).error[::2], (400, "JsonDecodeError"), body[:9])
 
 
 class FunctionTests(SynchronousTestCase):
@@ -128,11 +137,13 @@ class FunctionTests(SynchronousTestCase):
         self.assertTrue(is_operator(basic().encode(), PASSWORD))
         self.assertTrue(is_operator(basic().replace("Basic", "bASIC").encode(), PASSWORD))
         for authorization in (None, b"", b"\xff", b"Basic \xff", basic("operator", "").encode()):
-            self.assertFalse(is_operator(authorization, ""))
-            self.assertFalse(is_operator(authorization, PASSWORD))
+            with case(authorization=authorization):
+                self.assertFalse(is_operator(authorization, ""))
+                self.assertFalse(is_operator(authorization, PASSWORD))
 
     def test_origin(self) -> None:
         """Host names have no case; schemes other than http and https are nobody's pages."""
         self.assertTrue(is_own_origin(b"http://Page.Example:80", b"page.example:80"))
         for origin in (b"ftp://page.example", b"page.example", b"", b"http://", b"http://page.example/"):
-            self.assertFalse(is_own_origin(origin, b"page.example"), origin)
+            with case(origin=origin):
+                self.assertFalse(is_own_origin(origin, b"page.example"))

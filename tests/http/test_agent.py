@@ -22,6 +22,7 @@ from twisted.web.http import PotentialDataLoss
 from twisted.web.iweb import UNKNOWN_LENGTH, IAgent, IResponse
 from zope.interface.verify import verifyObject
 
+from tests.cases import case
 from tests.http.connections_case import URL, AgentCase
 from vumi_turn.http.connections import PreparedHeaders, make_agent, parser_factory
 from vumi_turn.http.connections.requests import BodyTooLarge, WrongBodyLength, gathered
@@ -62,9 +63,10 @@ class AgentContract(Contract):
             (b"HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n", b""),
             (b"HTTP/1.1 100 Continue\r\n\r\n" + OK, b"{}"),
         ):
-            _, reader = self.exchange(answer)
-            self.assertEqual((reader.data, reader.done), (body, True), answer)
-            self.assertEqual(len(self.transports), 1, answer)
+            with case(answer=answer, body=body):
+                _, reader = self.exchange(answer)
+                self.assertEqual((reader.data, reader.done), (body, True))
+                self.assertEqual(len(self.transports), 1)
 
     def test_head(self) -> None:
         """An answer to HEAD has no body, and its connection serves again."""
@@ -85,23 +87,25 @@ class AgentContract(Contract):
     def test_closed_by_request(self) -> None:
         """Where the server closes, the next request has a new connection."""
         for close in (b"Connection: close\r\n", b"connection: Foo, CLOSE\r\n"):
-            if self.kind == "twisted" and b"CLOSE" in close:
-                continue  # It reads one spelling only.
-            count = len(self.transports)
-            self.exchange(b"HTTP/1.1 200 OK\r\n" + close + b"Content-Length: 2\r\n\r\n{}")
-            self.reactor.advance(0)
-            self.assertTrue(self.transports[-1].gone)
-            self.exchange(OK)
-            self.assertEqual(len(self.transports), count + 2)
-            self.transports[-1].go(ConnectionDone())
+            with case(close=close):
+                if self.kind == "twisted" and b"CLOSE" in close:
+                    continue  # It reads one spelling only.
+                count = len(self.transports)
+                self.exchange(b"HTTP/1.1 200 OK\r\n" + close + b"Content-Length: 2\r\n\r\n{}")
+                self.reactor.advance(0)
+                self.assertTrue(self.transports[-1].gone)
+                self.exchange(OK)
+                self.assertEqual(len(self.transports), count + 2)
+                self.transports[-1].go(ConnectionDone())
 
     def test_never_received(self) -> None:
         """A connection that ends without a byte of an answer fails the request as twisted.web does."""
         for reason in (ConnectionDone(), ConnectionLost()):
-            asked = self.ask()
-            self.connect().go(reason)
-            failure = self.failureResultOf(asked, ResponseNeverReceived)
-            self.assertIs(failure.value.reasons[0].value, reason)
+            with case(reason=reason):
+                asked = self.ask()
+                self.connect().go(reason)
+                failure = self.failureResultOf(asked, ResponseNeverReceived)
+                self.assertIs(failure.value.reasons[0].value, reason)
 
     def test_failed(self) -> None:
         """A connection that ends within the head fails the request."""
@@ -115,21 +119,23 @@ class AgentContract(Contract):
     def test_cut_body(self) -> None:
         """A body that is cut has an answer, and fails its reader."""
         for head, cut in ((b"Content-Length: 10", b"half"), (b"Transfer-Encoding: chunked", b"4\r\nhalf\r\n")):
-            response, reader = self.exchange(b"HTTP/1.1 200 OK\r\n%b\r\n\r\n%b" % (head, cut))
-            self.transports[-1].go(ConnectionLost())
-            assert reader.reason is not None
-            self.assertEqual((response.code, reader.data), (200, b"half"))
-            self.assertIsNotNone(reader.reason.check(ResponseFailed))
+            with case(head=head, cut=cut):
+                response, reader = self.exchange(b"HTTP/1.1 200 OK\r\n%b\r\n\r\n%b" % (head, cut))
+                self.transports[-1].go(ConnectionLost())
+                assert reader.reason is not None
+                self.assertEqual((response.code, reader.data), (200, b"half"))
+                self.assertIsNotNone(reader.reason.check(ResponseFailed))
 
     def test_no_http(self) -> None:
         """What is no HTTP fails the request, and its connection is closed."""
         for junk in (b"marker\r\n\r\n", b"HTTP/1.1 marker OK\r\n\r\n", b"HTTP/1.1 200 OK\r\nmarker\r\n\r\n"):
-            asked = self.ask()
-            transport = self.connect()
-            self.receive(junk)
-            self.reactor.advance(0)
-            self.failureResultOf(asked, ResponseFailed)
-            self.assertTrue(transport.gone)
+            with case(junk=junk):
+                asked = self.ask()
+                transport = self.connect()
+                self.receive(junk)
+                self.reactor.advance(0)
+                self.failureResultOf(asked, ResponseFailed)
+                self.assertTrue(transport.gone)
 
     def test_bad_chunk(self) -> None:
         """A head stands, whatever becomes of its body."""
@@ -201,8 +207,9 @@ class AgentContract(Contract):
     def test_nothing_is_smuggled(self) -> None:
         """What would begin another line of the request is refused, or is one line."""
         for method, uri in ((b"GET x", URL), (b"G\r\nX:", URL), (b"GET", URL + b" x"), (b"GET", URL + b"\r\nX: y")):
-            with self.assertRaises(ValueError):
-                self.ask(method, uri, body=None)
+            with case(method=method, uri=uri):
+                with self.assertRaises(ValueError):
+                    self.ask(method, uri, body=None)
         with self.assertRaises(ValueError):
             self.ask(headers={b"X\r\nY": [b"z"]})
         self.exchange(OK, headers={b"X": [b"a\r\nY: b"]})
@@ -214,17 +221,18 @@ class AgentContract(Contract):
             (b"GET", None, True), (b"HEAD", None, True), (b"POST", b"{}", False), (b"POST", None, False),
             (b"PUT", b"{}", False), (b"GET", b"{}", False),
         ):  # fmt: skip
-            self.exchange(OK)
-            asked = self.ask(method, body=body)
-            self.transports[-1].go(ConnectionDone())
-            if again:
-                self.connect()
-                self.receive(b"HTTP/1.1 204 No\r\n\r\n")
-                self.assertEqual(self.successResultOf(asked).code, 204)
-            else:
-                self.failureResultOf(asked, ResponseNeverReceived)
-            self.assertEqual(self.reactor.tcpClients, [])
-            self.transports[-1].go(ConnectionDone())
+            with case(method=method, body=body, again=again):
+                self.exchange(OK)
+                asked = self.ask(method, body=body)
+                self.transports[-1].go(ConnectionDone())
+                if again:
+                    self.connect()
+                    self.receive(b"HTTP/1.1 204 No\r\n\r\n")
+                    self.assertEqual(self.successResultOf(asked).code, 204)
+                else:
+                    self.failureResultOf(asked, ResponseNeverReceived)
+                self.assertEqual(self.reactor.tcpClients, [])
+                self.transports[-1].go(ConnectionDone())
 
     def test_not_repeated(self) -> None:
         """Nothing is sent again on a new connection, nor after a byte of an answer."""
@@ -356,15 +364,17 @@ class OwnTests(AgentCase):
     def test_framing_is_ours(self) -> None:
         """Who says where the body ends is the agent."""
         for name in (b"Content-Length", b"transfer-encoding"):
-            with self.assertRaises(ValueError):
-                self.ask(headers={name: [b"1"]})
+            with case(name=name):
+                with self.assertRaises(ValueError):
+                    self.ask(headers={name: [b"1"]})
 
     def test_no_credentials(self) -> None:
         """A URL with credentials or without a host is refused."""
         for uri in (b"http://a:marker@turn.example/", b"http:///x"):
-            with self.assertRaises(ValueError) as caught:
-                self.failureResultOf(self.ask(uri=uri)).raiseException()
-            self.assertNotIn("marker", str(caught.exception))
+            with case(uri=uri):
+                with self.assertRaises(ValueError) as caught:
+                    self.failureResultOf(self.ask(uri=uri)).raiseException()
+                self.assertNotIn("marker", str(caught.exception))
 
     def test_hosts(self) -> None:
         """Host has a port only where it is another one, and brackets where it is IPv6."""
@@ -374,7 +384,8 @@ class OwnTests(AgentCase):
             (b"http://[::1]:8080/", b"[::1]:8080"),
             (b"http://[::1]/", b"[::1]"),
         ):
-            self.assertEqual(self.agent._endpoints.route(uri).host, host)
+            with case(uri=uri, host=host):
+                self.assertEqual(self.agent._endpoints.route(uri).host, host)
 
     def test_asked_to_close(self) -> None:
         """A request that asks the server to close has a connection of its own."""
@@ -457,21 +468,24 @@ class BodyTests(SynchronousTestCase):
     def test_gathered(self) -> None:
         """A body is gathered, of a known or an unknown length."""
         for length in (4, UNKNOWN_LENGTH):
-            self.assertEqual(self.successResultOf(self.gathered(Producer(length, b"ab", b"cd"))), b"abcd")
+            with case(length=length):
+                self.assertEqual(self.successResultOf(self.gathered(Producer(length, b"ab", b"cd"))), b"abcd")
 
     def test_wrong_length(self) -> None:
         """A producer that writes more or less than it said fails the request."""
         for length in (3, 5):
-            failure = self.failureResultOf(self.gathered(Producer(length, b"ab", b"cd")), RequestGenerationFailed)
-            self.assertIsNotNone(failure.value.reasons[0].check(WrongBodyLength))
+            with case(length=length):
+                failure = self.failureResultOf(self.gathered(Producer(length, b"ab", b"cd")), RequestGenerationFailed)
+                self.assertIsNotNone(failure.value.reasons[0].check(WrongBodyLength))
 
     def test_too_large(self) -> None:
         """A body over the limit fails the request, and its producer is stopped."""
         for length in (11, UNKNOWN_LENGTH):
-            producer = Producer(length, b"abcdef", b"abcdef")
-            failure = self.failureResultOf(self.gathered(producer), RequestGenerationFailed)
-            self.assertIsNotNone(failure.value.reasons[0].check(BodyTooLarge))
-            self.assertEqual(producer.stopped, length is UNKNOWN_LENGTH)
+            with case(length=length):
+                producer = Producer(length, b"abcdef", b"abcdef")
+                failure = self.failureResultOf(self.gathered(producer), RequestGenerationFailed)
+                self.assertIsNotNone(failure.value.reasons[0].check(BodyTooLarge))
+                self.assertEqual(producer.stopped, length is UNKNOWN_LENGTH)
 
     def test_failing(self) -> None:
         """A body that cannot be produced fails the request with the reason."""

@@ -10,6 +10,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.server import Request, Site
 
+from tests.cases import case
 from tests.http.case import Client, request
 from vumi_turn.http.direct import DirectRoute
 
@@ -62,8 +63,9 @@ class DirectCase(SynchronousTestCase):
             ("POST", "/messages"), ("POST", "/messages?a=b"), ("POST", "/%6dessages"), ("POST", "/messages/"),
             ("GET", "/messages"), ("GET", "/other"), ("POST", "/other"), ("GET", "/nowhere"), ("HEAD", "/other"),
         ):  # fmt: skip
-            klein, direct = (self.asked(way, method=method, path=path) for way in ("klein", "direct"))
-            self.assertEqual(direct, klein, (method, path))
+            with case(method=method, path=path):
+                klein, direct = (self.asked(way, method=method, path=path) for way in ("klein", "direct"))
+                self.assertEqual(direct, klein, (method, path))
         self.assertEqual(self.direct_calls, 2)
 
     def test_later(self) -> None:

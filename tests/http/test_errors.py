@@ -6,6 +6,7 @@ import json
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.cases import case
 from vumi_turn.http import errors
 from vumi_turn.turn import errors as turn_errors
 
@@ -62,8 +63,9 @@ class ErrorTests(SynchronousTestCase):
     def test_default_details(self) -> None:
         """Every error says something, also when nothing was said about it."""
         for error in errors.ApiError.__subclasses__():
-            made = errors.InternalError("0f" * 16) if error is errors.InternalError else error()
-            self.assertTrue(made.details and str(made) == made.details, error.__name__)
+            with case(error=error):
+                made = errors.InternalError("0f" * 16) if error is errors.InternalError else error()
+                self.assertTrue(made.details and str(made) == made.details, error.__name__)
 
     def test_headers(self) -> None:
         """What may work later says when, and a wrong method is told the right ones."""

@@ -11,6 +11,7 @@ from twisted.internet.protocol import Factory
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.cases import case
 from vumi_turn.http.listening import server_endpoint, take_over
 from vumi_turn.http.server import MAX_CONNECTIONS
 
@@ -26,8 +27,9 @@ class BacklogTests(SynchronousTestCase):
     def test_as_long_as_the_connections(self) -> None:
         """As many connections may wait as are allowed; Twisted's own number is 50."""
         for description in ("tcp:8080", "tcp6:8080:interface=\\:\\:1", "tcp:port=8080:interface=127.0.0.1"):
-            port, _, backlog, _ = self.listen(description)
-            self.assertEqual((port, backlog), (8080, MAX_CONNECTIONS), description)
+            with case(description=description):
+                port, _, backlog, _ = self.listen(description)
+                self.assertEqual((port, backlog), (8080, MAX_CONNECTIONS))
 
     def test_given(self) -> None:
         """Unless the description says another number."""

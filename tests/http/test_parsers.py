@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.iweb import UNKNOWN_LENGTH
 
+from tests.cases import case
 from vumi_turn.http.connections.factory import parser_factory
 from vumi_turn.http.connections.parsing import MAX_HEAD, Head, ParseError, ResponseParser
 from vumi_turn.http.connections.pure_parser import PureParser
@@ -151,20 +152,23 @@ class ParserContract(Contract):
     def test_good(self) -> None:
         """Each way to say where a body ends is understood."""
         for text, body, keep in GOOD:
-            heard = self.heard(text)
-            assert heard.head is not None, text
-            self.assertEqual((heard.error, heard.body, heard.parser.surplus), (False, body, False), text)
-            self.assertEqual(heard.ended, keep is not None, text)
-            self.assertEqual(heard.parser.ends_with_connection(), keep is None, text)
-            self.assertEqual(heard.head.keep, bool(keep), text)
+            with case(text=text, body=body, keep=keep):
+                heard = self.heard(text)
+                assert heard.head is not None, text
+                self.assertEqual((heard.error, heard.body, heard.parser.surplus), (False, body, False))
+                self.assertEqual(heard.ended, keep is not None)
+                self.assertEqual(heard.parser.ends_with_connection(), keep is None)
+                self.assertEqual(heard.head.keep, bool(keep))
 
     def test_in_pieces(self) -> None:
         """Where the segments end makes no difference."""
         for text, _, _ in GOOD:
-            whole = self.heard(text).summary()
-            for size in (1, 2, 3, 7, 20):
-                pieces = [text[start : start + size] for start in range(0, len(text), size)]
-                self.assertEqual(self.heard(*pieces).summary(), whole, (text, size))
+            with case(text=text):
+                whole = self.heard(text).summary()
+                for size in (1, 2, 3, 7, 20):
+                    with case(size=size):
+                        pieces = [text[start : start + size] for start in range(0, len(text), size)]
+                        self.assertEqual(self.heard(*pieces).summary(), whole, (text, size))
 
     def test_head(self) -> None:
         """A head has version, code and phrase, and the headers that are the content's."""
@@ -185,43 +189,51 @@ class ParserContract(Contract):
             (b"HTTP/1.1 204 No\r\nContent-Length: 5\r\n\r\n", 0),
         ]
         for text, length in lengths:
-            head = self.heard(text).head
-            assert head is not None
-            self.assertEqual(head.length, length, text)
+            with case(text=text, length=length):
+                head = self.heard(text).head
+                assert head is not None
+                self.assertEqual(head.length, length)
 
     def test_bad(self) -> None:
         """What is not HTTP, or says two things, is refused before anybody is told of it."""
         for text in BAD:
-            for pieces in ([text], [text[start : start + 5] for start in range(0, len(text), 5)]):
-                heard = self.heard(*pieces)
-                self.assertTrue(heard.error, text[:80])
-                self.assertIsNone(heard.head, text[:80])
+            with case(text=text):
+                for pieces in ([text], [text[start : start + 5] for start in range(0, len(text), 5)]):
+                    with case(pieces=pieces):
+                        heard = self.heard(*pieces)
+                        self.assertTrue(heard.error, text[:80])
+                        self.assertIsNone(heard.head, text[:80])
 
     def test_bad_chunks(self) -> None:
         """A chunk that is none ends the body in an error, after the head."""
         for chunks in BAD_CHUNKS:
-            heard = self.heard(OK + b"Transfer-Encoding: chunked\r\n\r\n", chunks)
-            self.assertTrue(heard.error, chunks[:40])
-            self.assertIsNotNone(heard.head, chunks[:40])
-            self.assertFalse(heard.ended, chunks[:40])
+            with case(chunks=chunks):
+                heard = self.heard(OK + b"Transfer-Encoding: chunked\r\n\r\n", chunks)
+                self.assertTrue(heard.error, chunks[:40])
+                self.assertIsNotNone(heard.head, chunks[:40])
+                self.assertFalse(heard.ended, chunks[:40])
 
     def test_not_quoted(self) -> None:
         """An error does not say what came."""
         for text in (b"marker\r\n\r\n", OK + b"X: marker\x00\r\n\r\n", OK + b"Content-Length: marker\r\n\r\n"):
-            with self.assertRaises(ParseError) as caught:
-                parser = parser_factory(self.kind)(Heard(self.kind))
-                parser.start(b"POST")
-                parser.feed(text)
-            self.assertNotIn("marker", repr(caught.exception))
+            with case(text=text):
+                with self.assertRaises(ParseError) as caught:
+                    parser = parser_factory(self.kind)(Heard(self.kind))
+                    parser.start(b"POST")
+                    parser.feed(text)
+                self.assertNotIn("marker", repr(caught.exception))
 
     def test_surplus(self) -> None:
         """More than one answer is noticed, and changes nothing in the first."""
         for extra in (b"x", b"\x00", OK + b"Content-Length: 2\r\n\r\n{}"):
-            for text in (OK + b"Content-Length: 2\r\n\r\n{}", CHUNKED + b"2\r\n{}\r\n0\r\n\r\n"):
-                for pieces in ([text + extra], [text, extra]):
-                    heard = self.heard(*pieces)
-                    self.assertEqual((heard.body, heard.ended, heard.error), (b"{}", True, False))
-                    self.assertTrue(heard.parser.surplus)
+            with case(extra=extra):
+                for text in (OK + b"Content-Length: 2\r\n\r\n{}", CHUNKED + b"2\r\n{}\r\n0\r\n\r\n"):
+                    with case(text=text):
+                        for pieces in ([text + extra], [text, extra]):
+                            with case(pieces=pieces):
+                                heard = self.heard(*pieces)
+                                self.assertEqual((heard.body, heard.ended, heard.error), (b"{}", True, False))
+                                self.assertTrue(heard.parser.surplus)
 
     def test_head_request(self) -> None:
         """An answer to HEAD has the length of GET's, and no body."""
@@ -240,14 +252,15 @@ class ParserContract(Contract):
             (b"HTTP/1.1 204 No\r\n\r\n", b"POST"),
             (b"HTTP/1.1 304 No\r\nContent-Length: 3\r\n\r\n", b"GET"),
         ):
-            heard = self.heard(first, method=method)
-            self.assertTrue(heard.ended)
-            heard.head, heard.body, heard.ended = None, b"", False
-            heard.parser.start(b"POST")
-            heard.feed(OK + b"X-Second: y\r\nContent-Length: 3\r\n\r\nabc")
-            head: Any = heard.head
-            self.assertEqual((heard.body, heard.ended, heard.parser.surplus), (b"abc", True, False), first)
-            self.assertEqual(dict(head.headers.getAllRawHeaders()), {b"X-Second": [b"y"]})
+            with case(first=first, method=method):
+                heard = self.heard(first, method=method)
+                self.assertTrue(heard.ended)
+                heard.head, heard.body, heard.ended = None, b"", False
+                heard.parser.start(b"POST")
+                heard.feed(OK + b"X-Second: y\r\nContent-Length: 3\r\n\r\nabc")
+                head: Any = heard.head
+                self.assertEqual((heard.body, heard.ended, heard.parser.surplus), (b"abc", True, False))
+                self.assertEqual(dict(head.headers.getAllRawHeaders()), {b"X-Second": [b"y"]})
 
     def test_large(self) -> None:
         """A body has no bound here; its reader sets one."""

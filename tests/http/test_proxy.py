@@ -14,6 +14,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import directlyProvides
 
+from tests.cases import case
 from tests.http.connections_case import AgentCase, ServerTransport
 from tests.http.test_agent import OK
 from vumi_turn.http.connections import ProxyConfigurationError, ProxyRefused, ProxySettings, proxy_shown
@@ -56,7 +57,8 @@ class SettingsTests(SynchronousTestCase):
             ("http://[2001:db8::1]:3128", "http://[2001:db8::1]:3128"),
             ("http://user:marker@proxy.example:3128", "http://proxy.example:3128"),
         ):
-            self.assertEqual(self.shown("https://x/", HTTPS_PROXY=value), shown)
+            with case(value=value, shown=shown):
+                self.assertEqual(self.shown("https://x/", HTTPS_PROXY=value), shown)
         proxy = proxy_of("HTTPS_PROXY", "http://us%40er:p%3Ass@proxy.example")
         self.assertEqual(proxy.authorization, b"Basic dXNAZXI6cDpzcw==")
         self.assertNotIn("dXNA", repr(proxy))
@@ -64,10 +66,11 @@ class SettingsTests(SynchronousTestCase):
     def test_refused(self) -> None:
         """What cannot be a proxy is an error that names the variable, without its value."""
         for value in ("socks5://marker:1", "http://", "http://marker:port", "http://a/marker", "http://a:99999/marker"):
-            with self.assertRaises(ProxyConfigurationError) as caught:
-                self.shown("https://x/", HTTPS_PROXY=value)
-            self.assertTrue(str(caught.exception).startswith("HTTPS_PROXY"))
-            self.assertNotIn("marker", str(caught.exception))
+            with case(value=value):
+                with self.assertRaises(ProxyConfigurationError) as caught:
+                    self.shown("https://x/", HTTPS_PROXY=value)
+                self.assertTrue(str(caught.exception).startswith("HTTPS_PROXY"))
+                self.assertNotIn("marker", str(caught.exception))
 
     def test_exceptions(self) -> None:
         """NO_PROXY names hosts with their subdomains, addresses and networks, each with or without a port."""
@@ -103,8 +106,9 @@ class SettingsTests(SynchronousTestCase):
             (".", "https://turn.io/", True),
             ("10.0.0.0/99", "https://10.0.0.1/", True),
         ):
-            shown = self.shown(url, HTTPS_PROXY="http://p:1", NO_PROXY=entries)
-            self.assertEqual(shown is not None, proxied, (entries, url))
+            with case(entries=entries, url=url, proxied=proxied):
+                shown = self.shown(url, HTTPS_PROXY="http://p:1", NO_PROXY=entries)
+                self.assertEqual(shown is not None, proxied, (entries, url))
 
 
 class TunnelTests(SynchronousTestCase):
@@ -181,11 +185,12 @@ class TunnelTests(SynchronousTestCase):
             (b"HTTP/1.1 2000 OK\r\n\r\n", "no HTTP"),
             (b"x" * (MAX_ANSWER + 1), "no HTTP"),
         ):
-            opening = self.open(b"Basic marker")
-            self.transport.protocol.dataReceived(answer)
-            told = self.refused(opening)
-            self.assertIn(words, told)
-            self.assertNotIn("marker", told)
+            with case(answer=answer, words=words):
+                opening = self.open(b"Basic marker")
+                self.transport.protocol.dataReceived(answer)
+                told = self.refused(opening)
+                self.assertIn(words, told)
+                self.assertNotIn("marker", told)
         self.assertEqual(self.inner, [])
 
     def test_closed(self) -> None:

@@ -10,6 +10,7 @@ from treq.testing import StubTreq
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 
+from tests.cases import case
 from vumi_turn.http.static_files import TYPES, design_files
 
 #: No text is harder to read than this (WCAG 2.1, AA), and no border of a field or focus ring harder to see.
@@ -40,15 +41,17 @@ class StaticFilesTests(SynchronousTestCase):
     def test_types(self) -> None:
         """Each file is answered with the type that its ending says."""
         for name in ("tokens.css", "parts.css", "parts.js", "icons.svg"):
-            answer = self.get(name)
-            (given,) = answer.headers.getRawHeaders("content-type")
-            self.assertEqual((answer.code, given), (200, TYPES["." + name.partition(".")[2]]), name)
-            self.assertEqual(self.successResultOf(answer.content()), (DESIGN / name).read_bytes())
+            with case(name=name):
+                answer = self.get(name)
+                (given,) = answer.headers.getRawHeaders("content-type")
+                self.assertEqual((answer.code, given), (200, TYPES["." + name.partition(".")[2]]))
+                self.assertEqual(self.successResultOf(answer.content()), (DESIGN / name).read_bytes())
 
     def test_elsewhere(self) -> None:
         """What is not in the folder is not served."""
         for name in ("", "static_files.py", "..%2Fserver.py", "../server.py", "no.css"):
-            self.assertEqual(self.get(name).code, 404, name)
+            with case(name=name):
+                self.assertEqual(self.get(name).code, 404)
 
     def test_known_version(self) -> None:
         """A browser that has a file's present version is not sent it again; one that has another is."""
@@ -89,9 +92,11 @@ class TokenTests(SynchronousTestCase):
 
     def check(self, pairs: list[tuple[str, str]], least: float) -> None:
         for scheme, colours in (("light", self.light), ("dark", self.dark)):
-            for one, other in pairs:
-                ratio = contrast(colours[one], colours[other])
-                self.assertGreaterEqual(ratio, least, f"{scheme}: {one} on {other} is {ratio:.2f}")
+            with case(scheme=scheme, colours=colours):
+                for one, other in pairs:
+                    with case(one=one, other=other):
+                        ratio = contrast(colours[one], colours[other])
+                        self.assertGreaterEqual(ratio, least, f"{scheme}: {one} on {other} is {ratio:.2f}")
 
 
 class IconTests(SynchronousTestCase):

@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 from twisted.test.iosim import connectedServerAndClient
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.cases import case
 from tests.http.authority import DAY, NOW, Authority
 from vumi_turn.http.tls import WRONG, CertificateRefused, VerifiedHost
 
@@ -69,7 +70,8 @@ class TlsTests(SynchronousTestCase):
             ("::1", "::1"),
             ("xn--4ca.example", "xn--4ca.example"),
         ):
-            self.assertEqual(self.handshake(host, self.authority.issue(name)).data, b"hello", host)
+            with case(host=host, name=name):
+                self.assertEqual(self.handshake(host, self.authority.issue(name)).data, b"hello")
 
     def test_other_host(self) -> None:
         """A certificate for another host is refused, and so is one for a name where an address was dialled."""
@@ -80,8 +82,9 @@ class TlsTests(SynchronousTestCase):
             ("192.0.2.1", "192.0.2.2"),
             ("turn.example", "192.0.2.1"),
         ):
-            refusal = self.refusal(host, self.authority.issue(name))
-            self.assertEqual(refusal, "the certificate is for another host name", host)
+            with case(host=host, name=name):
+                refusal = self.refusal(host, self.authority.issue(name))
+                self.assertEqual(refusal, "the certificate is for another host name")
 
     def test_expired(self) -> None:
         """One that has expired is refused."""

@@ -15,6 +15,7 @@ from twisted.web.http import HTTPChannel, HTTPFactory
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
+from tests.cases import case
 from vumi_turn.http.twisted_web import OpenChannel, OpenRequest
 
 WHOLE = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -63,7 +64,8 @@ class ChannelTests(SynchronousTestCase):
     def test_names(self) -> None:
         """twisted.web has each name that is overridden."""
         for kind, name in ((HTTPChannel, "_respondToBadRequestAndDisconnect"), (Request, "_handleStar")):
-            self.assertTrue(callable(getattr(kind, name, None)), f"{kind.__name__}.{name}")
+            with case(kind=kind, name=name):
+                self.assertTrue(callable(getattr(kind, name, None)), f"{kind.__name__}.{name}")
 
     def test_malformed(self) -> None:
         """``_respondToBadRequestAndDisconnect`` is called for what is not HTTP."""

@@ -10,6 +10,7 @@ from twisted.internet.tcp import Connection
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.cases import case
 from vumi_turn.http.connections.writing import write_at_once
 
 
@@ -48,7 +49,8 @@ class WritingTests(SynchronousTestCase):
         """The names of twisted.internet.tcp that this stands on are there; without them it is only slower."""
         _, connection = self.make()
         for name in ("connected", "disconnecting", "TLS", "dataBuffer", "_tempDataLen", "writeSomeData"):
-            self.assertTrue(hasattr(connection, name), name)
+            with case(name=name):
+                self.assertTrue(hasattr(connection, name))
 
     def test_at_once(self) -> None:
         """What the socket takes is written in the call, and the reactor has nothing to do."""
@@ -87,12 +89,13 @@ class WritingTests(SynchronousTestCase):
     def test_not_possible(self) -> None:
         """A connection that is being closed, or speaks TLS, or is no TCP, is written to as always."""
         for name in ("disconnecting", "TLS"):
-            socket, connection = self.make()
-            written: list[bytes] = []
-            connection.write = written.append
-            setattr(connection, name, True)
-            write_at_once(connection, b"abc")
-            self.assertEqual((written, socket.calls), ([b"abc"], 0))
+            with case(name=name):
+                socket, connection = self.make()
+                written: list[bytes] = []
+                connection.write = written.append
+                setattr(connection, name, True)
+                write_at_once(connection, b"abc")
+                self.assertEqual((written, socket.calls), ([b"abc"], 0))
         transport = StringTransport()
         write_at_once(transport, b"abc")
         self.assertEqual(transport.value(), b"abc")

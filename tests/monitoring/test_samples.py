@@ -11,6 +11,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.cases import case
 from tests.monitoring.test_health import a_worker
 
 ETC = Path(__file__).parent.parent.parent / "etc"
@@ -55,18 +56,23 @@ class MonitoringTests(SynchronousTestCase):
         metrics = known()
         self.assertGreater(len(expressions), 5)
         for expression in expressions:
-            names = set(NAME.findall(expression)) - FROM_PROMETHEUS - {"vumi_turn"}
-            for name in names:
-                self.assertIn(name, metrics, expression)
-            for name, matchers in SELECTOR.findall(expression):
-                for label, operator, value in MATCHER.findall(matchers):
-                    if label in ("job", "instance"):
-                        continue
-                    self.assertIn(label, metrics[name], expression)
-                    if value.startswith("$"):  # the dashboard's own variable
-                        continue
-                    for each in value.split("|") if operator == "=~" else [value]:
-                        self.assertIn(each, metrics[name][label], expression)
+            with case(expression=expression):
+                names = set(NAME.findall(expression)) - FROM_PROMETHEUS - {"vumi_turn"}
+                for name in names:
+                    with case(name=name):
+                        self.assertIn(name, metrics)
+                for name, matchers in SELECTOR.findall(expression):
+                    with case(name=name, matchers=matchers):
+                        for label, operator, value in MATCHER.findall(matchers):
+                            with case(label=label, operator=operator, value=value):
+                                if label in ("job", "instance"):
+                                    continue
+                                self.assertIn(label, metrics[name])
+                                if value.startswith("$"):  # the dashboard's own variable
+                                    continue
+                                for each in value.split("|") if operator == "=~" else [value]:
+                                    with case(each=each):
+                                        self.assertIn(each, metrics[name][label])
 
     def test_dashboard(self) -> None:
         """The dashboard's panels have data: each metric, label and label value exists."""
@@ -80,11 +86,12 @@ class MonitoringTests(SynchronousTestCase):
         self.assertEqual(len(ids), len(set(ids)))
         taken: set[tuple[int, int]] = set()
         for panel in board["panels"]:
-            at = panel["gridPos"]
-            cells = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
-            self.assertEqual(taken & cells, set(), panel["title"])
-            self.assertLessEqual(at["x"] + at["w"], 24, panel["title"])
-            taken |= cells
+            with case(panel=panel):
+                at = panel["gridPos"]
+                cells = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
+                self.assertEqual(taken & cells, set(), panel["title"])
+                self.assertLessEqual(at["x"] + at["w"], 24, panel["title"])
+                taken |= cells
 
     def test_alerts(self) -> None:
         """The alerts can fire: each metric, label and label value exists."""
@@ -98,5 +105,6 @@ class MonitoringTests(SynchronousTestCase):
         names = [rule["alert"] for rule in alerts]
         self.assertEqual(len(names), len(set(names)))
         for rule in alerts:
-            self.assertIn(rule["labels"]["severity"], ("critical", "warning"), rule["alert"])
-            self.assertEqual(sorted(rule["annotations"]), ["description", "summary"], rule["alert"])
+            with case(rule=rule):
+                self.assertIn(rule["labels"]["severity"], ("critical", "warning"), rule["alert"])
+                self.assertEqual(sorted(rule["annotations"]), ["description", "summary"], rule["alert"])

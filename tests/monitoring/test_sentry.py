@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 import vumi_turn
+from tests.cases import case
 from vumi_turn.monitoring.sentry import LEFT_OUT, PERIOD, REPORTS, SentryMissing, install
 
 try:
@@ -79,7 +80,8 @@ class SentryCase(SynchronousTestCase):
         # The key of the DSN is in the envelope's header, where Sentry wants it.
         found = envelope.split(b"\n", 1)[1].decode("utf-8")
         for marker in ("marker", PERSON.lstrip("+")):
-            self.assertNotIn(marker, found)
+            with case(marker=marker):
+                self.assertNotIn(marker, found)
 
 
 class LineTests(SentryCase):
@@ -171,13 +173,15 @@ class LineTests(SentryCase):
     def test_our_words_are_fixed(self) -> None:
         """Each log line of ours has words that are fixed in the program, which is why they may be told."""
         for path in Path(vumi_turn.__file__).parent.rglob("*.py"):
-            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-                if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
-                    continue
-                owner = node.func.value
-                if not (isinstance(owner, ast.Name) and owner.id == "log") or node.func.attr == "emit":
-                    continue
-                self.assertIsInstance(node.args[0], ast.Constant, f"{path}, line {node.lineno}")
+            with case(path=path):
+                for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+                    with case(node=node):
+                        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+                            continue
+                        owner = node.func.value
+                        if not (isinstance(owner, ast.Name) and owner.id == "log") or node.func.attr == "emit":
+                            continue
+                        self.assertIsInstance(node.args[0], ast.Constant, f"{path}, line {node.lineno}")
 
 
 class FailureTests(SentryCase):
@@ -238,7 +242,8 @@ class FailureTests(SentryCase):
         values = self.log_failure(lambda: caused(30))["exception"]["values"]
         self.assertEqual(len(values), 6)
         for value in values:
-            self.assertLessEqual(len(value["stacktrace"]["frames"]), 50)
+            with case(value=value):
+                self.assertLessEqual(len(value["stacktrace"]["frames"]), 50)
 
 
 class AmountTests(SentryCase):
@@ -274,12 +279,13 @@ class InstallTests(SynchronousTestCase):
             "marker", "ftp://marker@host/1", "https://host/1", "https://marker@/1", "https://marker@host/x",
             "https://marker@host:port/1", "https://marker@[host/1",
         ):  # fmt: skip
-            reactor = Stopping()
-            with self.assertRaises(ValueError) as caught:
-                install(dsn, server_name="s", worker="w", reactor=reactor)
-            self.assertIn("must be a Sentry DSN", str(caught.exception), dsn)
-            self.assertNotIn("marker", str(caught.exception))
-            self.assertEqual(reactor.triggers, [])
+            with case(dsn=dsn):
+                reactor = Stopping()
+                with self.assertRaises(ValueError) as caught:
+                    install(dsn, server_name="s", worker="w", reactor=reactor)
+                self.assertIn("must be a Sentry DSN", str(caught.exception))
+                self.assertNotIn("marker", str(caught.exception))
+                self.assertEqual(reactor.triggers, [])
         self.assertEqual(globalLogPublisher._observers, before)
 
     def test_missing(self) -> None:

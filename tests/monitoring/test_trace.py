@@ -7,6 +7,7 @@ import json
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.cases import case
 from vumi_turn.monitoring.trace import FIRST_STEPS, LATEST_STEPS, TraceStore
 
 ADDRESS = "+26612345678"
@@ -45,7 +46,8 @@ class TraceTests(SynchronousTestCase):
         self.say("m2", address="+26600000000")
         self.assertNotIn("2661234", json.dumps(self.store.find("m1")))
         for address in (ADDRESS, ADDRESS[1:], self.store.person_hash.of(ADDRESS)):
-            self.assertEqual([entry["id"] for entry in self.store.of_person(address)], ["m1"])
+            with case(address=address):
+                self.assertEqual([entry["id"] for entry in self.store.of_person(address)], ["m1"])
 
     def test_key(self) -> None:
         """With another key the same address has another hash."""

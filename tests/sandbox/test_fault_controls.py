@@ -7,6 +7,7 @@ from typing import Any, Mapping
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.cases import case
 from vumi_turn.broker.memory import MemoryBroker
 from vumi_turn.sandbox.fault_controls import FaultControls
 from vumi_turn.sandbox.faults import FaultsError
@@ -51,8 +52,9 @@ class FaultControlsTests(SynchronousTestCase):
             ({"network": {}}, "the phone network is a real one"),
             ({"broker": "gone"}, "broker must be up or away"),
         ):
-            error = self.assertRaises(FaultsError, self.controls.set, change)
-            self.assertIn(words, str(error))
+            with case(change=change, words=words):
+                error = self.assertRaises(FaultsError, self.controls.set, change)
+                self.assertIn(words, str(error))
         self.assertEqual(self.told, [])
 
     def test_reset(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.cases import case
 from vumi_turn.sandbox.faults import FaultsError, from_json
 from vumi_turn.sandbox.phone_network.faults import NetworkFaults
 from vumi_turn.sandbox.turn_simulator.faults import TurnFaults
@@ -33,5 +34,6 @@ class FromJsonTests(SynchronousTestCase):
             ({"times": 0}, "turn.times must be a whole number from 1"),
             ({"only": "events"}, "turn.only must be one of message, status"),
         ):
-            error = self.assertRaises(FaultsError, from_json, TurnFaults, value, "turn")
-            self.assertIn(words, str(error))
+            with case(value=value, words=words):
+                error = self.assertRaises(FaultsError, from_json, TurnFaults, value, "turn")
+                self.assertIn(words, str(error))

@@ -8,6 +8,7 @@ from typing import Any, Optional
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.cases import case
 from tests.fakes import event, user_message
 from vumi_turn.sandbox.messages import MAX_MESSAGES, MessageHistory
 from vumi_turn.sandbox.traffic import Exchange, TrafficLog
@@ -242,10 +243,11 @@ class JoinedTests(HistoryCase):
         """Each part is a message; the first has what the phone shows, the others say that they are joined."""
         bodies = []
         for name, text in (("o1", "That is no number."), ("o2", "How old?")):
-            asked = self.asks(text)
-            bodies.append(self.part(name))
-            self.assertEqual(self.history.to_list()[-1]["outcome"]["text"], "held to be joined")
-            self.traffic.response(asked, 200, json.dumps({"messages": [{"id": name}]}).encode())
+            with case(name=name, text=text):
+                asked = self.asks(text)
+                bodies.append(self.part(name))
+                self.assertEqual(self.history.to_list()[-1]["outcome"]["text"], "held to be joined")
+                self.traffic.response(asked, 200, json.dumps({"messages": [{"id": name}]}).encode())
         self.publishes("o1", "That is no number.\nHow old?")
         for body in bodies:
             self.traffic.amqp("ack", "worker", "c.turn_joining", body)

@@ -9,6 +9,7 @@ from twisted.internet.defer import ensureDeferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.cases import case
 from tests.fakes import event, user_message
 from vumi_turn.broker.interface import BrokerUnavailable
 from vumi_turn.broker.memory import MemoryBroker
@@ -92,7 +93,8 @@ class ParkedTests(SynchronousTestCase):
         bodies = [self.park("m1"), self.park("m2", "event")]
         self.assertEqual(self.replay(), 2)
         for queue, body in zip(("c.inbound", "c.event"), bodies, strict=True):
-            self.assertEqual([json.loads(b) for b in self.broker.queue_contents(queue)], [json.loads(body)])
+            with case(queue=queue, body=body):
+                self.assertEqual([json.loads(b) for b in self.broker.queue_contents(queue)], [json.loads(body)])
         self.assertEqual((self.ids(), self.broker.queue_contents(PARKED)), ([], []))
 
     def test_replay_one(self) -> None:

@@ -17,6 +17,7 @@ from twisted.logger import globalLogPublisher
 from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.cases import case
 from vumi_turn.sandbox import service
 from vumi_turn.sandbox import service as sandbox_service
 from vumi_turn.sandbox.listening import Listening, address, host_and_port, reachable
@@ -98,7 +99,8 @@ class SandboxFlagTests(FlagCase):
             (["--config", "/no/such.yaml"], "/no/such.yaml"),
             (["--log-level", "loud"], "--log-level must be one of debug, info, warn, error, not 'loud'"),
         ):
-            self.assertIn(words, self.wrong(*flags))
+            with case(flags=flags, words=words):
+                self.assertIn(words, self.wrong(*flags))
 
 
 class ThreadReactor(MemoryReactor):
@@ -153,7 +155,8 @@ class SimulatorFlagTests(FlagCase):
             (["--http", "x"], "--http must be host:port"),
             (["--log-level", "loud"], "--log-level must be one of"),
         ):
-            self.assertIn(words, self.wrong(*flags))
+            with case(flags=flags, words=words):
+                self.assertIn(words, self.wrong(*flags))
 
 
 class WhereTests(SynchronousTestCase):
@@ -164,8 +167,9 @@ class WhereTests(SynchronousTestCase):
         self.assertEqual(host_and_port("localhost:80", "--http"), ("localhost", 80))
         self.assertEqual(host_and_port("[::1]:8010", "--http"), ("::1", 8010))
         for wrong in ("", "8010", ":8010", "host:", "host:x", "host:99999", "u@host:1", "host:1/", "http://host:1"):
-            with self.assertRaises(usage.UsageError):
-                host_and_port(wrong, "--http")
+            with case(wrong=wrong):
+                with self.assertRaises(usage.UsageError):
+                    host_and_port(wrong, "--http")
 
     def test_reachable(self) -> None:
         """What listens everywhere is reached by this machine's own address."""

@@ -9,6 +9,7 @@ from twisted.internet.defer import ensureDeferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.cases import case
 from tests.fakes import event, user_message
 from vumi_turn.broker.interface import BrokerUnavailable, Delivery, Outcome
 from vumi_turn.broker.memory import MemoryBroker
@@ -55,8 +56,9 @@ class TrafficLogTests(SynchronousTestCase):
             (["m1"], []),
             ({"id": 5, "message": "m1", "status": "sent"}, []),
         ):
-            exchange = self.traffic.request("turn", "POST /x", json.dumps(body).encode())
-            self.assertEqual(exchange.ids, tuple(expected))
+            with case(body=body, expected=expected):
+                exchange = self.traffic.request("turn", "POST /x", json.dumps(body).encode())
+                self.assertEqual(exchange.ids, tuple(expected))
 
     def test_secrets(self) -> None:
         """Tokens and signatures are shown as ***, whatever the case of their header."""
@@ -95,9 +97,10 @@ class TrafficLogTests(SynchronousTestCase):
             (b"NaN", "NaN"),
             (b"1e999", "1e999"),
         ):
-            self.traffic.amqp("deliver", "worker", "c.inbound", body)
-            self.assertEqual(self.line()["body"], shown)
-            json.dumps(self.line(), allow_nan=False)
+            with case(body=body, shown=shown):
+                self.traffic.amqp("deliver", "worker", "c.inbound", body)
+                self.assertEqual(self.line()["body"], shown)
+                json.dumps(self.line(), allow_nan=False)
         self.traffic.amqp("deliver", "worker", "c.inbound", b'"' + b"x" * MAX_SHOWN + b'"')
         self.assertTrue(self.line()["body"].endswith(f"… ({MAX_SHOWN + 2} bytes)"))
 

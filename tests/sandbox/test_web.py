@@ -6,6 +6,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.cases import case
 from tests.sandbox.http import MemoryHttp
 from vumi_turn.sandbox.web import as_json, is_loopback, json_app
 
@@ -34,7 +35,8 @@ class GuardTests(SynchronousTestCase):
             ("127.0.0.1.evil.example:8010", 403),
             ("[", 403),
         ):
-            self.assertEqual(self.ask(host, "127.0.0.1"), status, host)
+            with case(host=host, status=status):
+                self.assertEqual(self.ask(host, "127.0.0.1"), status)
         self.assertEqual(self.ask("box.example:8010", "0.0.0.0"), 200)
 
     def test_loopback(self) -> None:

@@ -12,6 +12,7 @@ import yaml
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.cases import case
 from vumi_turn.service.options import StartWorkerOptions
 
 BRIDGE = "vumi_turn.TurnChannelsApi"
@@ -60,5 +61,6 @@ class OptionsCase(SynchronousTestCase):
         self.assertEqual(ending.code, 1)
         lines = self.err.getvalue().splitlines()
         for line in lines:
-            self.assertTrue(line.startswith("vumi_worker: "), line)
+            with case(line=line):
+                self.assertTrue(line.startswith("vumi_worker: "))
         return [line[len("vumi_worker: ") :] for line in lines]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from tests.cases import case
 from tests.service.case import OptionsCase
 from vumi_turn.broker.amqp.parameters import ConnectionParameters
 from vumi_turn.service.broker_options import DEFAULTS, parameters_from_options
@@ -85,18 +86,21 @@ class BrokerFlagTests(OptionsCase):
     def test_port(self) -> None:
         """A port that is none is refused by name, from a flag and from the file."""
         for port in ("rabbit", "0", "65536", "-1", "5672.5", ""):
-            expected = f"port must be a number from 1 to 65535, not {port!r}"
-            self.assertEqual(self.refusal("--port", port), expected)
-            self.assertEqual(self.refusal("--vumi-config", self.file("vumi.yaml", {"port": port})), expected)
+            with case(port=port):
+                expected = f"port must be a number from 1 to 65535, not {port!r}"
+                self.assertEqual(self.refusal("--port", port), expected)
+                self.assertEqual(self.refusal("--vumi-config", self.file("vumi.yaml", {"port": port})), expected)
 
     def test_heartbeat(self) -> None:
         """Heartbeats are from 0, which is off, to 65535 seconds; else they are refused by name."""
         for text, heartbeat in (("0", 0.0), ("0.5", 0.5), ("65535", 65535.0)):
-            self.assertEqual(self.parameters("--heartbeat", text).heartbeat, heartbeat)
+            with case(text=text, heartbeat=heartbeat):
+                self.assertEqual(self.parameters("--heartbeat", text).heartbeat, heartbeat)
         for text in ("-1", "65536", "soon", "nan", "inf", ""):
-            expected = f"heartbeat must be a number of seconds from 0 to 65535, not {text!r}"
-            self.assertEqual(self.refusal("--heartbeat", text), expected)
-            self.assertEqual(self.refusal("--vumi-config", self.file("vumi.yaml", {"heartbeat": text})), expected)
+            with case(text=text):
+                expected = f"heartbeat must be a number of seconds from 0 to 65535, not {text!r}"
+                self.assertEqual(self.refusal("--heartbeat", text), expected)
+                self.assertEqual(self.refusal("--vumi-config", self.file("vumi.yaml", {"heartbeat": text})), expected)
 
     def test_hostname(self) -> None:
         """A broker without a name is refused."""
@@ -133,7 +137,8 @@ class BrokerFlagTests(OptionsCase):
             (("--password", "flag"), "flag"),
             (("--vumi-config", url, "--password", "flag"), "flag"),
         ):
-            self.assertEqual(self.parameters(*flags).password, password, flags)
+            with case(flags=flags, password=password):
+                self.assertEqual(self.parameters(*flags).password, password)
         self.assertEqual(self.parameters("--amqp-url", "amqp://u@h/").username, "u")
 
     def test_password_in_a_file(self) -> None:
@@ -147,13 +152,15 @@ class BrokerFlagTests(OptionsCase):
         self.assertEqual(self.parameters("--hostname", "rabbit\n", "--password", "p\n").hostname, "rabbit")
         self.assertIn("hostname has a space, a tab or a line end at its end", self.refusal("--hostname", "rabbit "))
         for flags in (("--password", " marker"), ("--password", '"marker"'), ("--amqp-url", " amqp://u:marker@h/")):
-            sentence = self.refusal(*flags)
-            self.assertIn(f"{flags[0][2:]} has ", sentence)
-            self.assertTrue(sentence.endswith(": ***"), sentence)
+            with case(flags=flags):
+                sentence = self.refusal(*flags)
+                self.assertIn(f"{flags[0][2:]} has ", sentence)
+                self.assertTrue(sentence.endswith(": ***"), sentence)
 
     def test_wrong_url(self) -> None:
         """A URL that is none is refused without its password."""
         for url in ("http://u:marker@h", "amqp://u:marker@h:99999/", "amqp://u:marker@/"):
-            sentence = self.refusal("--amqp-url", url)
-            self.assertIn("the AMQP URL", sentence)
-            self.assertNotIn("marker", sentence)
+            with case(url=url):
+                sentence = self.refusal("--amqp-url", url)
+                self.assertIn("the AMQP URL", sentence)
+                self.assertNotIn("marker", sentence)

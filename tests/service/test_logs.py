@@ -14,6 +14,7 @@ from twisted.python import syslog
 from twisted.python.log import msg, textFromEventDict
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.cases import case
 from vumi_turn.service.logs import LoggedService, make_observer, observer_for
 
 
@@ -111,7 +112,8 @@ class ServiceTests(SynchronousTestCase):
         self.assertIn(r"Message m1\n2024-01-01 [fake] all is well\x1b[2J\x9b1m\ud83d is parked", lines[0])
         self.assertIn(r"It failed on m1\n2024", lines[1])
         for line in lines[2:]:
-            self.assertTrue(line.startswith("\t"), line)
+            with case(line=line):
+                self.assertTrue(line.startswith("\t"))
         self.assertTrue(all(c.isprintable() or c in "\n\t" for c in stream.getvalue()))
         stream = io.StringIO()
         Logger(observer=make_observer(stream, "json", "info")).info("Message {name} is parked", name=name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.cases import case
 from tests.service.case import BRIDGE, ECHO, OptionsCase
 from vumi_turn.channel.config import TurnChannelsApiConfig
 from vumi_turn.vumi.application import ApplicationWorker
@@ -58,13 +59,15 @@ class WorkerFlagTests(OptionsCase):
     def test_set_option_shows_no_value(self) -> None:
         """What may be a secret with the wrong sign before it is not repeated."""
         for wrong in ("auth_token=marker", "auth_token marker"):
-            self.assertEqual(self.refusal("--set-option", wrong), "--set-option wants key:value, not 'auth_token'…")
+            with case(wrong=wrong):
+                self.assertEqual(self.refusal("--set-option", wrong), "--set-option wants key:value, not 'auth_token'…")
 
     def test_broken_file(self) -> None:
         """A file that cannot be used ends the start, and is named."""
         for path in ("nowhere.yaml", self.file("worker.yaml", "a: [1\nb: 2\n"), self.file("list.yaml", "- a\n")):
-            (line,) = self.ended(self.options, "--config", path)
-            self.assertTrue(line.startswith(path), line)
+            with case(path=path):
+                (line,) = self.ended(self.options, "--config", path)
+                self.assertTrue(line.startswith(path), line)
 
     def test_logs(self) -> None:
         """What a log can look like is told where it is asked for something else."""
@@ -76,9 +79,10 @@ class WorkerFlagTests(OptionsCase):
     def test_maxthreads(self) -> None:
         """A number of threads that is none is refused by name."""
         for text in ("many", "0", "-1", "1.5"):
-            self.assertEqual(
-                self.refusal("--maxthreads", text), f"maxthreads must be a whole number, 1 or more, not {text!r}"
-            )
+            with case(text=text):
+                self.assertEqual(
+                    self.refusal("--maxthreads", text), f"maxthreads must be a whole number, 1 or more, not {text!r}"
+                )
 
     def test_help(self) -> None:
         """``--worker-help`` prints what the class and each option of its config is, and ends well."""

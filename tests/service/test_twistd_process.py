@@ -8,6 +8,7 @@ from typing import Any, Callable
 
 from twisted.internet.task import Clock
 
+from tests.cases import case
 from tests.service.case import OptionsCase
 from vumi_turn.service.twistd_process import TwistdProcess, end_with_failure
 
@@ -45,17 +46,18 @@ class EndTests(OptionsCase):
     def test_process(self) -> None:
         """A failed start leaves no file with the process's id, and twistd's parent hears of it; a good one too."""
         for finish, said, left in (("failed", b"1 the start failed", False), ("started", b"0", True)):
-            read, write = os.pipe()
-            path = Path(self.file("twistd.pid", "123"))
-            twistd: dict[str, Any] = {"statusPipe": write, "pidfile": str(path)}
-            process = TwistdProcess(twistd)
-            process.starting()
-            self.assertIsNone(twistd["statusPipe"])
-            getattr(process, finish)()
-            self.assertEqual(os.read(read, 100), said)
-            self.assertEqual(os.read(read, 100), b"")
-            self.assertEqual(path.exists(), left)
-            os.close(read)
+            with case(finish=finish, said=said, left=left):
+                read, write = os.pipe()
+                path = Path(self.file("twistd.pid", "123"))
+                twistd: dict[str, Any] = {"statusPipe": write, "pidfile": str(path)}
+                process = TwistdProcess(twistd)
+                process.starting()
+                self.assertIsNone(twistd["statusPipe"])
+                getattr(process, finish)()
+                self.assertEqual(os.read(read, 100), said)
+                self.assertEqual(os.read(read, 100), b"")
+                self.assertEqual(path.exists(), left)
+                os.close(read)
 
     def test_no_daemon(self) -> None:
         """Without a daemon nobody waits; without a file there is none to remove."""

@@ -8,6 +8,7 @@ from typing import Any
 from twisted.internet import reactor
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
+from tests.cases import case
 from tests.service.case import BRIDGE, ECHO, OptionsCase
 from vumi_turn.service import vumi_worker
 from vumi_turn.service.vumi_worker import makeService
@@ -82,9 +83,10 @@ class ServiceTests(ServiceCase):
             ("decimal", "is not a worker of vumi_turn"),
             ("vumi_turn_broken_module.Worker", "cannot be imported: first line"),
         ):
-            (line,) = self.stopped(worker_class=name)
-            self.assertIn(f"--worker-class {name}", line)
-            self.assertIn(words, line)
+            with case(name=name, words=words):
+                (line,) = self.stopped(worker_class=name)
+                self.assertIn(f"--worker-class {name}", line)
+                self.assertIn(words, line)
 
     def test_lines(self) -> None:
         """What is wrong is one line each, also where a middleware's own words were more."""
@@ -101,8 +103,9 @@ class ServiceTests(ServiceCase):
         """A file of authorities that cannot be used ends the start, and is named."""
         bad = self.file("bad.pem", "no certificate")
         for path in (str(self.folder / "nowhere.pem"), bad):
-            (line,) = self.stopped(*self.GOOD, "--amqp-url", "amqps://h/", "--amqp-ca-file", path)
-            self.assertIn(path, line)
+            with case(path=path):
+                (line,) = self.stopped(*self.GOOD, "--amqp-url", "amqps://h/", "--amqp-ca-file", path)
+                self.assertIn(path, line)
 
     def test_sentry(self) -> None:
         """A Sentry DSN that is none ends the start, without being shown."""

@@ -10,6 +10,7 @@ from twisted.internet.task import Clock
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.cases import case
 from vumi_turn.timing.clock import measure_monotonically, wall_clock_of
 
 
@@ -40,13 +41,14 @@ class MonotonicTests(ClockCase):
     def test_clock_set_back(self) -> None:
         """A timer fires when its time has passed, though the clock was set back; without this it does not."""
         for measure, called in ((lambda reactor: None, []), (measure_monotonically, ["late"])):
-            self.setUp()
-            measure(self.reactor)
-            self.reactor.callLater(5, self.called.append, "late")
-            self.pass_time(4, set_by=-3600)
-            self.assertEqual(self.called, [])
-            self.pass_time(1)
-            self.assertEqual(self.called, called)
+            with case(measure=measure, called=called):
+                self.setUp()
+                measure(self.reactor)
+                self.reactor.callLater(5, self.called.append, "late")
+                self.pass_time(4, set_by=-3600)
+                self.assertEqual(self.called, [])
+                self.pass_time(1)
+                self.assertEqual(self.called, called)
 
     def test_clock_set_forward(self) -> None:
         """Nor does a timer fire early when the clock is set forward."""

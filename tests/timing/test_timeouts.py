@@ -8,6 +8,7 @@ from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, fai
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.cases import case
 from vumi_turn.timing.timeouts import Timeouts, deferred_of
 
 
@@ -154,7 +155,8 @@ class DeferredOfTests(WaitsCase):
         """A value is nothing to wait for, whatever it is."""
         values: list[object] = [None, 0, "text", [], object(), iter("x")]
         for value in values:
-            self.assertIsNone(deferred_of(value))
+            with case(value=value):
+                self.assertIsNone(deferred_of(value))
 
     def test_deferred(self) -> None:
         """A Deferred is the one that was given."""

@@ -22,6 +22,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.client import Agent, ResponseNeverReceived
 from twisted.web.http_headers import Headers
 
+from tests.cases import case
 from tests.http.case import Transport
 from tests.http.resolving import ResolvingReactor
 from vumi_turn.http.connections import IDLE_TIMEOUT, BytesProducer, PreparedHeaders, make_agent
@@ -183,13 +184,14 @@ class RequestTests(ClientCase):
         written = []
         ours = make_agent(self.reactor, VerifiedHost, max_idle_per_host=1)
         for agent in (ours, Agent(self.reactor)):
-            asked = agent.request(
-                b"POST", url.to_text().encode("ascii"), PreparedHeaders(headers), BytesProducer(b"the body")
-            )
-            self.connect()
-            written.append(self.transports[-1].value())
-            self.answer()
-            self.assertEqual(self.successResultOf(asked).code, 200)
+            with case(agent=agent):
+                asked = agent.request(
+                    b"POST", url.to_text().encode("ascii"), PreparedHeaders(headers), BytesProducer(b"the body")
+                )
+                self.connect()
+                written.append(self.transports[-1].value())
+                self.answer()
+                self.assertEqual(self.successResultOf(asked).code, 200)
         ours.close()
         lean, own = (sorted(text.split(b"\r\n")) for text in written)
         self.assertEqual(lean, [line for line in own if line != b"Connection: close"])
@@ -203,7 +205,8 @@ class RequestTests(ClientCase):
             ("http://[::1]:8080", b"[::1]:8080"),
             ("http://\u00e4.example", b"xn--4ca.example"),
         ):
-            self.assertEqual(host_header(PreparedURL.of(url)), host)
+            with case(url=url, host=host):
+                self.assertEqual(host_header(PreparedURL.of(url)), host)
 
     def test_large(self) -> None:
         """A message of 100 kB is sent whole."""
@@ -219,13 +222,15 @@ class AnswerTests(ClientCase):
     def test_statuses(self) -> None:
         """Any status is an answer, in the standard's words and not in Turn's."""
         for status, detail in ((200, "OK"), (404, "Not Found"), (503, "Service Unavailable"), (799, "")):
-            self.assertEqual(self.exchange(status), TurnResponse(status, None, None, detail))
+            with case(status=status, detail=detail):
+                self.assertEqual(self.exchange(status), TurnResponse(status, None, None, detail))
 
     def test_redirect(self) -> None:
         """A redirect is not followed: it is a status."""
         for status in (301, 302, 307, 308):
-            answer = self.exchange(status, {"Location": "http://elsewhere.example/"})
-            self.assertEqual(answer.status, status)
+            with case(status=status):
+                answer = self.exchange(status, {"Location": "http://elsewhere.example/"})
+                self.assertEqual(answer.status, status)
         self.assertEqual(self.reactor.tcpClients, [])
 
     def test_whole_body(self) -> None:
@@ -259,22 +264,24 @@ class AnswerTests(ClientCase):
     def test_late_body(self) -> None:
         """A body that has not come when the time is over changes nothing: the status stands."""
         for status in (200, 400, 503):
-            posted = self.post()
-            transport = self.connect()
-            self.answer(status, body=b'{"errors": [', length=20)
-            self.reactor.advance(10)
-            answer = self.successResultOf(posted)
-            self.assertEqual((answer.status, answer.error, answer.meaning), (status, None, BodyMeaning.NOTHING))
-            self.assertTrue(transport.gone or transport.producerState == "stopped")
+            with case(status=status):
+                posted = self.post()
+                transport = self.connect()
+                self.answer(status, body=b'{"errors": [', length=20)
+                self.reactor.advance(10)
+                answer = self.successResultOf(posted)
+                self.assertEqual((answer.status, answer.error, answer.meaning), (status, None, BodyMeaning.NOTHING))
+                self.assertTrue(transport.gone or transport.producerState == "stopped")
 
     def test_closed_while_reading(self) -> None:
         """So it is where the client is closed, or the connection lost, while the body is read."""
         for reason in (ConnectionDone(), ConnectionLost(), SSL.Error([("SSL routines", "", "bad record mac")])):
-            posted = self.post()
-            transport = self.connect()
-            self.answer(body=b"{", length=20)
-            transport.go(reason)
-            self.assertEqual(self.successResultOf(posted).status, 200)
+            with case(reason=reason):
+                posted = self.post()
+                transport = self.connect()
+                self.answer(body=b"{", length=20)
+                transport.go(reason)
+                self.assertEqual(self.successResultOf(posted).status, 200)
         posted = self.post()
         self.connect()
         self.answer(body=b"{", length=20)
@@ -286,13 +293,14 @@ class AnswerTests(ClientCase):
     def test_broken_chunks(self) -> None:
         """A body whose chunks are none changes nothing either."""
         for rest in (b"xx\r\n", b"5\r\nab", b"2\r\n{}junk", b"-1\r\n", b"2;" + b"e" * 20000, b"2\r\n{}\r\n0\r\n"):
-            posted = self.post()
-            transport = self.connect()
-            transport.protocol.dataReceived(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-            transport.protocol.dataReceived(rest)
-            transport.go(ConnectionDone())
-            self.reactor.advance(0)
-            self.assertEqual(self.successResultOf(posted).status, 200, rest)
+            with case(rest=rest):
+                posted = self.post()
+                transport = self.connect()
+                transport.protocol.dataReceived(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+                transport.protocol.dataReceived(rest)
+                transport.go(ConnectionDone())
+                self.reactor.advance(0)
+                self.assertEqual(self.successResultOf(posted).status, 200)
 
     def test_meaning(self) -> None:
         """What the body of a 2xx says is in the answer, with the bucket, and a wait as if it had been a 429."""
@@ -309,13 +317,14 @@ class AnswerTests(ClientCase):
     def test_words(self) -> None:
         """The words of an answer that is no plain yes are kept masked, in no repr; those of a yes are not."""
         for status, kept in ((400, "marker: *** said *** with ***"), (200, "")):
-            posted = self.post()
-            if self.reactor.tcpClients:
-                self.connect()
-            self.answer(status, body="marker: +26612345678 said Dumela \u263a with a-token".encode())
-            answer = self.successResultOf(posted)
-            self.assertEqual(answer.words, kept)
-            self.assertNotIn("marker", repr(answer))
+            with case(status=status, kept=kept):
+                posted = self.post()
+                if self.reactor.tcpClients:
+                    self.connect()
+                self.answer(status, body="marker: +26612345678 said Dumela \u263a with a-token".encode())
+                answer = self.successResultOf(posted)
+                self.assertEqual(answer.words, kept)
+                self.assertNotIn("marker", repr(answer))
 
     def test_compressed_bomb(self) -> None:
         """A body is not decompressed: a small one stays small, and its connection is kept."""
@@ -347,9 +356,10 @@ class TroubleTests(ClientCase):
     def test_no_connection(self) -> None:
         """A server that cannot be reached is ``connect``."""
         for reason in (ConnectionRefusedError(), TCPTimedOutError(), NoRouteError()):
-            answer = self.fail_to_connect(reason)
-            self.assertEqual((answer.status, answer.error), (None, "connect"))
-            self.assertIn(type(reason).__name__, answer.detail)
+            with case(reason=reason):
+                answer = self.fail_to_connect(reason)
+                self.assertEqual((answer.status, answer.error), (None, "connect"))
+                self.assertIn(type(reason).__name__, answer.detail)
 
     def test_no_name(self) -> None:
         """A host name that is not found is ``dns``."""
@@ -360,25 +370,28 @@ class TroubleTests(ClientCase):
     def test_lost(self) -> None:
         """A connection that ends before the answer's headers are there is ``lost``."""
         for part in (b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n"):
-            for reason in (ConnectionDone(), ConnectionLost()):
-                posted = self.post()
-                transport = self.connect()
-                if part:
-                    transport.protocol.dataReceived(part)
-                transport.go(reason)
-                answer = self.successResultOf(posted)
-                self.assertEqual((answer.status, answer.error), (None, "lost"), (part, reason))
+            with case(part=part):
+                for reason in (ConnectionDone(), ConnectionLost()):
+                    with case(reason=reason):
+                        posted = self.post()
+                        transport = self.connect()
+                        if part:
+                            transport.protocol.dataReceived(part)
+                        transport.go(reason)
+                        answer = self.successResultOf(posted)
+                        self.assertEqual((answer.status, answer.error), (None, "lost"), (part, reason))
 
     def test_no_http(self) -> None:
         """An answer that is no HTTP is ``lost``, and its text is told to nobody."""
         for junk in (b"marker\r\n\r\n", b"HTTP/1.1 marker OK\r\n\r\n", b"HTTP/1.1 200 OK\r\nmarker\r\n\r\n"):
-            posted = self.post()
-            transport = self.connect()
-            transport.protocol.dataReceived(junk)
-            transport.go(ConnectionDone())
-            answer = self.successResultOf(posted)
-            self.assertEqual((answer.status, answer.error), (None, "lost"), junk)
-            self.assertNotIn("marker", answer.detail)
+            with case(junk=junk):
+                posted = self.post()
+                transport = self.connect()
+                transport.protocol.dataReceived(junk)
+                transport.go(ConnectionDone())
+                answer = self.successResultOf(posted)
+                self.assertEqual((answer.status, answer.error), (None, "lost"))
+                self.assertNotIn("marker", answer.detail)
 
     def test_timeout(self) -> None:
         """The whole POST has its time: to connect, and for the headers."""
@@ -390,18 +403,21 @@ class TroubleTests(ClientCase):
             self.connect()
 
         for kind, seconds in (("message", 10), ("status", 4)):
-            for stage in (connecting, waiting):
-                posted = self.post(kind)
-                self.reactor.advance(seconds - 1)
-                stage()
-                self.assertNoResult(posted)
-                self.reactor.advance(1)
-                answer = self.successResultOf(posted)
-                self.assertEqual((answer.status, answer.error), (None, "timeout"), (kind, stage))
-                self.assertIn(f"{seconds} s", answer.detail)
-                self.reactor.tcpClients.clear()
+            with case(kind=kind, seconds=seconds):
+                for stage in (connecting, waiting):
+                    with case(stage=stage):
+                        posted = self.post(kind)
+                        self.reactor.advance(seconds - 1)
+                        stage()
+                        self.assertNoResult(posted)
+                        self.reactor.advance(1)
+                        answer = self.successResultOf(posted)
+                        self.assertEqual((answer.status, answer.error), (None, "timeout"), (kind, stage))
+                        self.assertIn(f"{seconds} s", answer.detail)
+                        self.reactor.tcpClients.clear()
         for transport in self.transports:
-            self.assertTrue(transport.gone or transport.producerState == "stopped")
+            with case(transport=transport):
+                self.assertTrue(transport.gone or transport.producerState == "stopped")
 
     def test_late_answer(self) -> None:
         """What comes after a timeout is nobody's answer."""
@@ -422,13 +438,15 @@ class TroubleTests(ClientCase):
             (protocol, "TLS failed: wrong version number"),
             (Failure(SSL.Error()), "TLS failed: no reason given"),
         ):
-            answer = answer_for_failure(ResponseNeverReceived([failure]))
-            self.assertEqual(answer, TurnResponse(None, "tls", None, detail))
+            with case(failure=failure, detail=detail):
+                answer = answer_for_failure(ResponseNeverReceived([failure]))
+                self.assertEqual(answer, TurnResponse(None, "tls", None, detail))
 
     def test_tls_cut(self) -> None:
         """A connection that ends within TLS is ``lost`` as any other."""
         for error in (SSL.SysCallError(-1, "Unexpected EOF"), SSL.ZeroReturnError()):
-            self.assertEqual(answer_for_failure(ResponseNeverReceived([Failure(error)])).error, "lost")
+            with case(error=error):
+                self.assertEqual(answer_for_failure(ResponseNeverReceived([Failure(error)])).error, "lost")
 
     def test_a_bug(self) -> None:
         """What is no trouble of the network's is not taken for one."""
@@ -450,7 +468,8 @@ class PoolTests(ClientCase):
         for transport in self.transports:
             self.answer(transport=transport)
         for each in posted:
-            self.assertEqual(self.successResultOf(each).status, 200)
+            with case(each=each):
+                self.assertEqual(self.successResultOf(each).status, 200)
         self.reactor.advance(0)
         self.assertEqual(sum(transport.gone for transport in self.transports), 2)
         again = [self.post() for _ in range(3)]
@@ -458,7 +477,8 @@ class PoolTests(ClientCase):
         for transport in self.transports[2:]:
             self.answer(transport=transport)
         for each in again:
-            self.assertEqual(self.successResultOf(each).status, 200)
+            with case(each=each):
+                self.assertEqual(self.successResultOf(each).status, 200)
 
     def test_closed_while_idle(self) -> None:
         """A connection that the server has closed meanwhile is not used."""
@@ -527,7 +547,8 @@ class WaitTests(ClientCase):
     def test_forms_of_dates(self) -> None:
         """All three forms of HTTP's dates are GMT, also the one that does not say so."""
         for date in ("Tue, 14 Nov 2023 22:13:30 GMT", "Tuesday, 14-Nov-23 22:13:30 GMT", "Tue Nov 14 22:13:30 2023"):
-            self.assertEqual(self.told(429, {"Retry-After": date}), 10.0, date)
+            with case(date=date):
+                self.assertEqual(self.told(429, {"Retry-After": date}), 10.0)
 
     def test_reset(self) -> None:
         """Without Retry-After X-Ratelimit-Reset counts, from the answer's Date."""
@@ -538,13 +559,15 @@ class WaitTests(ClientCase):
     def test_no_date(self) -> None:
         """Where an answer has no Date, or none that can be read, our clock has to do."""
         for date in (None, "yesterday", "Mon, 99 Nov 2026 99:99:99 GMT"):
-            self.assertEqual(self.told(429, {"X-Ratelimit-Reset": str(NOW + 12)}, date), 7.0, date)
+            with case(date=date):
+                self.assertEqual(self.told(429, {"X-Ratelimit-Reset": str(NOW + 12)}, date), 7.0)
 
     def test_nothing_left(self) -> None:
         """Any answer that says that nothing is left says when there is more."""
         for status in (200, 400, 503):
-            headers = {"X-Ratelimit-Remaining": "0", "X-Ratelimit-Reset": str(NOW + 4)}
-            self.assertEqual(self.told(status, headers), 4.0)
+            with case(status=status):
+                headers = {"X-Ratelimit-Remaining": "0", "X-Ratelimit-Reset": str(NOW + 4)}
+                self.assertEqual(self.told(status, headers), 4.0)
 
     def test_something_left(self) -> None:
         """Otherwise the reset means nothing, and Retry-After only counts in a 429."""
@@ -553,8 +576,9 @@ class WaitTests(ClientCase):
             {"X-Ratelimit-Reset": str(NOW + 4)},
             {"Retry-After": "30"},
         ):
-            self.assertIsNone(self.told(200, headers))
-            self.assertIsNone(self.told(503, headers))
+            with case(headers=headers):
+                self.assertIsNone(self.told(200, headers))
+                self.assertIsNone(self.told(503, headers))
 
     def test_too_long(self) -> None:
         """Nobody is believed for more than 10 minutes."""
@@ -571,10 +595,12 @@ class WaitTests(ClientCase):
     def test_junk(self) -> None:
         """What cannot be understood was not said."""
         for junk in ("", "soon", "-5", "nan", "inf", "1e3", "0x10", "\u0665", "5 minutes", "Tue, 32 Foo"):
-            for name in ("Retry-After", "X-Ratelimit-Reset"):
-                self.assertIsNone(self.told(429, {name: junk}), (name, junk))
-            headers = {"X-Ratelimit-Remaining": junk, "X-Ratelimit-Reset": str(NOW + 4)}
-            self.assertIsNone(self.told(200, headers), junk)
+            with case(junk=junk):
+                for name in ("Retry-After", "X-Ratelimit-Reset"):
+                    with case(name=name):
+                        self.assertIsNone(self.told(429, {name: junk}), (name, junk))
+                headers = {"X-Ratelimit-Remaining": junk, "X-Ratelimit-Reset": str(NOW + 4)}
+                self.assertIsNone(self.told(200, headers))
         self.assertEqual(self.told(429, {"Retry-After": "soon", "X-Ratelimit-Reset": str(NOW + 4)}), 4.0)
 
     def test_in_an_answer(self) -> None:

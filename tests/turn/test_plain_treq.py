@@ -8,6 +8,7 @@ from treq.client import HTTPClient
 from treq.content import content
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.cases import case
 from tests.http.connections_case import URL, AgentCase
 from tests.http.test_agent import OK
 from vumi_turn.http.connections import BytesProducer, PreparedHeaders
@@ -23,15 +24,16 @@ class PlainClientTests(AgentCase):
         """The request is the one that treq's own class makes, and so is the answer's body."""
         written = []
         for kind in (HTTPClient, PlainHTTPClient):
-            client = kind(self.agent, data_to_body_producer=BytesProducer)
-            headers = PreparedHeaders({b"Authorization": [b"Bearer x"]})
-            asked = client.post(URL.decode(), data=b"{}", headers=headers, reactor=self.reactor, **SAID)
-            if self.reactor.tcpClients:
-                self.connect()
-            written.append(self.transports[0].writes[-1])
-            self.receive(OK)
-            response = self.successResultOf(asked)
-            self.assertEqual((response.code, self.successResultOf(content(response))), (200, b"{}"))
+            with case(kind=kind):
+                client = kind(self.agent, data_to_body_producer=BytesProducer)
+                headers = PreparedHeaders({b"Authorization": [b"Bearer x"]})
+                asked = client.post(URL.decode(), data=b"{}", headers=headers, reactor=self.reactor, **SAID)
+                if self.reactor.tcpClients:
+                    self.connect()
+                written.append(self.transports[0].writes[-1])
+                self.receive(OK)
+                response = self.successResultOf(asked)
+                self.assertEqual((response.code, self.successResultOf(content(response))), (200, b"{}"))
         self.assertEqual(written[0], written[1])
 
 
@@ -46,6 +48,7 @@ class RefusedTests(SynchronousTestCase):
             ({**SAID, "cookies": {"a": "b"}}, "cookies"),
             ({**SAID, "json": {}}, "json"),
         ):
-            with self.assertRaises(TypeError) as caught:
-                client.post("http://turn.example/", **options)
-            self.assertIn(named, str(caught.exception))
+            with case(options=options, named=named):
+                with self.assertRaises(TypeError) as caught:
+                    client.post("http://turn.example/", **options)
+                self.assertIn(named, str(caught.exception))

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http_headers import Headers
 
+from tests.cases import case
 from vumi_turn.turn.rate_limit import MAX_WAIT, wait_told
 
 #: Thu, 01 Jan 2026 00:00:00 GMT.
@@ -40,14 +41,16 @@ class DateTests(SynchronousTestCase):
     def test_three_forms(self) -> None:
         """Each of HTTP's three forms of a date is in GMT, wherever this runs."""
         for zone in ("UTC", "Africa/Maseru", "America/New_York"):
-            os.environ["TZ"] = zone
-            time.tzset()
-            for form in (
-                b"Thu, 01 Jan 2026 00:01:00 GMT",
-                b"Thursday, 01-Jan-26 00:01:00 GMT",
-                b"Thu Jan  1 00:01:00 2026",
-            ):
-                self.assertEqual(told(429, {b"Retry-After": form}), 60.0, (zone, form))
+            with case(zone=zone):
+                os.environ["TZ"] = zone
+                time.tzset()
+                for form in (
+                    b"Thu, 01 Jan 2026 00:01:00 GMT",
+                    b"Thursday, 01-Jan-26 00:01:00 GMT",
+                    b"Thu Jan  1 00:01:00 2026",
+                ):
+                    with case(form=form):
+                        self.assertEqual(told(429, {b"Retry-After": form}), 60.0, (zone, form))
 
 
 class AnythingTests(SynchronousTestCase):

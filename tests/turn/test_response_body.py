@@ -7,6 +7,7 @@ from typing import Optional
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.cases import case
 from vumi_turn.turn.response_body import MAX_BODY, Body, meaning_of
 from vumi_turn.turn.verdicts import BodyMeaning
 
@@ -42,7 +43,8 @@ class MeaningTests(SynchronousTestCase):
             b"OK",
             b"<ok/>",
         ):
-            self.assertIs(self.meaning(data), BodyMeaning.NOTHING, data[:50])
+            with case(data=data):
+                self.assertIs(self.meaning(data), BodyMeaning.NOTHING, data[:50])
 
     def test_errors(self) -> None:
         """A list of errors is no yes, whatever is in it."""
@@ -52,12 +54,14 @@ class MeaningTests(SynchronousTestCase):
             b'{"errors": [{"code": [429]}]}',
             b' {"errors": [null]}',
         ):
-            self.assertIs(self.meaning(data), BodyMeaning.ERRORS, data)
+            with case(data=data):
+                self.assertIs(self.meaning(data), BodyMeaning.ERRORS)
 
     def test_too_many(self) -> None:
         """An error with code 429, as a number or a text, means that there are too many requests."""
         for code in (b"429", b'"429"'):
-            self.assertIs(self.meaning(b'{"errors": [{"code": 1}, {"code": %b}]}' % code), BodyMeaning.TOO_MANY)
+            with case(code=code):
+                self.assertIs(self.meaning(b'{"errors": [{"code": 1}, {"code": %b}]}' % code), BodyMeaning.TOO_MANY)
 
     def test_web_page(self) -> None:
         """A web page is one by its beginning, or by its type with something like it in it."""
@@ -69,12 +73,14 @@ class MeaningTests(SynchronousTestCase):
             (b"<!-- portal --><div>", HTML),
             (gzip.compress(page), HTML),
         ):
-            self.assertIs(self.meaning(data, content_type), BodyMeaning.WEB_PAGE, (data, content_type))
+            with case(data=data, content_type=content_type):
+                self.assertIs(self.meaning(data, content_type), BodyMeaning.WEB_PAGE, (data, content_type))
 
     def test_type_alone(self) -> None:
         """A type that some server adds to everything makes no web page."""
         for data in (b"", b"OK", b'{"messages": []}'):
-            self.assertIs(self.meaning(data, HTML), BodyMeaning.NOTHING, data)
+            with case(data=data):
+                self.assertIs(self.meaning(data, HTML), BodyMeaning.NOTHING)
 
     def test_incomplete(self) -> None:
         """What is not complete says nothing, but for a web page that is too long to be read."""

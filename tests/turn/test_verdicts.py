@@ -8,6 +8,7 @@ import random
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.cases import case
 from tests.delivery.fakes import FakeAnswer
 from vumi_turn.delivery.retries import Action, RetryPlan, Rounds
 from vumi_turn.turn.verdicts import BodyMeaning, Verdict, classify, describe
@@ -36,23 +37,29 @@ class ClassifyTests(SynchronousTestCase):
             (BodyMeaning.TOO_MANY, Verdict.THROTTLED),
             (BodyMeaning.WEB_PAGE, Verdict.MISCONFIGURED),
         ):
-            for kind in ("message", "status"):
-                self.assertIs(classify(kind, FakeAnswer(201, meaning=meaning)), verdict)
-            self.assertIs(classify("message", FakeAnswer(503, meaning=meaning)), Verdict.UNAVAILABLE)
-            self.assertIn("status 201 with a", describe(FakeAnswer(201, meaning=meaning)))
+            with case(meaning=meaning, verdict=verdict):
+                for kind in ("message", "status"):
+                    with case(kind=kind):
+                        self.assertIs(classify(kind, FakeAnswer(201, meaning=meaning)), verdict)
+                self.assertIs(classify("message", FakeAnswer(503, meaning=meaning)), Verdict.UNAVAILABLE)
+                self.assertIn("status 201 with a", describe(FakeAnswer(201, meaning=meaning)))
 
     def test_statuses(self) -> None:
         """Every status belongs to the class that the contract gives it."""
         for statuses, for_message, for_status in TABLE:
-            for status in statuses:
-                self.assertIs(classify("message", FakeAnswer(status)), for_message, status)
-                self.assertIs(classify("status", FakeAnswer(status)), for_status, status)
+            with case(for_message=for_message, for_status=for_status):
+                for status in statuses:
+                    with case(status=status):
+                        self.assertIs(classify("message", FakeAnswer(status)), for_message)
+                        self.assertIs(classify("status", FakeAnswer(status)), for_status)
 
     def test_no_answer(self) -> None:
         """Whatever kept an answer from coming, Turn is unavailable."""
         for error in ("connect", "dns", "tls", "lost", "timeout", "anything else", None):
-            for kind in ("message", "status"):
-                self.assertIs(classify(kind, FakeAnswer(error=error)), Verdict.UNAVAILABLE, error)
+            with case(error=error):
+                for kind in ("message", "status"):
+                    with case(kind=kind):
+                        self.assertIs(classify(kind, FakeAnswer(error=error)), Verdict.UNAVAILABLE)
 
     def test_described(self) -> None:
         """An answer is described by its status or its error, and its detail."""
@@ -174,5 +181,6 @@ class RoundsTests(SynchronousTestCase):
         """While Turn is away one try in a held class is all there is to a round."""
         rounds = self.rounds()
         for verdict in (Verdict.UNAVAILABLE, Verdict.MISCONFIGURED):
-            self.assertIs(rounds.failed(verdict, False, True).action, Action.AWAY)
-            self.assertEqual(rounds.tries, 0)
+            with case(verdict=verdict):
+                self.assertIs(rounds.failed(verdict, False, True).action, Action.AWAY)
+                self.assertEqual(rounds.tries, 0)

@@ -10,6 +10,7 @@ from twisted.internet.task import Clock
 from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.cases import case
 from tests.http.case import SECRET, Response, request
 from tests.http.case import Client as HttpClient
 from tests.outbound.case import ADDRESS, CONTENT, outbound
@@ -144,32 +145,36 @@ class AnswerTests(WebhookCase):
     def test_api_path(self) -> None:
         """The path before /messages is the configured one, however its slashes are written."""
         for api_path in ("turn/channel", "/turn/channel", "/turn/channel/"):
-            client = HttpClient(self.make(api_path=api_path).site())
-            client.send(request(path="/turn/channel/messages", body=outbound()))
-            self.assertEqual(client.response().status, 200)
-            client.send(request(path="/messages", body=outbound()))
-            self.assertEqual(client.response().error, (404, 404, "NotFound"))
-            client.leave()
+            with case(api_path=api_path):
+                client = HttpClient(self.make(api_path=api_path).site())
+                client.send(request(path="/turn/channel/messages", body=outbound()))
+                self.assertEqual(client.response().status, 200)
+                client.send(request(path="/messages", body=outbound()))
+                self.assertEqual(client.response().error, (404, 404, "NotFound"))
+                client.leave()
 
     def test_host_is_no_matter(self) -> None:
         """Whatever a client calls us, it is the same site."""
         body = outbound()
         for host in ("x" * 300, "a..b", "[::1]", "%ff", "\u20ac"):
-            self.client.send(request(body=body).replace(b"Host: here", b"Host: " + host.encode()))
-            self.assertEqual(self.client.response().status, 200)
+            with case(host=host):
+                self.client.send(request(body=body).replace(b"Host: here", b"Host: " + host.encode()))
+                self.assertEqual(self.client.response().status, 200)
 
     def test_other_paths(self) -> None:
         """Other paths are not found, and are not redirected to the right one."""
         for path in ("/", "/messages/", "/messages//", "/Messages", "/messages/1", "/../messages"):
-            self.assertEqual(self.answer(path=path).error, (404, 404, "NotFound"), path)
+            with case(path=path):
+                self.assertEqual(self.answer(path=path).error, (404, 404, "NotFound"))
         self.assertEqual(self.handler.accepted, [])
 
     def test_other_methods(self) -> None:
         """Other methods are refused, with those that are not."""
         for method in ("GET", "PUT", "DELETE", "OPTIONS", "PATCH", "BREW"):
-            response = self.answer(method=method)
-            self.assertEqual(response.error, (405, 405, "MethodNotAllowed"), method)
-            self.assertEqual(response.headers["allow"], "post")
+            with case(method=method):
+                response = self.answer(method=method)
+                self.assertEqual(response.error, (405, 405, "MethodNotAllowed"))
+                self.assertEqual(response.headers["allow"], "post")
         self.assertEqual(self.handler.accepted, [])
 
     def test_query_is_no_matter(self) -> None:
@@ -180,8 +185,9 @@ class AnswerTests(WebhookCase):
         """A signature that is missing, wrong, of other bytes or of another body is refused, always alike."""
         good = b"b3RoZXI=" * 5
         for signature in (b"", b"x", good, b"\xff\xfe\x00\x80".replace(b"\x00", b""), b"=" * 44):
-            response = self.answer(b"not even JSON", signature=signature)
-            self.assertEqual(response.error, (401, 401, "SignatureMismatchError"))
+            with case(signature=signature):
+                response = self.answer(b"not even JSON", signature=signature)
+                self.assertEqual(response.error, (401, 401, "SignatureMismatchError"))
         self.assertEqual(self.handler.accepted, [])
 
     def test_signature_comes_first(self) -> None:
@@ -200,16 +206,18 @@ class AnswerTests(WebhookCase):
             (outbound(to=5), "ApiUsageError"),
             (outbound(turn={"type": "image"}), "UnsupportedMessageType"),
         ):
-            self.assertEqual(self.answer(body).error, (400, 400, title), body[:40])
+            with case(body=body, title=title):
+                self.assertEqual(self.answer(body).error, (400, 400, title), body[:40])
         self.assertEqual(self.handler.accepted, [])
         self.assertEqual(self.answer().status, 200)
 
     def test_no_type_is_asked_for(self) -> None:
         """What a request says about its body's type does not matter; the answer's type is JSON."""
         for n, kind in enumerate(("text/plain", "application/x-www-form-urlencoded")):
-            response = self.answer(outbound(context=n), headers={"Content-Type": kind})
-            self.assertEqual(response.headers["content-type"], "application/json")
-            self.assertEqual(response.status, 200)
+            with case(n=n, kind=kind):
+                response = self.answer(outbound(context=n), headers={"Content-Type": kind})
+                self.assertEqual(response.headers["content-type"], "application/json")
+                self.assertEqual(response.status, 200)
 
     def test_refused_by_the_handler(self) -> None:
         """What the handler refuses is answered as its error says."""
@@ -219,10 +227,11 @@ class AnswerTests(WebhookCase):
             (BrokerUnavailableError(), (503, 503, "BrokerUnavailable")),
             (CacheUnavailableError(), (503, 503, "BrokerUnavailable")),
         ):
-            self.handler.error = error
-            response = self.answer()
-            self.assertEqual(response.error, expected)
-            self.assertEqual("retry-after" in response.headers, response.status == 503)
+            with case(error=error, expected=expected):
+                self.handler.error = error
+                response = self.answer()
+                self.assertEqual(response.error, expected)
+                self.assertEqual("retry-after" in response.headers, response.status == 503)
         self.assertEqual(self.titles, ["MessageNotFound", "ApiUsageError", "BrokerUnavailable", "BrokerUnavailable"])
         self.assertEqual(self.handler.told, [])
 
@@ -247,14 +256,16 @@ class RequestLineTests(WebhookCase):
     def test_whole_url(self) -> None:
         """A request line may hold the whole URL, as HTTP demands of a server."""
         for path in ("http://our.host/messages", "HTTPS://our.host:8080/messages?a=http://x"):
-            self.assertEqual(self.answer(path=path).status, 200, path)
+            with case(path=path):
+                self.assertEqual(self.answer(path=path).status, 200)
         for path in (
             "http://our.host",
             "http:///",
             "http://our.host/http://our.host/messages",
             "ftp://our.host/messages",
         ):
-            self.assertEqual(self.answer(path=path).error, (404, 404, "NotFound"), path)
+            with case(path=path):
+                self.assertEqual(self.answer(path=path).error, (404, 404, "NotFound"))
 
 
 class LogTests(WebhookCase):
@@ -304,9 +315,10 @@ class LogTests(WebhookCase):
             ("/" + "x" * 200, "/" + "x" * 79),
             ("/to/%2B26612345678/now?text=Dumela", "/to/%2B…/now"),
         ):
-            self.clock.advance(60)
-            self.post(path=path)
-            self.assertIn(f": {shown}, not /messages", self.lines()[-1])
+            with case(path=path, shown=shown):
+                self.clock.advance(60)
+                self.post(path=path)
+                self.assertIn(f": {shown}, not /messages", self.lines()[-1])
 
     def test_what_to_check(self) -> None:
         """The line of a wrong signature names the option to look at, which Turn is not told."""
@@ -323,4 +335,5 @@ class LogTests(WebhookCase):
         text = "\n".join(self.lines())
         self.assertIn("reply_to", text)
         for private in (ADDRESS, CONTENT, "marker-signature", SECRET.decode(), "192.0.2.77"):
-            self.assertNotIn(private, text)
+            with case(private=private):
+                self.assertNotIn(private, text)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.cases import case
 from tests.http.case import SECRET, Client, chunked, request, take_turns
 from vumi_turn.http.connection import IDLE_TIME
 from vumi_turn.http.server import BoundedSite
@@ -102,7 +103,8 @@ class FuzzTests(SynchronousTestCase):
             client.send(stream[start : start + size])
         take_turns(clock)
         for response in answers(client):
-            self.assertIn(response, (100, 200, 400, 401, 404, 405, 413))
+            with case(response=response):
+                self.assertIn(response, (100, 200, 400, 401, 404, 405, 413))
         self.still_works(site)
         clock.advance(IDLE_TIME + 100)
         self.assertTrue(client.transport.gone)

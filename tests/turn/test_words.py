@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.cases import case
 from vumi_turn.turn.words import MASK, MAX_WORDS, masked_words, personal_texts
 
 PAYLOAD = {
@@ -66,10 +67,11 @@ class WordsTests(SynchronousTestCase):
             (b"[" * 100000, None),
             (b"", ""),
         ):
-            found = masked_words(body, PERSONAL)
-            if line is not None:
-                self.assertEqual(found, line)
-            self.assertLessEqual(len(found), MAX_WORDS)
+            with case(body=body, line=line):
+                found = masked_words(body, PERSONAL)
+                if line is not None:
+                    self.assertEqual(found, line)
+                self.assertLessEqual(len(found), MAX_WORDS)
 
     def test_bound(self) -> None:
         """No more than 500 characters are kept, and it is shown that there were more."""
@@ -96,13 +98,16 @@ class WordsTests(SynchronousTestCase):
             "cannot send Bearer abcdefghijkl to that",
             "cannot send eyJhbGciOi.eyJzdWIi.abc to that",
         ):
-            for body in (errors(details), details.encode()):
-                found = masked_words(body, PERSONAL, ["secret-token-1"])
-                self.assertIn("cannot send", found)
-                self.assertIn("to that", found)
-                self.assertIn(MASK, found)
-                for quoted in ("Thandi", "ill", "name is", "12345678", "secret", "abcdef", "eyJ"):
-                    self.assertNotIn(quoted, found, details)
+            with case(details=details):
+                for body in (errors(details), details.encode()):
+                    with case(body=body):
+                        found = masked_words(body, PERSONAL, ["secret-token-1"])
+                        self.assertIn("cannot send", found)
+                        self.assertIn("to that", found)
+                        self.assertIn(MASK, found)
+                        for quoted in ("Thandi", "ill", "name is", "12345678", "secret", "abcdef", "eyJ"):
+                            with case(quoted=quoted):
+                                self.assertNotIn(quoted, found)
 
     def test_short_content(self) -> None:
         """A short text is masked where it stands for itself, and not inside other words and numbers."""
@@ -125,5 +130,6 @@ class WordsTests(SynchronousTestCase):
             json.dumps({"errors": [{"details": f"{before} {content} {after}"}]}).encode("utf-8", "replace"),
             f"{before} {content} {after}".encode("utf-8", "replace"),
         ):
-            if wanted not in before and wanted not in after:
-                self.assertNotIn(wanted, masked_words(body, [content]))
+            with case(body=body):
+                if wanted not in before and wanted not in after:
+                    self.assertNotIn(wanted, masked_words(body, [content]))

@@ -8,6 +8,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.cases import case
 from tests.fakes import FakeBroker, event, user_message
 from vumi_turn.broker.interface import BrokerUnavailable, Delivery, Nacked, Outcome
 from vumi_turn.vumi.connectors import IgnoreMessage, NoHandler, ReceiveInboundConnector, ReceiveOutboundConnector
@@ -124,10 +125,12 @@ class ReceivingTests(ConnectorCase):
 
         handlers = (coroutine, lambda message: succeed(Outcome.REQUEUE), lambda message: Outcome.REQUEUE)
         for middlewares in ((), (Upper("upper", {}, None),)):
-            for handler in handlers:
-                self.connector(*middlewares).set_inbound_handler(handler)
-                _, outcome = self.deliver("c.inbound", user_message())
-                self.assertIs(self.successResultOf(outcome), Outcome.REQUEUE)
+            with case(middlewares=middlewares):
+                for handler in handlers:
+                    with case(handler=handler):
+                        self.connector(*middlewares).set_inbound_handler(handler)
+                        _, outcome = self.deliver("c.inbound", user_message())
+                        self.assertIs(self.successResultOf(outcome), Outcome.REQUEUE)
 
     def test_other_results_acknowledge(self) -> None:
         """A handler that gives back something of its own is done with the message."""
@@ -169,9 +172,10 @@ class ReceivingTests(ConnectorCase):
         """What is not a message goes to on_malformed, whose outcome counts, and the next one is handled."""
         self.connector().set_inbound_handler(self.see)
         for body in (b"not json", b"[]", b"{}", b"\xff", event().to_json()):
-            delivery, outcome = self.broker.deliver("c.inbound", body)
-            self.assertIs(self.successResultOf(outcome), Outcome.REQUEUE)
-            self.assertIs(self.malformed[-1][0], delivery)
+            with case(body=body):
+                delivery, outcome = self.broker.deliver("c.inbound", body)
+                self.assertIs(self.successResultOf(outcome), Outcome.REQUEUE)
+                self.assertIs(self.malformed[-1][0], delivery)
         self.assertEqual((len(self.malformed), self.seen, self.errors), (5, [], []))
         self.deliver("c.inbound", user_message("m9"))
         self.assertEqual([message.message_id for message in self.seen], ["m9"])
@@ -196,9 +200,10 @@ class ReceivingTests(ConnectorCase):
             lambda _: fail(OSError()),
         )
         for handler in cases:
-            connector.set_inbound_handler(handler)
-            _, outcome = self.deliver("c.inbound", user_message("m1"))
-            self.assertIs(self.successResultOf(outcome), Outcome.REQUEUE)
+            with case(handler=handler):
+                connector.set_inbound_handler(handler)
+                _, outcome = self.deliver("c.inbound", user_message("m1"))
+                self.assertIs(self.successResultOf(outcome), Outcome.REQUEUE)
         self.assertEqual(
             [failure.type for _, _, failure in self.errors],
             [KeyError, MalformedMessage, ZeroDivisionError, OSError],
@@ -343,8 +348,9 @@ class MiddlewareTests(ConnectorCase):
         connector.set_inbound_handler(self.see)
         connector.set_event_handler(ignore)
         for queue, message in (("c.inbound", user_message("m1")), ("c.event", event("o1"))):
-            _, done = self.deliver(queue, message)
-            self.assertIs(self.successResultOf(done), Outcome.ACK)
+            with case(queue=queue, message=message):
+                _, done = self.deliver(queue, message)
+                self.assertIs(self.successResultOf(done), Outcome.ACK)
         self.assertEqual((self.seen, self.errors), ([], []))
 
     def test_middleware_too_slow(self) -> None:

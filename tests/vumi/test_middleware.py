@@ -9,6 +9,7 @@ from twisted.internet.task import Clock
 from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.cases import case
 from tests.fakes import event, user_message
 from vumi_turn.configuration.fields import ConfigErrors
 from vumi_turn.timing.timeouts import Timeouts
@@ -119,9 +120,11 @@ class OrderTests(ApplyCase):
             "failure": failure,
         }
         for direction in ("consume", "publish"):
-            for kind, message in messages.items():
-                done = self.through(direction, kind, message, Newer("n", {}, None))
-                self.assertIs(self.successResultOf(done), message)
+            with case(direction=direction):
+                for kind, message in messages.items():
+                    with case(kind=kind, message=message):
+                        done = self.through(direction, kind, message, Newer("n", {}, None))
+                        self.assertIs(self.successResultOf(done), message)
         once = ["inbound c", "outbound", "event", "failure"]
         self.assertEqual(called, [*once, "inbound c", "publish_outbound", "outbound", "event", "failure"])
 
@@ -135,20 +138,23 @@ class ResultTests(ApplyCase):
             return other
 
         for result in (other, succeed(other), coroutine()):
-            self.assertIs(self.successResultOf(self.one(result)), other)
+            with case(result=result):
+                self.assertIs(self.successResultOf(self.one(result)), other)
 
     def test_none_is_named(self) -> None:
         """A middleware that gives back None is an error that names its class, method and name."""
         for result in (None, succeed(None)):
-            failure = self.failureResultOf(self.one(result), MiddlewareError)
-            text = "One.handle_consume_inbound (mine) must return a TransportUserMessage, not None"
-            self.assertEqual(failure.getErrorMessage(), text)
+            with case(result=result):
+                failure = self.failureResultOf(self.one(result), MiddlewareError)
+                text = "One.handle_consume_inbound (mine) must return a TransportUserMessage, not None"
+                self.assertEqual(failure.getErrorMessage(), text)
 
     def test_other_types_are_named(self) -> None:
         """A middleware that gives back something else than a message is an error that says what it was."""
         for result, kind in (({}, "a dict"), (event(), "a TransportEvent"), (True, "a bool")):
-            failure = self.failureResultOf(self.one(result), MiddlewareError)
-            self.assertIn(kind, failure.getErrorMessage())
+            with case(result=result, kind=kind):
+                failure = self.failureResultOf(self.one(result), MiddlewareError)
+                self.assertIn(kind, failure.getErrorMessage())
 
     def test_bound_for_all_together(self) -> None:
         """The bound is for all middlewares of a message together; the slow one is cancelled and named."""
@@ -192,8 +198,9 @@ class ConfigurationTests(SynchronousTestCase):
     def test_vumi2(self) -> None:
         """An item as vumi2 writes it is refused with what it is called here."""
         for item in ({"class_path": "a.B", "enabled": True}, {"a": {"class_path": "a.B"}}):
-            (error,) = self.errors({"middleware": [item]})
-            self.assertIn("what vumi2 calls class_path is the class here", error)
+            with case(item=item):
+                (error,) = self.errors({"middleware": [item]})
+                self.assertIn("what vumi2 calls class_path is the class here", error)
 
     def errors(self, config: dict[str, Any]) -> list[str]:
         return list(self.assertRaises(ConfigErrors, create_middlewares, config, None).errors)
@@ -230,7 +237,8 @@ class ConfigurationTests(SynchronousTestCase):
             "vumi2.middlewares.LoggingMiddleware",
             "vumi_turn.vumi.middlewares.LoggingMiddleware",
         ):
-            self.assertIs(middleware_class(name), LoggingMiddleware)
+            with case(name=name):
+                self.assertIs(middleware_class(name), LoggingMiddleware)
         self.assertIs(middleware_class("vumi_unidecode.UnidecodeMiddleware"), UnidecodeMiddleware)
 
     def test_all_errors_at_once(self) -> None:
@@ -254,8 +262,9 @@ class ConfigurationTests(SynchronousTestCase):
         starts = ["item 1", "a:", "b:", "c:", "d:", "e:", "f:", "g:", "h:"]
         self.assertEqual(len(errors), len(starts))
         for error, start in zip(errors, starts, strict=True):
-            self.assertIn(start, error)
-            self.assertTrue(error.startswith("middleware"), error)
+            with case(error=error, start=start):
+                self.assertIn(start, error)
+                self.assertTrue(error.startswith("middleware"))
         self.assertIn("'NoSuch' is neither a dotted name nor one of BaseMiddleware, LoggingMiddleware", errors[1])
         self.assertIn("log_level must be one of debug, info, warning, error, critical, not 'loud'", errors[6])
 
@@ -310,9 +319,11 @@ class OurMiddlewaresTests(ApplyCase):
         """Content is written in ASCII both ways; what is ASCII, or nothing, stays the same message."""
         ascii_only = UnidecodeMiddleware("ascii", {}, None)
         for direction, kind in (("consume", "inbound"), ("publish", "outbound")):
-            message = user_message("m1", content="\u017dlu\u0165ou\u010dk\u00fd")
-            done = self.successResultOf(self.through(direction, kind, message, ascii_only))
-            self.assertEqual((done.content, done.message_id), ("Zlutoucky", "m1"))
-            for content in ("plain", None):
-                message = user_message(content=content)
-                self.assertIs(self.successResultOf(self.through(direction, kind, message, ascii_only)), message)
+            with case(direction=direction, kind=kind):
+                message = user_message("m1", content="\u017dlu\u0165ou\u010dk\u00fd")
+                done = self.successResultOf(self.through(direction, kind, message, ascii_only))
+                self.assertEqual((done.content, done.message_id), ("Zlutoucky", "m1"))
+                for content in ("plain", None):
+                    with case(content=content):
+                        message = user_message(content=content)
+                        self.assertIs(self.successResultOf(self.through(direction, kind, message, ascii_only)), message)

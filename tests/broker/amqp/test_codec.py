@@ -11,6 +11,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 from txamqp.connection import Body, Frame, Header, Heartbeat, Method
 
+from tests.cases import case
 from vumi_turn.broker.amqp.codec import WireCodec, decode_frame, encode_frame
 from vumi_turn.broker.amqp.delegate import Delegate
 from vumi_turn.broker.amqp.spec import load_spec
@@ -57,8 +58,9 @@ class TableTests(SynchronousTestCase):
             Decimal("-5"),
             datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc),
         ):
-            self.assertEqual(self.there_and_back(value), value)
-            self.assertIs(type(self.there_and_back(value)), type(value))
+            with case(value=value):
+                self.assertEqual(self.there_and_back(value), value)
+                self.assertIs(type(self.there_and_back(value)), type(value))
 
     def test_wire_types(self) -> None:
         """Each type letter is read as RabbitMQ writes it, signed where it is signed."""
@@ -75,10 +77,12 @@ class TableTests(SynchronousTestCase):
             (b"f", "!f", -0.5, 2.0),
             (b"d", "!d", -0.1, 1e300),
         ):
-            for value in (low, high):
-                wire = b"\1k" + letter + struct.pack(layout, value)
-                self.assertEqual(decode_table(wire), {"k": value}, letter)
-                self.assertEqual(encode_table({"k": Typed(letter, value)}), wire)
+            with case(letter=letter, layout=layout, low=low, high=high):
+                for value in (low, high):
+                    with case(value=value):
+                        wire = b"\1k" + letter + struct.pack(layout, value)
+                        self.assertEqual(decode_table(wire), {"k": value})
+                        self.assertEqual(encode_table({"k": Typed(letter, value)}), wire)
 
     def test_other_wire_types(self) -> None:
         """Text that is not UTF-8 stays bytes; a time that no calendar has stays a number."""
@@ -95,8 +99,9 @@ class TableTests(SynchronousTestCase):
             2**63, object(), before_time, Decimal("NaN"), Decimal(2**40), Decimal("1E-256"), "\ud800",
             Typed(b"b", 200), Typed(b"d", 10**400), {"n" * 256: 1},
         ):  # fmt: skip
-            with self.assertRaises(ValueError):
-                encode_table({"key": value})
+            with case(value=value):
+                with self.assertRaises(ValueError):
+                    encode_table({"key": value})
 
     def test_broken(self) -> None:
         """Every cut of a table is an error or a shorter table, and never anything else."""
@@ -107,8 +112,9 @@ class TableTests(SynchronousTestCase):
             except ValueError:
                 continue
         for broken in (b"\1k?", b"\1kS\xff\xff\xff\xff", b"\5k", b"\1kA\0\0\0\1S", b"\1k"):
-            with self.assertRaises(ValueError):
-                decode_table(broken)
+            with case(broken=broken):
+                with self.assertRaises(ValueError):
+                    decode_table(broken)
 
     def test_depth(self) -> None:
         """Tables within tables are followed so far, and no farther."""
@@ -121,8 +127,9 @@ class TableTests(SynchronousTestCase):
 
         decode_table(nested(MAX_DEPTH))
         for depth in (MAX_DEPTH + 1, 20_000):
-            with self.assertRaises(ValueError):
-                decode_table(nested(depth))
+            with case(depth=depth):
+                with self.assertRaises(ValueError):
+                    decode_table(nested(depth))
 
 
 class FrameTests(SynchronousTestCase):
@@ -143,12 +150,14 @@ class FrameTests(SynchronousTestCase):
         }
         count = 0
         for klass in load_spec().classes:
-            for method in klass.methods:
-                args = [samples[field.type] for field in method.fields]
-                frame = decode_frame(load_spec(), encode_frame(Frame(7, Method(method, *args))))
-                self.assertEqual((frame.channel, frame.payload.method), (7, method))
-                self.assertEqual(list(frame.payload.args), args, f"{klass.name}.{method.name}")
-                count += 1
+            with case(klass=klass):
+                for method in klass.methods:
+                    with case(method=method):
+                        args = [samples[field.type] for field in method.fields]
+                        frame = decode_frame(load_spec(), encode_frame(Frame(7, Method(method, *args))))
+                        self.assertEqual((frame.channel, frame.payload.method), (7, method))
+                        self.assertEqual(list(frame.payload.args), args, f"{klass.name}.{method.name}")
+                        count += 1
         self.assertEqual(count, 64)
 
     def test_bits(self) -> None:
@@ -177,8 +186,9 @@ class FrameTests(SynchronousTestCase):
     def test_body_is_bytes(self) -> None:
         """A body is bytes, also where it looks like text."""
         for body in (b"text", "é😀".encode(), b"\xff"):
-            frame = decode_frame(load_spec(), encode_frame(Frame(1, Body(body))))
-            self.assertEqual(frame.payload.content, body)
+            with case(body=body):
+                frame = decode_frame(load_spec(), encode_frame(Frame(1, Body(body))))
+                self.assertEqual(frame.payload.content, body)
 
     def test_heartbeat(self) -> None:
         """A heartbeat is eight bytes."""
@@ -199,8 +209,9 @@ class FrameTests(SynchronousTestCase):
             data[:8] + b"\x99" + data[9:],
             data[:10] + b"\x99" + data[11:],
         ):
-            with self.assertRaises(ValueError):
-                decode_frame(load_spec(), bad)
+            with case(bad=bad):
+                with self.assertRaises(ValueError):
+                    decode_frame(load_spec(), bad)
 
     def test_too_long(self) -> None:
         """A short string that is too long is an error, not a wrong length."""
@@ -234,24 +245,26 @@ class DefinitionTests(SynchronousTestCase):
         }
         compared = 0
         for klass in load_spec().classes:
-            for method in klass.methods:
-                number = klass.id << 16 | method.id
-                theirs = commands.INDEX_MAPPING.get(number)
-                if theirs is None:
-                    self.assertIn(
-                        (klass.name, method.name),
-                        {
-                            ("connection", "secure"),
-                            ("connection", "secure-ok"),
-                            ("basic", "recover-async"),
-                            ("connection", "update-secret"),
-                            ("connection", "update-secret-ok"),
-                        },
-                    )
-                    continue
-                ours = [types[field.type] for field in method.fields]
-                self.assertEqual(ours, [theirs.amqp_type(name) for name in theirs.attributes()], theirs.name)
-                compared += 1
+            with case(klass=klass):
+                for method in klass.methods:
+                    with case(method=method):
+                        number = klass.id << 16 | method.id
+                        theirs = commands.INDEX_MAPPING.get(number)
+                        if theirs is None:
+                            self.assertIn(
+                                (klass.name, method.name),
+                                {
+                                    ("connection", "secure"),
+                                    ("connection", "secure-ok"),
+                                    ("basic", "recover-async"),
+                                    ("connection", "update-secret"),
+                                    ("connection", "update-secret-ok"),
+                                },
+                            )
+                            continue
+                        ours = [types[field.type] for field in method.fields]
+                        self.assertEqual(ours, [theirs.amqp_type(name) for name in theirs.attributes()], theirs.name)
+                        compared += 1
         self.assertGreater(compared, 55)
         properties = [(field.name, field.type) for field in load_spec().classes.byname["basic"].fields]
         names = commands.Basic.Properties.attributes()
@@ -280,4 +293,5 @@ class DefinitionTests(SynchronousTestCase):
             "basic_deliver",
         )
         for name in unasked:
-            self.assertTrue(callable(getattr(Delegate, name, None)), name)
+            with case(name=name):
+                self.assertTrue(callable(getattr(Delegate, name, None)))

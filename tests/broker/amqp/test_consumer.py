@@ -9,6 +9,7 @@ from twisted.logger import LogLevel
 
 from tests.broker.amqp.case import BrokerCase
 from tests.broker.amqp.peer import content_frames, method_frame
+from tests.cases import case
 from vumi_turn.broker.interface import BrokerState, Delivery, Outcome
 
 
@@ -223,11 +224,12 @@ class ConsumingTests(BrokerCase):
         self.rabbit.advance()
         active: set[str] = set()
         for call in self.rabbit.consuming.calls:
-            if call.name == "basic.consume":
-                self.assertEqual(active, set())
-                active.add(call.fields["consumer_tag"])
-            elif call.name == "basic.cancel":
-                active.remove(call.fields["consumer_tag"])
+            with case(call=call):
+                if call.name == "basic.consume":
+                    self.assertEqual(active, set())
+                    active.add(call.fields["consumer_tag"])
+                elif call.name == "basic.cancel":
+                    active.remove(call.fields["consumer_tag"])
         self.assertEqual(len(active), 1)
 
     def test_paused_over_reconnect(self) -> None:

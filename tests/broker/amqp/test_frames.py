@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from txamqp.connection import Body, Frame, Header, Method
 
 from tests.broker.amqp.peer import content_frames, method_frame
+from tests.cases import case
 from vumi_turn.broker.amqp.codec import decode_frame
 from vumi_turn.broker.amqp.consumer import AmqpDelivery
 from vumi_turn.broker.amqp.frames import (
@@ -82,16 +83,21 @@ class ReadingTests(SynchronousTestCase):
     def test_delivery(self) -> None:
         """Tag, flag, headers and body are those that txamqp's codec wrote."""
         for redelivered in (False, True):
-            for tag in (1, 2**32, 2**64 - 1):
-                self.reader.feed(deliver(1, tag, b"body", redelivered, headers={"a": [1, None]}))
-                self.assertEqual(self.one.heard.pop(), ("delivered", tag, redelivered, {"a": [1, None]}, b"body"))
+            with case(redelivered=redelivered):
+                for tag in (1, 2**32, 2**64 - 1):
+                    with case(tag=tag):
+                        self.reader.feed(deliver(1, tag, b"body", redelivered, headers={"a": [1, None]}))
+                        self.assertEqual(
+                            self.one.heard.pop(), ("delivered", tag, redelivered, {"a": [1, None]}, b"body")
+                        )
 
     def test_bodies(self) -> None:
         """Bodies of no frame, one frame, just one, and several, are whole and bytes."""
         for size in (0, 1, 4087, 4088, 4089, 8176, 8177, 100_000):
-            body = random.Random(size).randbytes(size)
-            self.reader.feed(deliver(1, 1, body))
-            self.assertEqual(self.one.heard.pop(), ("delivered", 1, False, None, body))
+            with case(size=size):
+                body = random.Random(size).randbytes(size)
+                self.reader.feed(deliver(1, 1, body))
+                self.assertEqual(self.one.heard.pop(), ("delivered", 1, False, None, body))
 
     def test_any_cut(self) -> None:
         """However TCP cuts it, the same arrives."""
@@ -106,13 +112,14 @@ class ReadingTests(SynchronousTestCase):
         expected = self.one.heard, self.two.heard, self.others
         rng = random.Random(7)
         for most in (1, 7, 8, 9, 100, 4096):
-            self.setUp()
-            rest = data
-            while rest:
-                size = rng.randint(1, most)
-                self.reader.feed(rest[:size])
-                rest = rest[size:]
-            self.assertEqual((self.one.heard, self.two.heard, self.others), expected)
+            with case(most=most):
+                self.setUp()
+                rest = data
+                while rest:
+                    size = rng.randint(1, most)
+                    self.reader.feed(rest[:size])
+                    rest = rest[size:]
+                self.assertEqual((self.one.heard, self.two.heard, self.others), expected)
 
     def test_channels_interleaved(self) -> None:
         """Frames of several channels may come between each other; each keeps its own."""
@@ -131,26 +138,28 @@ class ReadingTests(SynchronousTestCase):
     def test_confirms(self) -> None:
         """Acks and nacks, of one or of several."""
         for multiple in (False, True):
-            self.reader.feed(method_frame(1, "basic.ack", delivery_tag=2**40, multiple=multiple))
-            self.reader.feed(method_frame(1, "basic.nack", delivery_tag=3, multiple=multiple, requeue=True))
-            self.assertEqual(self.one.heard, [("confirmed", 2**40, multiple), ("refused", 3, multiple)])
-            self.one.heard.clear()
+            with case(multiple=multiple):
+                self.reader.feed(method_frame(1, "basic.ack", delivery_tag=2**40, multiple=multiple))
+                self.reader.feed(method_frame(1, "basic.nack", delivery_tag=3, multiple=multiple, requeue=True))
+                self.assertEqual(self.one.heard, [("confirmed", 2**40, multiple), ("refused", 3, multiple)])
+                self.one.heard.clear()
 
     def test_return(self) -> None:
         """A returned message is known by its id, also one without a body."""
         for body in (b"", b"body", b"x" * 9000):
-            self.reader.feed(
-                method_frame(
-                    1,
-                    "basic.return",
-                    reply_code=312,
-                    reply_text="NO_ROUTE",
-                    exchange="vumi",
-                    routing_key="c.outbound",
+            with case(body=body):
+                self.reader.feed(
+                    method_frame(
+                        1,
+                        "basic.return",
+                        reply_code=312,
+                        reply_text="NO_ROUTE",
+                        exchange="vumi",
+                        routing_key="c.outbound",
+                    )
+                    + content_frames(1, body, message_id="p-17", delivery_mode=2, content_type="a/b", headers={"a": 1})
                 )
-                + content_frames(1, body, message_id="p-17", delivery_mode=2, content_type="a/b", headers={"a": 1})
-            )
-            self.assertEqual(self.one.heard.pop(), ("returned", "p-17"))
+                self.assertEqual(self.one.heard.pop(), ("returned", "p-17"))
 
     def test_return_before_confirm(self) -> None:
         """A return and the confirm after it are heard in their order, whatever else is unfinished."""
@@ -208,9 +217,10 @@ class ReadingTests(SynchronousTestCase):
             method_frame(1, "basic.deliver") + content_frames(1, b"ten")[:-11] + content_frames(1, b"four")[22:],
             method_frame(1, "basic.deliver") + content_frames(1, b"body")[22:],
         ):
-            self.setUp()
-            with self.assertRaises(FrameError, msg=repr(bad)):
-                self.reader.feed(bad)
+            with case(bad=bad):
+                self.setUp()
+                with self.assertRaises(FrameError, msg=repr(bad)):
+                    self.reader.feed(bad)
 
     def test_part_of_a_frame_waits(self) -> None:
         """A frame that has not come whole is waited for."""
@@ -237,7 +247,8 @@ class PackingTests(SynchronousTestCase):
     def test_ack(self) -> None:
         """One delivery is acknowledged."""
         for channel, tag in ((1, 1), (65535, 2**64 - 1)):
-            self.assertEqual(pack_ack(channel, tag), method_frame(channel, "basic.ack", delivery_tag=tag))
+            with case(channel=channel, tag=tag):
+                self.assertEqual(pack_ack(channel, tag), method_frame(channel, "basic.ack", delivery_tag=tag))
 
     def test_requeue(self) -> None:
         """One delivery is given back."""
@@ -251,34 +262,36 @@ class PackingTests(SynchronousTestCase):
     def test_publish(self) -> None:
         """Method, properties and body come out as they went in."""
         for persistent in (True, False):
-            method, header, body = self.publish(b"hello", persistent=persistent)
-            self.assertEqual({frame.channel for frame in (method, header, body)}, {4})
-            self.assertIsInstance(method.payload, Method)
-            self.assertEqual(method.payload.method.name, "publish")
-            self.assertEqual(method.payload.args, (0, "vumi", "c.é", persistent, False))
-            self.assertIsInstance(header.payload, Header)
-            self.assertEqual(header.payload.size, 5)
-            self.assertEqual(
-                header.payload.properties,
-                {
-                    "content-type": "application/json",
-                    "content-encoding": "utf-8",
-                    "delivery-mode": 2 if persistent else 1,
-                    "message-id": "id-1",
-                },
-            )
-            self.assertIsInstance(body.payload, Body)
-            self.assertEqual(body.payload.content, b"hello")
+            with case(persistent=persistent):
+                method, header, body = self.publish(b"hello", persistent=persistent)
+                self.assertEqual({frame.channel for frame in (method, header, body)}, {4})
+                self.assertIsInstance(method.payload, Method)
+                self.assertEqual(method.payload.method.name, "publish")
+                self.assertEqual(method.payload.args, (0, "vumi", "c.é", persistent, False))
+                self.assertIsInstance(header.payload, Header)
+                self.assertEqual(header.payload.size, 5)
+                self.assertEqual(
+                    header.payload.properties,
+                    {
+                        "content-type": "application/json",
+                        "content-encoding": "utf-8",
+                        "delivery-mode": 2 if persistent else 1,
+                        "message-id": "id-1",
+                    },
+                )
+                self.assertIsInstance(body.payload, Body)
+                self.assertEqual(body.payload.content, b"hello")
 
     def test_frame_sizes(self) -> None:
         """No frame is larger than agreed, and none is empty."""
         for size in (0, 1, 4087, 4088, 4089, 100_000):
-            body = random.Random(size).randbytes(size)
-            frames = self.publish(body)
-            contents = [frame.payload.content for frame in frames[2:]]
-            self.assertEqual(b"".join(contents), body)
-            self.assertTrue(all(0 < len(content) <= 4088 for content in contents))
-            self.assertEqual(frames[1].payload.size, size)
+            with case(size=size):
+                body = random.Random(size).randbytes(size)
+                frames = self.publish(body)
+                contents = [frame.payload.content for frame in frames[2:]]
+                self.assertEqual(b"".join(contents), body)
+                self.assertTrue(all(0 < len(content) <= 4088 for content in contents))
+                self.assertEqual(frames[1].payload.size, size)
 
     def test_long_name(self) -> None:
         """A routing key longer than AMQP allows is an error where it is made."""

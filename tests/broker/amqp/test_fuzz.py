@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.broker.amqp.case import BrokerCase
 from tests.broker.amqp.peer import content_frames, method_frame
 from tests.broker.amqp.test_frames import Recorder, counted, deliver
+from tests.cases import case
 from vumi_turn.broker.amqp.codec import decode_frame
 from vumi_turn.broker.amqp.frames import FrameError, FrameReader, message_id, properties_of
 from vumi_turn.broker.amqp.spec import load_spec
@@ -115,12 +116,13 @@ class DecoderTests(SynchronousTestCase):
     def test_deep_tables(self) -> None:
         """Tables that lie too deep in each other, as deep as a frame has room for, are a ValueError."""
         for letter in (b"F", b"A"):
-            nested = b""
-            for _ in range(2000):
-                inner = nested if letter == b"A" else b"\x00" + nested if nested else b""
-                nested = letter + len(inner).to_bytes(4, "big") + inner
-            with self.assertRaises(ValueError):
-                decode_table(b"\x00" + nested)
+            with case(letter=letter):
+                nested = b""
+                for _ in range(2000):
+                    inner = nested if letter == b"A" else b"\x00" + nested if nested else b""
+                    nested = letter + len(inner).to_bytes(4, "big") + inner
+                with self.assertRaises(ValueError):
+                    decode_table(b"\x00" + nested)
 
     @settings(max_examples=120)
     @given(STREAMS | TABLE_PIECES.map(lambda data: b"\x20\x00" + len(data).to_bytes(4, "big") + data))

@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.broker.amqp.encoding import Thing, Things
 from tests.broker.amqp.peer import FakeRabbit
+from tests.cases import case
 from vumi_turn.broker.amqp import ConnectionParameters
 from vumi_turn.broker.amqp.errors import ChannelRefused, ConnectionGone
 from vumi_turn.broker.amqp.inspector import BrokerInspector, Found
@@ -65,10 +66,11 @@ class BrokerInspectorTests(SynchronousTestCase):
             ("connection.open", 530, "vhost"),
             ("connection.open", 404, "vhost"),
         ):
-            self.rabbit.refusals = {method: (code, "no")}
-            failure = self.connect()
-            assert failure is not None
-            self.assertEqual(failure.kind, kind)
+            with case(method=method, code=code, kind=kind):
+                self.rabbit.refusals = {method: (code, "no")}
+                failure = self.connect()
+                assert failure is not None
+                self.assertEqual(failure.kind, kind)
 
     def test_silent(self) -> None:
         """A broker that accepts and says nothing is given up in bounded time."""

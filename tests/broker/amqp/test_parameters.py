@@ -8,6 +8,7 @@ from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.cases import case
 from tests.http.resolving import ResolvingReactor
 from vumi_turn.broker.amqp import AmqpBroker, ConnectionParameters
 from vumi_turn.broker.amqp.heartbeat_monitor import HeartbeatMonitor
@@ -59,7 +60,8 @@ class ParameterTests(SynchronousTestCase):
             ("/%2F", "/"),
             ("/a%20b", "a b"),
         ):
-            self.assertEqual(ConnectionParameters.from_url("amqp://host" + path).vhost, vhost)
+            with case(path=path, vhost=vhost):
+                self.assertEqual(ConnectionParameters.from_url("amqp://host" + path).vhost, vhost)
 
     def test_ipv6(self) -> None:
         """An IPv6 address is read without its brackets, and shown with them."""
@@ -87,9 +89,10 @@ class ParameterTests(SynchronousTestCase):
             "amqp://u:s3/cret@host/x",
             "amqp://u:p#s3cret@host",
         ):
-            error = self.assertRaises(ValueError, ConnectionParameters.from_url, url)
-            self.assertNotIn("cret", str(error), url)
-            self.assertIn("AMQP URL", str(error))
+            with case(url=url):
+                error = self.assertRaises(ValueError, ConnectionParameters.from_url, url)
+                self.assertNotIn("cret", str(error))
+                self.assertIn("AMQP URL", str(error))
 
     def test_ca_file(self) -> None:
         """A CA file that cannot be used is an error at once, with its name."""
@@ -97,8 +100,9 @@ class ParameterTests(SynchronousTestCase):
         with open(empty, "w") as file:
             file.write("nothing")
         for path in (missing, empty):
-            error = self.assertRaises(ValueError, AmqpBroker, ConnectionParameters(tls=True, ca_file=path), Clock())
-            self.assertIn(path, str(error))
+            with case(path=path):
+                error = self.assertRaises(ValueError, AmqpBroker, ConnectionParameters(tls=True, ca_file=path), Clock())
+                self.assertIn(path, str(error))
 
     def connecting(self, hostname: str, tls: bool = False) -> list[str]:
         """The hosts that are connected to; the reactor's names are all of this machine."""
@@ -110,8 +114,10 @@ class ParameterTests(SynchronousTestCase):
     def test_hosts(self) -> None:
         """Names of any letters and addresses of both kinds can be connected to, with TLS and without."""
         for host in ("rabbit.example", "žlutý.example", "192.0.2.7", "2001:db8::7"):
-            for tls in (False, True):
-                self.assertEqual(len(self.connecting(host, tls)), 1, host)
+            with case(host=host):
+                for tls in (False, True):
+                    with case(tls=tls):
+                        self.assertEqual(len(self.connecting(host, tls)), 1)
 
     def test_underscores(self) -> None:
         """A name with underscores, as services have in Docker's networks, can be connected to."""
@@ -120,8 +126,9 @@ class ParameterTests(SynchronousTestCase):
     def test_no_host_of_a_certificate(self) -> None:
         """With TLS a name that no certificate can be for is an error at once."""
         for host in ("rabbit_mq", "-a", "a..b", "x" * 64):
-            error = self.assertRaises(ValueError, self.connecting, host, tls=True)
-            self.assertEqual(str(error), f"no certificate can be for the AMQP host {host!r}")
+            with case(host=host):
+                error = self.assertRaises(ValueError, self.connecting, host, tls=True)
+                self.assertEqual(str(error), f"no certificate can be for the AMQP host {host!r}")
 
     def test_tls_trouble(self) -> None:
         """TLS failures are told from others by their class."""

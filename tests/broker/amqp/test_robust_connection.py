@@ -9,6 +9,7 @@ from twisted.logger import LogLevel
 from tests.broker.amqp import peer as peer_module
 from tests.broker.amqp.case import BrokerCase
 from tests.broker.amqp.peer import ANSWERS, method_frame
+from tests.cases import case
 from vumi_turn.broker.amqp import ConnectionParameters
 from vumi_turn.broker.interface import BrokerState
 
@@ -43,7 +44,8 @@ class ConnectingTests(BrokerCase):
             "connection.blocked",
             "authentication_failure_close",
         ):
-            self.assertIs(capabilities[name], True, name)
+            with case(name=name):
+                self.assertIs(capabilities[name], True)
 
     def test_vhost(self) -> None:
         """The vhost is entered by its whole name."""
@@ -78,10 +80,11 @@ class ConnectingTests(BrokerCase):
         self.rabbit.advance()
         attempts = [self.rabbit.attempts]
         for wait in (0.5, 1, 2, 4, 5, 5):
-            self.rabbit.advance(wait - 0.01)
-            self.assertEqual(self.rabbit.attempts, attempts[-1])
-            self.rabbit.advance(0.01)
-            attempts.append(self.rabbit.attempts)
+            with case(wait=wait):
+                self.rabbit.advance(wait - 0.01)
+                self.assertEqual(self.rabbit.attempts, attempts[-1])
+                self.rabbit.advance(0.01)
+                attempts.append(self.rabbit.attempts)
         self.assertEqual(attempts, [2, 4, 6, 8, 10, 12, 14])
         self.assertEqual(len(self.logged()), 1)
         self.assertIn("127.0.0.1:5672", self.logged()[0])
@@ -116,18 +119,19 @@ class ConnectingTests(BrokerCase):
     def test_handshake_is_bounded(self) -> None:
         """A server that does not go on with the handshake is given up."""
         for silent in ("connection.start-ok", "connection.open"):
-            self.rabbit.silent.clear()
-            self.rabbit.silent.add(silent)
-            broker = self.make_broker(self.parameters)
-            broker.start()
-            self.rabbit.advance()
-            peer = self.rabbit.peers[-1]
-            self.rabbit.advance(9.9)
-            self.assertFalse(peer.lost, silent)
-            self.rabbit.advance(0.1)
-            self.assertTrue(peer.transport.aborted, silent)
-            broker.stop()
-            self.rabbit.advance()
+            with case(silent=silent):
+                self.rabbit.silent.clear()
+                self.rabbit.silent.add(silent)
+                broker = self.make_broker(self.parameters)
+                broker.start()
+                self.rabbit.advance()
+                peer = self.rabbit.peers[-1]
+                self.rabbit.advance(9.9)
+                self.assertFalse(peer.lost)
+                self.rabbit.advance(0.1)
+                self.assertTrue(peer.transport.aborted)
+                broker.stop()
+                self.rabbit.advance()
 
     def test_not_amqp(self) -> None:
         """A server that speaks something else is given up, and the log says what it was."""
@@ -146,17 +150,18 @@ class ConnectingTests(BrokerCase):
             (b"-ERR unknown command\r\n", "it began with b'-ERR unknown"),
             (b"SSH-2.0-OpenSSH_9.2\r\n", "is not RabbitMQ"),
         ):
-            self.lines.clear()
-            broker = self.make_broker(self.parameters)
-            broker.start()
-            self.clock.advance(0)
-            peer = self.rabbit.peers[-2]
-            peer.client.dataReceived(answer)
-            self.assertTrue(peer.transport.aborted)
-            self.rabbit.advance()
-            self.assertIn(words, self.logged()[0])
-            broker.stop()
-            self.rabbit.advance()
+            with case(answer=answer, words=words):
+                self.lines.clear()
+                broker = self.make_broker(self.parameters)
+                broker.start()
+                self.clock.advance(0)
+                peer = self.rabbit.peers[-2]
+                peer.client.dataReceived(answer)
+                self.assertTrue(peer.transport.aborted)
+                self.rabbit.advance()
+                self.assertIn(words, self.logged()[0])
+                broker.stop()
+                self.rabbit.advance()
 
     def test_no_plain(self) -> None:
         """A broker without PLAIN authentication is named as that."""
@@ -269,8 +274,9 @@ class ConnectingTests(BrokerCase):
         self.rabbit.advance()
         self.successResultOf(done)
         for peer in self.rabbit.peers:
-            self.assertEqual(peer.names()[-1], "connection.close")
-            self.assertFalse(peer.transport.aborted)
+            with case(peer=peer):
+                self.assertEqual(peer.names()[-1], "connection.close")
+                self.assertFalse(peer.transport.aborted)
 
     def test_stop_is_bounded(self) -> None:
         """A broker that does not answer the goodbye is left."""

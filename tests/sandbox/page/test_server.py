@@ -10,6 +10,7 @@ from treq.testing import StubTreq
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.cases import case
 from tests.sandbox.http import MemoryHttp
 from vumi_turn.configuration.fields import ConfigErrors
 from vumi_turn.http.static_files import TYPES, StaticFiles, design_files
@@ -173,8 +174,9 @@ class TurnTests(SimulationCase):
             ("POST", f"/api/conversations/{NUMBER}", {"text": "x"}),
             ("PUT", "/api/journey", {"on": True}),
         ):
-            status, details = http.details(method, path, body)
-            self.assertEqual((status, details), (404, "Turn is the real one: its conversations are there"))
+            with case(method=method, path=path, body=body):
+                status, details = http.details(method, path, body)
+                self.assertEqual((status, details), (404, "Turn is the real one: its conversations are there"))
         self.assertEqual(http.details("PUT", "/api/faults", {"turn": {"mode": "down"}})[0], 400)
         self.assertEqual(http.call("GET", "/api/faults")[1]["turn"], None)
 
@@ -230,8 +232,9 @@ class ApplicationTests(SimulationCase):
         """What would be Turn's is not there."""
         http = self.build(worker_class=EchoWorker)
         for method, path in (("GET", f"/api/conversations/{NUMBER}"), ("GET", "/api/parked")):
-            status, details = http.details(method, path)
-            self.assertEqual((status, details[-30:]), (404, "e: the worker is an application"[-30:]))
+            with case(method=method, path=path):
+                status, details = http.details(method, path)
+                self.assertEqual((status, details[-30:]), (404, "e: the worker is an application"[-30:]))
 
 
 class ResetTests(SimulationCase):
@@ -247,7 +250,8 @@ class ResetTests(SimulationCase):
         self.assertEqual(http.call("POST", "/api/reset", {}), (200, {}))
         state = http.call("GET", "/api/state")[1]
         for name in ("phones", "conversations", "messages", "traffic"):
-            self.assertEqual(state[name], [], name)
+            with case(name=name):
+                self.assertEqual(state[name], [])
         self.assertEqual((state["faults"]["turn"]["mode"], state["faults"]["network"]["mode"]), ("up", "up"))
         self.assertEqual(state["faults"]["limit"]["calls"], 60)
         self.assertEqual(told[-1], "reset")
@@ -262,23 +266,26 @@ class PageTests(SimulationCase):
         treq = StubTreq(Guard(self.server.app.resource(), "127.0.0.1"))
         files = {path.name for path in PAGE.iterdir()} | {f"design/{name}" for name in design_files().names()}
         for name in {"", *files}:
-            answer = self.successResultOf(treq.get(f"http://127.0.0.1:8010/{name}"))
-            content_type = TYPES["." + (name or "index.html").rpartition(".")[2]]
-            self.assertEqual((answer.code, answer.headers.getRawHeaders("content-type")), (200, [content_type]), name)
-            self.assertIn("default-src 'self'", answer.headers.getRawHeaders("content-security-policy")[0])
+            with case(name=name):
+                answer = self.successResultOf(treq.get(f"http://127.0.0.1:8010/{name}"))
+                content_type = TYPES["." + (name or "index.html").rpartition(".")[2]]
+                self.assertEqual((answer.code, answer.headers.getRawHeaders("content-type")), (200, [content_type]))
+                self.assertIn("default-src 'self'", answer.headers.getRawHeaders("content-security-policy")[0])
         for name in ("server.py", "..%2Fserver.py", "page", "design/app.js"):
-            self.assertEqual(self.successResultOf(treq.get(f"http://127.0.0.1:8010/{name}")).code, 404)
+            with case(name=name):
+                self.assertEqual(self.successResultOf(treq.get(f"http://127.0.0.1:8010/{name}")).code, 404)
 
     def test_nothing_from_elsewhere(self) -> None:
         """The page needs no other site: all that it loads is one of its files."""
         files = StaticFiles("vumi_turn.sandbox.page", "static").names()
         known = files | {f"design/{name}" for name in design_files().names()}
         for name in files:
-            text = (PAGE / name).read_text("utf-8").replace("http://www.w3.org/2000/svg", "")
-            self.assertNotRegex(text, "https?://", name)
-            loaded = re.findall(r'<(?:script|link)[^>]* (?:src|href)="([^"]*)"', text)
-            loaded += [one[2:] for one in re.findall(r'from "([^"]*)"', text)]
-            self.assertLessEqual(set(loaded), known, name)
+            with case(name=name):
+                text = (PAGE / name).read_text("utf-8").replace("http://www.w3.org/2000/svg", "")
+                self.assertNotRegex(text, "https?://", name)
+                loaded = re.findall(r'<(?:script|link)[^>]* (?:src|href)="([^"]*)"', text)
+                loaded += [one[2:] for one in re.findall(r'from "([^"]*)"', text)]
+                self.assertLessEqual(set(loaded), known, name)
 
     def test_ids(self) -> None:
         """Each element that a script looks up is in the page, once."""

@@ -8,6 +8,7 @@ from twisted.internet.defer import ensureDeferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.cases import case
 from vumi_turn.broker.interface import BrokerUnavailable
 from vumi_turn.broker.memory import MemoryBroker
 from vumi_turn.sandbox.phone_network.events import REPORT_DELAY
@@ -168,7 +169,8 @@ class PeopleTests(NetworkCase):
             (network.dial(NUMBER, "*" + "1" * 60 + "#"), "no more than 50"),
             (network.answer(NUMBER, "x" * 183), "no more than 182"),
         ):
-            self.assertIn(words, self.refusal(doing))
+            with case(doing=doing, words=words):
+                self.assertIn(words, self.refusal(doing))
         self.assertEqual(self.inbound(), [])
 
     def test_plus_makes_no_difference(self) -> None:
@@ -389,8 +391,9 @@ class SessionLinesTests(NetworkCase):
             ("€" * 81, "too long for a screen: 162 GSM characters, 160 fit"),
             ("ሰ" * 71, "too long for a screen: 71 UCS-2 characters, 70 fit"),
         ):
-            name = self.reply(self.dial(), text)
-            self.assertEqual(self.failed[-1], (name, words))
+            with case(text=text, words=words):
+                name = self.reply(self.dial(), text)
+                self.assertEqual(self.failed[-1], (name, words))
         self.reply(self.dial(), "x" * 160)
         self.assertEqual((len(self.failed), self.network.phone(NUMBER).screen), (3, "x" * 160))
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.cases import case
 from tests.vumi.messages.samples import event, user_message
 from vumi_turn.sandbox.turn_simulator.formats import (
     MAX_TEXT,
@@ -92,8 +93,9 @@ class FormatTests(SynchronousTestCase):
             ("message.timestamp", "2021-08-07", "message.timestamp must be a string of Unix seconds"),
             ("extra", {}, "the body.extra is not known"),
         ):
-            error = self.assertRaises(Invalid, check_message, changed(MESSAGE, path, value))
-            self.assertEqual(str(error), sentence)
+            with case(path=path, value=value, sentence=sentence):
+                error = self.assertRaises(Invalid, check_message, changed(MESSAGE, path, value))
+                self.assertEqual(str(error), sentence)
 
     def test_wrong_statuses(self) -> None:
         """Each wrong field of a status is named."""
@@ -104,14 +106,16 @@ class FormatTests(SynchronousTestCase):
             ("status.timestamp", "1.5", "status.timestamp must be a string of Unix seconds"),
             ("status.recipient_id", None, "status.recipient_id must be a string"),
         ):
-            error = self.assertRaises(Invalid, check_status, changed(STATUS, path, value))
-            self.assertEqual(str(error), sentence)
+            with case(path=path, value=value, sentence=sentence):
+                error = self.assertRaises(Invalid, check_status, changed(STATUS, path, value))
+                self.assertEqual(str(error), sentence)
 
     def test_not_an_object(self) -> None:
         """A body that is no object is refused as such."""
         values: tuple[Any, ...] = ([], "x", None, 5)
         for value in values:
-            self.assertEqual(str(self.assertRaises(Invalid, check_message, value)), "the body must be an object")
+            with case(value=value):
+                self.assertEqual(str(self.assertRaises(Invalid, check_message, value)), "the body must be an object")
 
     def test_same_person(self) -> None:
         """A leading + makes no difference between addresses, anything else does."""
@@ -130,7 +134,8 @@ class InteractiveTests(SynchronousTestCase):
     def test_taken(self) -> None:
         """A button's and a list's reply are taken, and say their title."""
         for kind in ("button_reply", "list_reply"):
-            self.assertEqual(said_in(check_message(self.reply(kind))), "Yes")
+            with case(kind=kind):
+                self.assertEqual(said_in(check_message(self.reply(kind))), "Yes")
 
     def test_wrong(self) -> None:
         """What is wrong with a reply is named."""
@@ -144,8 +149,9 @@ class InteractiveTests(SynchronousTestCase):
             ("message.text", {"body": "x"}, "message.text is not known"),
             ("message.type", "image", "message.type must be text or interactive"),
         ):
-            error = self.assertRaises(Invalid, check_message, changed(good, path, value))
-            self.assertIn(words, str(error))
+            with case(path=path, value=value, words=words):
+                error = self.assertRaises(Invalid, check_message, changed(good, path, value))
+                self.assertIn(words, str(error))
 
     def test_blank(self) -> None:
         """A text of blanks is none."""
@@ -186,5 +192,6 @@ class NewChannelTests(SynchronousTestCase):
             ("endpoint", "our.host", "endpoint must be a URL"),
             ("extra", 1, "extra is not known"),
         ):
-            error = self.assertRaises(Invalid, check_new_channel, changed(good, path, value))
-            self.assertIn(words, str(error))
+            with case(path=path, value=value, words=words):
+                error = self.assertRaises(Invalid, check_new_channel, changed(good, path, value))
+                self.assertIn(words, str(error))

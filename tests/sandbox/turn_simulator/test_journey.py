@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.cases import case
 from vumi_turn.conversation.numbering import numbered
 from vumi_turn.conversation.rendering import render
 from vumi_turn.conversation.screen_options import ScreenOptions
@@ -78,9 +79,10 @@ class JourneyTests(SynchronousTestCase):
     def test_rendered(self) -> None:
         """Each message can be shown on a phone that has texts only, its choices numbered."""
         for text in (CODE, "Book a visit"):
-            (answer,) = self.say(text)
-            lines = numbered(render(answer.turn, answer.text).parts).text.splitlines()
-            self.assertEqual([line[:3] for line in lines[-3:]], ["1. ", "2. ", "3. "])
+            with case(text=text):
+                (answer,) = self.say(text)
+                lines = numbered(render(answer.turn, answer.text).parts).text.splitlines()
+                self.assertEqual([line[:3] for line in lines[-3:]], ["1. ", "2. ", "3. "])
 
     def test_texts_only(self) -> None:
         """For a channel that takes texts only, options are numbered by the journey, and all is one text."""

@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.cases import case
 from tests.sandbox.http import JSON, MemoryHttp
 from tests.sandbox.turn_simulator.test_formats import MESSAGE, STATUS, changed
 from vumi_turn.sandbox.turn_simulator.api import simulator_app
@@ -82,8 +83,9 @@ class TakingTests(SimulatorCase):
     def test_token(self) -> None:
         """A missing or wrong token is answered 401, and nothing is taken."""
         for headers in (JSON, {**JSON, "Authorization": "Bearer other"}, {**JSON, "Authorization": "Bearer \u00e9"}):
-            status, details = self.http.details("POST", MESSAGES, MESSAGE, headers=headers)
-            self.assertEqual((status, details), (401, "the bearer token is missing or wrong"))
+            with case(headers=headers):
+                status, details = self.http.details("POST", MESSAGES, MESSAGE, headers=headers)
+                self.assertEqual((status, details), (401, "the bearer token is missing or wrong"))
         self.assertEqual(self.turn.conversations(), [])
 
     def test_wrong_message(self) -> None:
@@ -99,17 +101,19 @@ class TakingTests(SimulatorCase):
     def test_content_type(self) -> None:
         """A body that is not said to be JSON is answered 400."""
         for given in ({}, {"Content-Type": "text/plain"}):
-            headers = {"Authorization": AUTHORIZED["Authorization"], **given}
-            status, details = self.http.details("POST", MESSAGES, MESSAGE, headers=headers)
-            self.assertEqual(status, 400)
-            self.assertIn("the Content-Type must be application/json", details)
+            with case(given=given):
+                headers = {"Authorization": AUTHORIZED["Authorization"], **given}
+                status, details = self.http.details("POST", MESSAGES, MESSAGE, headers=headers)
+                self.assertEqual(status, 400)
+                self.assertIn("the Content-Type must be application/json", details)
         self.assertEqual(self.turn.conversations(), [])
 
     def test_status(self) -> None:
         """Statuses of a message that Turn sent are on its line, each once."""
         self.successResultOf(self.send())
         for status in ("sent", "delivered", "delivered"):
-            self.assertEqual(self.status(id="o1", status=status), (200, {}))
+            with case(status=status):
+                self.assertEqual(self.status(id="o1", status=status), (200, {}))
         (entry,) = self.turn.conversation("+26612345678").entries
         self.assertEqual(entry.statuses, ["sent", "delivered"])
 
@@ -246,8 +250,9 @@ class SendingTests(SimulatorCase):
     def test_answer_without_id(self) -> None:
         """A 200 that names no message is an error."""
         for body in (b"", b"[]", b'{"messages": []}', b'{"messages": [{"id": 5}]}'):
-            self.answers = [ChannelAnswer(200, body)]
-            self.assertIn("without messages[0].id", self.successResultOf(self.send()).error)
+            with case(body=body):
+                self.answers = [ChannelAnswer(200, body)]
+                self.assertIn("without messages[0].id", self.successResultOf(self.send()).error)
 
 
 class ControlTests(SimulatorCase):
@@ -281,7 +286,8 @@ class ControlTests(SimulatorCase):
         self.assertEqual([self.message()[0] for _ in range(4)], [500, 500, 429, 200])
         wrong: tuple[Any, ...] = ({}, [{"mode": "x"}])
         for script in wrong:
-            self.assertEqual(self.http.details("PUT", "/faults", {"script": script})[0], 400)
+            with case(script=script):
+                self.assertEqual(self.http.details("PUT", "/faults", {"script": script})[0], 400)
 
     def test_send(self) -> None:
         """A message is sent on demand; one that the channel does not take is a 502 that says why."""

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.cases import case
 from tests.vumi.messages.samples import WHEN
 from vumi_turn.vumi.messages import format_vumi_date, parse_vumi_date
 
@@ -31,8 +32,9 @@ class DateTests(SynchronousTestCase):
             "2021-08-07T14:34:56+02": moment,
             "2021-08-07 07:04:56-05:30": moment,
         }.items():
-            found = parse_vumi_date(text)
-            self.assertEqual((found, found.utcoffset()), (expected, timedelta(0)), text)
+            with case(text=text, expected=expected):
+                found = parse_vumi_date(text)
+                self.assertEqual((found, found.utcoffset()), (expected, timedelta(0)))
 
     def test_no_dates(self) -> None:
         """What is no date, or one that does not exist, is a ValueError."""
@@ -52,7 +54,8 @@ class DateTests(SynchronousTestCase):
             "2021-08-07 12:34:56\n",
             "٢٠٢١-08-07 12:34:56",
         ):
-            self.assertRaises(ValueError, parse_vumi_date, text)
+            with case(text=text):
+                self.assertRaises(ValueError, parse_vumi_date, text)
 
     def test_writing(self) -> None:
         """Dates are written in UTC with six digits of fraction and a year of four."""

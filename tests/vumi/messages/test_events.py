@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from tests.cases import case
 from tests.vumi.messages.samples import EVENT, FAILURE, WHEN, MalformedCase, event, without
 from vumi_turn.vumi.messages import FailureMessage, TransportEvent
 
@@ -19,20 +20,23 @@ class EventTests(MalformedCase):
         """Each key of the JSON becomes the attribute of its name, and is written back."""
         found = event(transport_name="phone_network")
         for key in without(EVENT, "timestamp"):
-            self.assertEqual(getattr(found, key), EVENT[key], key)
+            with case(key=key):
+                self.assertEqual(getattr(found, key), EVENT[key])
         self.assertEqual((found.timestamp, found.extra), (WHEN, {"transport_name": "phone_network"}))
         self.assertEqual(found.to_dict(), {**EVENT, "transport_name": "phone_network"})
 
     def test_integers(self) -> None:
         """An integer in an id is its decimal text."""
         for key in ("user_message_id", "event_id", "sent_message_id"):
-            self.assertEqual(event(**{key: 42})[key], "42", key)
+            with case(key=key):
+                self.assertEqual(event(**{key: 42})[key], "42")
 
     def test_ack_without_a_providers_id(self) -> None:
         """An ack is read with or without a sent_message_id: ours is enough."""
         for payload in (without(EVENT, "sent_message_id"), {**EVENT, "sent_message_id": None}):
-            found = TransportEvent.from_dict(payload)
-            self.assertEqual((found.user_message_id, found.sent_message_id), ("0f" * 16, None))
+            with case(payload=payload):
+                found = TransportEvent.from_dict(payload)
+                self.assertEqual((found.user_message_id, found.sent_message_id), ("0f" * 16, None))
         self.assertEqual(event(sent_message_id=12345).sent_message_id, "12345")
 
     def test_left_out(self) -> None:
@@ -52,9 +56,10 @@ class EventTests(MalformedCase):
             ("nack", "nack_reason", "no route"),
             ("delivery_report", "delivery_status", "pending"),
         ):
-            fields: dict[str, Any] = {key: value}
-            found = TransportEvent(user_message_id="0f" * 16, event_type=event_type, **fields)
-            self.assertEqual({"sent_message_id", "nack_reason", "delivery_status"} & found.to_dict().keys(), {key})
+            with case(event_type=event_type, key=key, value=value):
+                fields: dict[str, Any] = {key: value}
+                found = TransportEvent(user_message_id="0f" * 16, event_type=event_type, **fields)
+                self.assertEqual({"sent_message_id", "nack_reason", "delivery_status"} & found.to_dict().keys(), {key})
 
     def test_missing_event_id(self) -> None:
         """An event without an id gets one that is its own, and the same whenever it comes."""
@@ -85,17 +90,20 @@ class EventTests(MalformedCase):
             ("transport_metadata", "", "transport_metadata must be an object, not a string"),
             ("message_type", "user_message", "message_type must be event, not 'user_message'"),
         ):
-            self.assertEqual(self.refusal_of(key, value), sentence)
+            with case(key=key, value=value, sentence=sentence):
+                self.assertEqual(self.refusal_of(key, value), sentence)
         for key in ("event_type", "user_message_id", "timestamp", "message_version"):
-            self.assertEqual(self.refusal_without(key), f"{key} is missing")
+            with case(key=key):
+                self.assertEqual(self.refusal_without(key), f"{key} is missing")
 
     def test_delivery_status(self) -> None:
         """A delivery report says something that we know."""
         expected = "delivery_status must be one of pending, failed, delivered; it is "
         report = {**EVENT, "event_type": "delivery_report"}
         for value, shown in (("read", "'read'"), (None, "null"), ({}, "an object")):
-            body = json.dumps({**report, "delivery_status": value}).encode()
-            self.assertEqual(self.refusal(body), expected + shown)
+            with case(value=value, shown=shown):
+                body = json.dumps({**report, "delivery_status": value}).encode()
+                self.assertEqual(self.refusal(body), expected + shown)
         self.assertEqual(self.refusal(json.dumps(report).encode()), expected + "null")
 
 
@@ -108,10 +116,11 @@ class FailureMessageTests(MalformedCase):
     def test_round_trip(self) -> None:
         """A failure message is read and written with every key, its original being an object or text."""
         for original in ({"message_id": "0f" * 16, "timestamp": "2021-08-07 12:34:56"}, "not json \udcff"):
-            payload = {**FAILURE, "message": original}
-            found = FailureMessage.from_json(json.dumps(payload).encode())
-            self.assertEqual((found.message, found.timestamp), (original, WHEN))
-            self.assertEqual(json.loads(found.to_json()), payload)
+            with case(original=original):
+                payload = {**FAILURE, "message": original}
+                found = FailureMessage.from_json(json.dumps(payload).encode())
+                self.assertEqual((found.message, found.timestamp), (original, WHEN))
+                self.assertEqual(json.loads(found.to_json()), payload)
 
     def test_refusals(self) -> None:
         """What is no failure message is refused, and the field named."""
@@ -122,6 +131,8 @@ class FailureMessageTests(MalformedCase):
             ("helper_metadata", 5, "helper_metadata must be an object, not a number"),
             ("message_type", "event", "message_type must be failure_message, not 'event'"),
         ):
-            self.assertEqual(self.refusal_of(key, value), sentence)
+            with case(key=key, value=value, sentence=sentence):
+                self.assertEqual(self.refusal_of(key, value), sentence)
         for key in ("message", "failure_code", "reason", "timestamp"):
-            self.assertEqual(self.refusal_without(key), f"{key} is missing")
+            with case(key=key):
+                self.assertEqual(self.refusal_without(key), f"{key} is missing")

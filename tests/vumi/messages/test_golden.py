@@ -7,6 +7,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.cases import case
 from tests.vumi.messages.samples import GOLDEN, WHEN, golden
 from vumi_turn.vumi.messages import FailureMessage, TransportEvent, TransportUserMessage
 
@@ -25,9 +26,10 @@ class GoldenTests(SynchronousTestCase):
         files = sorted(GOLDEN.glob("*.json"))
         self.assertEqual(len(files), 14)
         for path in files:
-            payload = json.loads(path.read_bytes())
-            message = self.CLASSES[payload["message_type"]].from_json(path.read_bytes())
-            self.assertEqual(message.to_dict(), payload, path.name)
+            with case(path=path):
+                payload = json.loads(path.read_bytes())
+                message = self.CLASSES[payload["message_type"]].from_json(path.read_bytes())
+                self.assertEqual(message.to_dict(), payload, path.name)
 
     def test_user_messages(self) -> None:
         """Legacy vumi's sessions, texts and null content arrive as they were meant."""

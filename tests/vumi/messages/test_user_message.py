@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.cases import case
 from tests.vumi.messages.samples import FAILURE, USER_MESSAGE, WHEN, MalformedCase, event, golden, user_message, without
 from vumi_turn.broker.interface import Delivery
 from vumi_turn.vumi.messages import FailureMessage, MalformedMessage, TransportUserMessage, generate_id, parse_vumi_date
@@ -25,7 +26,8 @@ class ReadingTests(SynchronousTestCase):
         message = user_message()
         self.assertEqual(message.timestamp, WHEN)
         for key in without(USER_MESSAGE, "timestamp"):
-            self.assertEqual(getattr(message, key), USER_MESSAGE[key], key)
+            with case(key=key):
+                self.assertEqual(getattr(message, key), USER_MESSAGE[key])
         self.assertEqual(message.extra, {})
 
     def test_left_out(self) -> None:
@@ -44,14 +46,17 @@ class ReadingTests(SynchronousTestCase):
         message = TransportUserMessage.from_dict(without(USER_MESSAGE, *optional))
         nulls = user_message(**dict.fromkeys(optional))
         for key, value in optional.items():
-            self.assertEqual((message[key], nulls[key]), (value, value), key)
+            with case(key=key, value=value):
+                self.assertEqual((message[key], nulls[key]), (value, value))
         self.assertEqual(message.endpoint_name, "default")
 
     def test_integers(self) -> None:
         """An integer where text is meant is its decimal text: transports send addresses and ids so."""
         for key in ("to_addr", "from_addr", "content", "in_reply_to", "message_id", "group", "provider"):
-            for number in (0, 5, -7, 26612345678, 10**30):
-                self.assertEqual(user_message(**{key: number})[key], str(number), key)
+            with case(key=key):
+                for number in (0, 5, -7, 26612345678, 10**30):
+                    with case(number=number):
+                        self.assertEqual(user_message(**{key: number})[key], str(number))
         body = json.dumps({**USER_MESSAGE, "from_addr": 26612345678}).encode()
         message = TransportUserMessage.from_json(body)
         self.assertEqual(message.reply("Hi").to_addr, "26612345678")
@@ -60,8 +65,10 @@ class ReadingTests(SynchronousTestCase):
     def test_no_text_for_other_types(self) -> None:
         """A group or a provider that is no integer is kept as it came."""
         for key in ("group", "provider"):
-            for value in (True, 1.5, ["a"], {"a": 1}):
-                self.assertEqual(user_message(**{key: value})[key], value)
+            with case(key=key):
+                for value in (True, 1.5, ["a"], {"a": 1}):
+                    with case(value=value):
+                        self.assertEqual(user_message(**{key: value})[key], value)
 
     def test_legacy_habits(self) -> None:
         """Legacy vumi's name for the endpoint works, and who changes a message in place is told how to do it."""
@@ -74,8 +81,9 @@ class ReadingTests(SynchronousTestCase):
         """Raw UTF-8 and ASCII escapes are the same text."""
         text = "Lumela 😀 é你"
         for ensure_ascii in (True, False):
-            body = json.dumps({**USER_MESSAGE, "content": text}, ensure_ascii=ensure_ascii).encode("utf-8")
-            self.assertEqual(TransportUserMessage.from_json(body).content, text)
+            with case(ensure_ascii=ensure_ascii):
+                body = json.dumps({**USER_MESSAGE, "content": text}, ensure_ascii=ensure_ascii).encode("utf-8")
+                self.assertEqual(TransportUserMessage.from_json(body).content, text)
 
     def test_long_content(self) -> None:
         """A text of 100 kB that is full of brackets and emoji is only a text."""
@@ -150,14 +158,16 @@ class MalformedUserMessageTests(MalformedCase):
             b"true": "the body must be an object, not a boolean",
             b"{}": "message_type is missing",
         }.items():
-            self.assertEqual(self.refusal(body), sentence)
+            with case(body=body, sentence=sentence):
+                self.assertEqual(self.refusal(body), sentence)
 
     def test_too_deep(self) -> None:
         """Deep nesting is refused, also where Python could just read it and then not write it."""
         for depth in (100, 900, 20_000, 200_000):
-            nested = "[" * depth + "]" * depth
-            body = json.dumps({**USER_MESSAGE, "group": "GROUP"}).replace('"GROUP"', nested).encode()
-            self.assertEqual(self.refusal(body), "the body is nested too deep")
+            with case(depth=depth):
+                nested = "[" * depth + "]" * depth
+                body = json.dumps({**USER_MESSAGE, "group": "GROUP"}).replace('"GROUP"', nested).encode()
+                self.assertEqual(self.refusal(body), "the body is nested too deep")
         self.assertEqual(self.refusal(b"[" * 20_000), "the body is nested too deep")
 
     def test_deep_enough(self) -> None:
@@ -197,17 +207,21 @@ class MalformedUserMessageTests(MalformedCase):
             "transport_name",
             "transport_type",
         ):
-            self.assertEqual(self.refusal_without(key), f"{key} is missing")
+            with case(key=key):
+                self.assertEqual(self.refusal_without(key), f"{key} is missing")
         body = json.dumps(without(USER_MESSAGE, "to_addr", "content")).encode()
         self.assertEqual(self.refusal(body), "content, to_addr are missing")
 
     def test_text_of_the_wrong_type(self) -> None:
         """Fields that hold text or null hold nothing else."""
         for key in ("transport_name", "transport_type"):
-            self.assertEqual(self.refusal_of(key, 5), f"{key} must be text or null, not a number")
+            with case(key=key):
+                self.assertEqual(self.refusal_of(key, 5), f"{key} must be text or null, not a number")
         for key in ("to_addr", "from_addr", "content", "in_reply_to", "transport_name", "transport_type"):
-            for value, kind in ((5.0, "a number"), (True, "a boolean"), ([], "a list"), ({}, "an object")):
-                self.assertEqual(self.refusal_of(key, value), f"{key} must be text or null, not {kind}")
+            with case(key=key):
+                for value, kind in ((5.0, "a number"), (True, "a boolean"), ([], "a list"), ({}, "an object")):
+                    with case(value=value, kind=kind):
+                        self.assertEqual(self.refusal_of(key, value), f"{key} must be text or null, not {kind}")
 
     def test_message_id(self) -> None:
         """There is no message without an id."""
@@ -218,13 +232,16 @@ class MalformedUserMessageTests(MalformedCase):
             ([], "message_id must be text, not a list"),
             ("", "message_id is empty"),
         ):
-            self.assertEqual(self.refusal_of("message_id", value), sentence)
+            with case(value=value, sentence=sentence):
+                self.assertEqual(self.refusal_of("message_id", value), sentence)
 
     def test_metadata_of_the_wrong_type(self) -> None:
         """Metadata is an object, and an endpoint's name is text."""
         for key in ("transport_metadata", "helper_metadata", "routing_metadata"):
-            for value, kind in ((5, "a number"), ("", "a string"), ([], "a list"), (False, "a boolean")):
-                self.assertEqual(self.refusal_of(key, value), f"{key} must be an object, not {kind}")
+            with case(key=key):
+                for value, kind in ((5, "a number"), ("", "a string"), ([], "a list"), (False, "a boolean")):
+                    with case(value=value, kind=kind):
+                        self.assertEqual(self.refusal_of(key, value), f"{key} must be an object, not {kind}")
         self.assertEqual(
             self.refusal_of("routing_metadata", {"endpoint_name": 5}),
             "routing_metadata.endpoint_name must be text or null, not a number",
@@ -233,15 +250,17 @@ class MalformedUserMessageTests(MalformedCase):
     def test_session_event(self) -> None:
         """A session_event that nobody knows is refused."""
         for value, shown in (("paused", "'paused'"), ("", "''"), ([], "a list"), ({}, "an object")):
-            self.assertEqual(
-                self.refusal_of("session_event", value),
-                f"session_event must be one of null, new, resume, close; it is {shown}",
-            )
+            with case(value=value, shown=shown):
+                self.assertEqual(
+                    self.refusal_of("session_event", value),
+                    f"session_event must be one of null, new, resume, close; it is {shown}",
+                )
 
     def test_timestamp(self) -> None:
         """A timestamp that is no date is refused."""
         for value, kind in ((None, "null"), (1628339696.5, "a number"), ([], "a list")):
-            self.assertEqual(self.refusal_of("timestamp", value), f"timestamp must be text, not {kind}")
+            with case(value=value, kind=kind):
+                self.assertEqual(self.refusal_of("timestamp", value), f"timestamp must be text, not {kind}")
         self.assertEqual(
             self.refusal_of("timestamp", "yesterday"),
             "timestamp: 'yesterday' is not a date like 2021-08-07 12:34:56.789000",
@@ -250,7 +269,8 @@ class MalformedUserMessageTests(MalformedCase):
     def test_half_of_a_surrogate_pair(self) -> None:
         """An address or an id with half of a surrogate pair is refused: no peer could store it."""
         for key in ("message_id", "to_addr", "from_addr", "in_reply_to"):
-            self.assertEqual(self.refusal_of(key, "a\ud83d"), f"{key} holds half of a surrogate pair")
+            with case(key=key):
+                self.assertEqual(self.refusal_of(key, "a\ud83d"), f"{key} holds half of a surrogate pair")
         self.assertEqual(user_message(from_addr="Zoë").from_addr, "Zoë")
 
     def test_long_values_are_not_repeated(self) -> None:
@@ -325,7 +345,8 @@ class WritingTests(SynchronousTestCase):
         naive = user_message().replace(timestamp=WHEN.replace(tzinfo=None))
         east = user_message().replace(timestamp=WHEN.astimezone(timezone(timedelta(hours=2))))
         for message in (naive, east):
-            self.assertEqual((message.timestamp, message.timestamp.tzinfo), (WHEN, timezone.utc))
+            with case(message=message):
+                self.assertEqual((message.timestamp, message.timestamp.tzinfo), (WHEN, timezone.utc))
 
     @given(
         content=st.none() | st.text(),
@@ -401,7 +422,8 @@ class ValueTests(SynchronousTestCase):
         shown = repr(user_message()) + repr(event()) + repr(FailureMessage.from_dict(FAILURE))
         self.assertIn("0f" * 16, shown)
         for secret in ("26612345678", "8864", "Hello", "Thabo", "provider-1", "refused"):
-            self.assertNotIn(secret, shown)
+            with case(secret=secret):
+                self.assertNotIn(secret, shown)
 
     def test_hashable(self) -> None:
         """Equal messages count once in a set."""
