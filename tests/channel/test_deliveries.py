@@ -20,6 +20,10 @@ from vumi_turn.channel.deliveries import (
     UndeliverableRequest,
     identity_of,
 )
+from vumi_turn.conversation.conversations import Meaning, PageTurned
+from vumi_turn.conversation.menus import Choice
+from vumi_turn.conversation.parts import ChoiceKind
+from vumi_turn.delivery import Result
 from vumi_turn.failures.dead_letter import DeadLetter
 from vumi_turn.failures.queue import FailureQueue
 from vumi_turn.turn.verdicts import MESSAGE, STATUS, TurnResponse, Verdict
@@ -30,11 +34,18 @@ DEAD_LETTER = DeadLetter(Verdict.FAILED, "temporary", "Turn failed on it.", atte
 MESSAGE_ID = "0123456789abcdef0123456789abcdef"
 
 
-class FakeTurn:
-    """Records what is POSTed, and accepts it."""
+CHOICE = Choice(1, ChoiceKind.BUTTON, "a", "Yes")
+
+
+class FakeFlow:
+    """Records what is POSTed and shown; answers 200, or what the test has put in ``answers``."""
 
     def __init__(self) -> None:
         self.posted: list[tuple[str, dict[str, Any]]] = []
+        self.pages: list[PageTurned] = []
+        self.answers: list[TurnResponse] = []
+        self.statuses: Any = None
+        self.asked = 0
 
     async def post_message(self, payload: dict[str, Any]) -> TurnResponse:
         self.posted.append((MESSAGE, payload))
@@ -42,7 +53,18 @@ class FakeTurn:
 
     async def post_status(self, payload: dict[str, Any]) -> TurnResponse:
         self.posted.append((STATUS, payload))
-        return OK
+        return self.answers.pop(0) if self.answers else OK
+
+    def with_choice(self, payload: dict[str, Any], choice: Choice) -> dict[str, Any]:
+        return {**payload, "chosen": choice.title}
+
+    async def show_page(self, message: TransportUserMessage, page: PageTurned) -> None:
+        self.pages.append(page)
+
+    async def statuses_of(self, event: TransportEvent) -> list[dict[str, Any]]:
+        self.asked += 1
+        found: list[dict[str, Any]] = await self.statuses()
+        return found
 
 
 class RequestCase(SynchronousTestCase):
@@ -53,30 +75,26 @@ class RequestCase(SynchronousTestCase):
         self.clock.advance(START)
         self.broker = FakeBroker()
         self.failures = FailureQueue(self.broker.publisher("c.turn_failures"), self.clock)
-        self.turn = FakeTurn()
-        self.recorded: Deferred[None] = Deferred()
+        self.flow = FakeFlow()
+        self.recorded: Deferred[Meaning] = Deferred()
         self.records = 0
 
     def delivery(self, queue: str, body: bytes) -> Delivery:
         return Delivery(f"c.{queue}", body, redelivered=True, headers={"x-delivery-count": 3}, received=START - 5)
 
-    async def record(self) -> None:
+    async def record(self) -> Meaning:
         self.records += 1
-        await self.recorded
+        return await self.recorded
 
     def message(self, expires: Optional[float] = None, body: bytes = b'{"a": 1}') -> MessageDelivery:
         message = TransportUserMessage.send("8864", "Hello", from_addr="+266 12", message_id=MESSAGE_ID)
         message = message.replace(delivery=self.delivery("inbound", body))
-        return MessageDelivery(message, {"the": "payload"}, self.record(), self.turn, self.failures, expires)
+        return MessageDelivery(message, {"the": "payload"}, self.record(), self.flow, self.failures, expires)
 
-    def status(self, look_up: Any = None) -> StatusDelivery:
+    def status(self) -> StatusDelivery:
         event = TransportEvent(user_message_id="m7", event_type="ack", sent_message_id="7", event_id="e1")
         event = event.replace(delivery=self.delivery("event", b'{"a": 1}'))
-
-        async def nobody(message_id: str) -> Optional[str]:
-            return None
-
-        return StatusDelivery(event, look_up or nobody, self.turn, self.failures)
+        return StatusDelivery(event, self.flow, self.failures)
 
     def run_now(self, coroutine: Any) -> Any:
         """The result of what need not wait."""
@@ -191,42 +209,85 @@ class MessageDeliveryTests(RequestCase):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_post(self) -> None:
-        """The payload is posted as a message, in the line of the person without the plus sign."""
+        """The payload is posted as a message, in the queue of the person without the plus sign."""
         request = self.message()
         self.assertIs(self.run_now(request.post()), OK)
-        self.assertEqual(self.turn.posted, [(MESSAGE, {"the": "payload"})])
+        self.assertEqual(self.flow.posted, [(MESSAGE, {"the": "payload"})])
         self.assertEqual((request.name, request.key), (MESSAGE_ID, "266 12"))
+
+    def test_choice(self) -> None:
+        """A choice takes the place of what was typed, also where the message is parked."""
+        request = self.message()
+        self.recorded.callback(CHOICE)
+        self.run_now(request.prepare())
+        self.run_now(request.post())
+        self.assertEqual(self.flow.posted, [(MESSAGE, {"the": "payload", "chosen": "Yes"})])
+        self.run_now(request.park(DEAD_LETTER))
+        parked = json.loads(self.broker.publishers["c.turn_failures"].bodies[-1])
+        self.assertEqual(parked["helper_metadata"]["turn"]["choice"], CHOICE.to_json())
+
+    def test_page(self) -> None:
+        """An input that asks for a page is answered with it, and not sent to Turn."""
+        request = self.message()
+        page = PageTurned("the page", "p1", False)
+        self.recorded.callback(page)
+        self.run_now(request.prepare())
+        self.assertEqual((self.flow.pages, request.result), ([page], Result.PAGE))
 
 
 class StatusDeliveryTests(RequestCase):
     def test_person(self) -> None:
         """Whose status it is is known once the recipient is, as an address with or without a plus."""
+        for recipient, person in (({"recipient_id": "+266 12"}, self.message().key), ({}, "m7")):
 
-        async def somebody(message_id: str) -> Optional[str]:
-            return "+266 12"
+            async def statuses(found: dict[str, Any] = recipient) -> list[dict[str, Any]]:
+                return [{"status": found}]
 
-        known, unknown = self.status(somebody), self.status()
-        for status in (known, unknown):
+            self.flow.statuses = statuses
+            status = self.status()
             self.assertEqual(status.person, "m7")
             self.run_now(status.prepare())
-        self.assertEqual((known.person, unknown.person), (self.message().key, "m7"))
+            self.assertEqual(status.person, person)
 
-    def test_recipient(self) -> None:
-        """Whom the message went to is looked up once, and again if that failed."""
-        asked: list[str] = []
+    def test_looked_up_once(self) -> None:
+        """What is to be sent is looked up once, and again if that failed."""
 
-        async def look_up(message_id: str) -> Optional[str]:
-            asked.append(message_id)
-            if len(asked) == 1:
+        async def statuses() -> list[dict[str, Any]]:
+            if self.flow.asked == 1:
                 raise ZeroDivisionError("marker")
-            return "+26612"
+            return [{"status": {"id": 1}}]
 
-        request = self.status(look_up)
+        self.flow.statuses = statuses
+        request = self.status()
         self.failureResultOf(Deferred.fromCoroutine(request.prepare()), ZeroDivisionError)
         self.run_now(request.prepare())
         self.run_now(request.prepare())
-        self.assertEqual(asked, ["m7", "m7"])
+        self.assertEqual((self.flow.asked, request.result), (2, None))
         self.run_now(request.post())
-        ((kind, payload),) = self.turn.posted
-        status = payload["status"]
-        self.assertEqual((kind, status["id"], status["recipient_id"]), (STATUS, "m7", "+26612"))
+        self.assertEqual(self.flow.posted, [(STATUS, {"status": {"id": 1}})])
+
+    def test_several(self) -> None:
+        """A joined message has several statuses; what Turn has taken is not sent again."""
+
+        async def statuses() -> list[dict[str, Any]]:
+            return [{"status": {"id": number}} for number in range(3)]
+
+        self.flow.statuses = statuses
+        request = self.status()
+        self.run_now(request.prepare())
+        refused = TurnResponse(status=503, error=None, wait=None, detail="")
+        self.flow.answers = [OK, refused]
+        self.assertIs(self.run_now(request.post()), refused)
+        self.assertIs(self.run_now(request.post()), OK)
+        self.assertEqual([payload["status"]["id"] for _, payload in self.flow.posted], [0, 1, 1, 2])
+
+    def test_nothing(self) -> None:
+        """Where Turn has nothing to hear of, nothing is sent."""
+
+        async def statuses() -> list[dict[str, Any]]:
+            return []
+
+        self.flow.statuses = statuses
+        request = self.status()
+        self.run_now(request.prepare())
+        self.assertIs(request.result, Result.NOTHING)

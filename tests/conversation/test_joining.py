@@ -281,14 +281,14 @@ class AnswerTests(JoinerCase):
         self.assertIs(self.run_now(begin_part("i1")), AnswerState.NONE)
         self.assertIs(self.run_now(begin_part("i1")), AnswerState.JOINING)
         self.assertIs(self.run_now(begin_waiting("i1")), AnswerState.JOINING)
-        self.run_now(self.answers.answered("i2"))
+        self.run_now(self.answers.answered("i2", "m2"))
         self.assertIs(self.run_now(begin_part("i2")), AnswerState.ANSWERED)
         self.assertIs(self.run_now(begin_waiting("i2")), AnswerState.ANSWERED)
 
     def test_page(self) -> None:
         """An input that a page has answered is known as such."""
-        self.run_now(self.answers.answered("i1", page=True))
-        self.run_now(self.answers.answered("i2"))
+        self.run_now(self.answers.answered("i1", "m1", page=True))
+        self.run_now(self.answers.answered("i2", "m2"))
         self.assertEqual(
             [self.run_now(self.answers.shows_page(name)) for name in ("i1", "i2", "i3")], [True, False, False]
         )

@@ -79,6 +79,11 @@ class MessageCache(abc.ABC):
         return 0
 
     @property
+    def alone(self) -> bool:
+        """Whether no other worker uses the cache, as far as is known."""
+        return True
+
+    @property
     @abc.abstractmethod
     def documents(self) -> DocumentStore:
         """What is kept beside the messages."""

@@ -114,6 +114,11 @@ class RedisMessageCache(MessageCache):
         return self._shared.replaced
 
     @property
+    def alone(self) -> bool:
+        """See :attr:`MessageCache.alone`."""
+        return self._shared.alone
+
+    @property
     def documents(self) -> DocumentStore:
         """In Redis too."""
         return self._documents

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Optional
 
 from ..caches import MessageCache
 from ..configuration.fields import (
     ConfigBool,
+    ConfigChoice,
     ConfigClassName,
     ConfigContent,
     ConfigFloat,
@@ -20,7 +21,12 @@ from ..configuration.fields import (
     ConfigUrlPath,
     optional,
 )
+from ..conversation.errors import InvalidScreenOptions
+from ..conversation.screen_options import ScreenOptions
 from ..vumi.config import ApplicationConfig
+
+#: Smaller screens have no room for text beside the navigation.
+SMALLEST_SCREEN = 40
 
 #: Message caches by their plain names.
 CACHES = {name: f"vumi_turn.{name}" for name in ("MemoryMessageCache", "RedisMessageCache")}
@@ -33,12 +39,41 @@ def check_cache(cache_class: Any, config: dict[str, Any]) -> list[str]:
     return list(cache_class.check_config(config))
 
 
+def screen_of(
+    size: int, next_key: str, next_label: str, back_key: Optional[str], back_label: str
+) -> Optional[ScreenOptions]:
+    """
+    The screens of a channel.
+
+    :return: None where nothing is shown in pages.
+    :raises InvalidScreenOptions: too little room is left for the text.
+    """
+    return ScreenOptions(size, next_key, next_label, back_key, back_label) if size else None
+
+
+def check_screen(*options: Any) -> list[str]:
+    """A sentence for what is wrong with the options of pages."""
+    if 0 < options[0] < SMALLEST_SCREEN:
+        return [f"screen_size must be at least {SMALLEST_SCREEN}, or 0 to show nothing in pages, not {options[0]}"]
+    try:
+        screen_of(*options)
+    except InvalidScreenOptions as error:
+        return [f"{error.option} {error.details}"]
+    return []
+
+
 class TurnChannelsApiConfig(ApplicationConfig):
     """
     Configuration of the bridge between a vumi connector and Turn's Channels API.
     """
 
-    TOGETHER = ((("message_cache_class", "message_cache_config"), check_cache),)
+    TOGETHER = (
+        (("message_cache_class", "message_cache_config"), check_cache),
+        (
+            ("screen_size", "page_next_key", "page_next_label", "page_back_key", "page_back_label"),
+            check_screen,
+        ),
+    )
 
     http_bind = ConfigServerEndpoint(
         "Where Turn's POSTs are taken: host:port, [::1]:port or a Twisted server endpoint.", required=True
@@ -103,6 +138,25 @@ class TurnChannelsApiConfig(ApplicationConfig):
     repeat_window = ConfigFloat(
         "Seconds after a 200 in which the same request of Turn's is taken for a repeat of it. 0 is off.",
         default=5.0,
+        minimum=0,
+    )
+    answer_as = ConfigChoice(
+        "How a choice of a menu is sent to Turn: text (its title) or interactive (as if it had been tapped).",
+        ("text", "interactive"),
+        default="text",
+    )
+    screen_size = ConfigInt(
+        "How many characters of GSM 03.38 fit a screen of a session; longer texts are shown in pages. 0 is off.",
+        default=160,
+        minimum=0,
+    )
+    page_next_key = ConfigText("What a person types for the next page.", default="98")
+    page_next_label = ConfigText("What the next page is called.", default="More")
+    page_back_key = optional(ConfigText("What a person types for the page before. Off where it is not given."))
+    page_back_label = ConfigText("What the page before is called.", default="Back")
+    join_window = ConfigFloat(
+        "Seconds for which a message of a session that waits for no input is held for others to join it. 0 is off.",
+        default=1.0,
         minimum=0,
     )
     shutdown_timeout = ConfigFloat("Seconds to finish what is under way when stopping.", default=10.0, minimum=0)

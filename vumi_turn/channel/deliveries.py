@@ -9,19 +9,22 @@ once (before its turn, and again in its turn); it is done once.
 from __future__ import annotations
 
 import hashlib
-from typing import Any, Callable, Coroutine, Mapping, Optional, Protocol
+from typing import Any, Callable, Coroutine, Optional, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from ..broker.interface import Delivery
 from ..caches import person_of
-from ..delivery import DeliveryRequest
+from ..conversation.conversations import Meaning, PageTurned
+from ..conversation.errors import UnreadableValue
+from ..conversation.menus import Choice
+from ..delivery import DeliveryRequest, Result
 from ..failures.dead_letter import DeadLetter
+from ..failures.headers import is_replay
 from ..failures.queue import FailureQueue
 from ..timing.shared_result import SharedResult
-from ..turn.payloads import status_payload
-from ..turn.verdicts import MESSAGE, STATUS, TurnResponse
+from ..turn.verdicts import MESSAGE, STATUS, TurnResponse, Verdict, classify
 from ..vumi.messages import TransportEvent, TransportUserMessage
 
 log = Logger()
@@ -43,6 +46,29 @@ class TurnApi(Protocol):
         """POST a status once. Trouble of the network does not raise."""
 
 
+class MessageFlow(Protocol):
+    """What becomes of a person's message."""
+
+    async def post_message(self, payload: dict[str, Any]) -> TurnResponse:
+        """See :class:`TurnApi`."""
+
+    def with_choice(self, payload: dict[str, Any], choice: Choice) -> dict[str, Any]:
+        """The body for Turn with a choice in place of what was typed."""
+
+    async def show_page(self, message: TransportUserMessage, page: PageTurned) -> None:
+        """Show the page that a message asks for; returns when the broker has it."""
+
+
+class StatusFlow(Protocol):
+    """What becomes of an event."""
+
+    async def post_status(self, payload: dict[str, Any]) -> TurnResponse:
+        """See :class:`TurnApi`."""
+
+    async def statuses_of(self, event: TransportEvent) -> list[dict[str, Any]]:
+        """The bodies for Turn; none where it has nothing to hear of."""
+
+
 def identity_of(message_id: str, body: bytes = b"") -> bytes:
     """
     What recognises a message that is delivered again.
@@ -60,6 +86,23 @@ def delivery_of(message: TransportUserMessage | TransportEvent) -> Delivery:
     """The broker's delivery that a consumed message came by."""
     assert message.delivery is not None, "a consumed message knows its delivery"
     return message.delivery
+
+
+def is_first(message: TransportUserMessage) -> bool:
+    """Whether a message is delivered for the first time: neither again by the broker, nor as a replay."""
+    delivery = delivery_of(message)
+    return not delivery.redelivered and not is_replay(delivery)
+
+
+def choice_of(message: TransportUserMessage) -> Optional[Choice]:
+    """What the person chose when the message was first consumed, where it was parked and replayed since."""
+    turn = message.helper_metadata.get("turn")
+    if not isinstance(turn, dict) or not is_replay(delivery_of(message)):
+        return None
+    try:
+        return Choice.from_json(turn.get("choice"))
+    except UnreadableValue:
+        return None
 
 
 class QueuedRequest(DeliveryRequest):
@@ -94,11 +137,11 @@ class MessageDelivery(QueuedRequest):
     A person's message.
 
     :param message: from the connector's ``inbound`` queue.
-    :param payload: the body for Turn.
-    :param recorded: writes the message into the cache. It starts here, in
-        queue order, because the person's last message is what Turn's next
-        answer is a reply to.
-    :param turn: where it is posted.
+    :param payload: the body for Turn, with what was typed.
+    :param recorded: writes the message into the cache, and gives what it
+        means. It starts here, in queue order, because the person's last
+        message is what Turn's next answer is a reply to.
+    :param flow: what the channel does with it.
     :param failures: where it is parked.
     :param expires: after which it is of no use, in the clock's seconds, or None.
     """
@@ -109,8 +152,8 @@ class MessageDelivery(QueuedRequest):
         self,
         message: TransportUserMessage,
         payload: dict[str, Any],
-        recorded: Coroutine[Deferred[Any], Any, Any],
-        turn: TurnApi,
+        recorded: Coroutine[Deferred[Any], Any, Meaning],
+        flow: MessageFlow,
         failures: FailureQueue,
         expires: Optional[float],
     ) -> None:
@@ -120,15 +163,27 @@ class MessageDelivery(QueuedRequest):
         self.key = person_of(message.from_addr)
         self.identity = identity_of(message.message_id, delivery.body)
         self.expires = expires
+        self._message = message
         self._payload = payload
         self._recorded = SharedResult(recorded)
-        self._turn = turn
+        self._flow = flow
+        self._choice: Optional[Choice] = None
 
     async def prepare(self) -> None:
-        await self._recorded.get()
+        meaning = await self._recorded.get()
+        if isinstance(meaning, Choice):
+            self._choice = meaning
+            self._payload = self._flow.with_choice(self._payload, meaning)
+        elif isinstance(meaning, PageTurned):
+            await self._flow.show_page(self._message, meaning)
+            self.result = Result.PAGE
 
     async def post(self) -> TurnResponse:
-        return await self._turn.post_message(self._payload)
+        return await self._flow.post_message(self._payload)
+
+    async def park(self, dead_letter: DeadLetter) -> None:
+        choice = None if self._choice is None else self._choice.to_json()
+        await self._failures.park(self._delivery.body, QUEUE_OF_KIND[self.kind], dead_letter, choice)
 
     def close(self) -> None:
         """The request is settled: log a failure of the cache that nobody has asked for."""
@@ -139,47 +194,46 @@ class MessageDelivery(QueuedRequest):
 
 class StatusDelivery(QueuedRequest):
     """
-    What the network says of a message of ours.
+    What the network says of a message of ours. A message that several of
+    Turn's were joined into has a status for each of these.
 
     :param event: from the connector's ``event`` queue.
-    :param look_up: waits until Turn knows the message's id, and gives whom the
-        message went to; None where nobody knows.
-    :param turn: where it is posted.
+    :param flow: what the channel does with it.
     :param failures: where it is parked.
     """
 
     kind = STATUS
 
-    def __init__(
-        self,
-        event: TransportEvent,
-        look_up: Callable[[str], Coroutine[Deferred[Any], Any, Optional[str]]],
-        turn: TurnApi,
-        failures: FailureQueue,
-    ) -> None:
+    def __init__(self, event: TransportEvent, flow: StatusFlow, failures: FailureQueue) -> None:
         super().__init__(delivery_of(event), failures)
         self.name = self.key = event.user_message_id
         self.identity = identity_of(event.event_id)
         self._person = self.key
         self._event = event
-        self._look_up = look_up
-        self._turn = turn
-        self._payload: Optional[Mapping[str, Any]] = None
+        self._flow = flow
+        self._payloads: Optional[list[dict[str, Any]]] = None
 
     @property
     def person(self) -> str:
         return self._person
 
     async def prepare(self) -> None:
-        if self._payload is None:
-            recipient = await self._look_up(self._event.user_message_id)
-            if recipient is not None:
-                self._person = person_of(recipient)
-            self._payload = status_payload(self._event, recipient)
+        if self._payloads is None:
+            self._payloads = await self._flow.statuses_of(self._event)
+        if not self._payloads:
+            self.result = Result.NOTHING
+            return
+        recipient = self._payloads[0]["status"].get("recipient_id")
+        if recipient is not None:
+            self._person = person_of(recipient)
 
     async def post(self) -> TurnResponse:
-        assert self._payload is not None, "a status is prepared before it is posted"
-        return await self._turn.post_status(dict(self._payload))
+        assert self._payloads, "a status is prepared before it is posted"
+        while True:
+            response = await self._flow.post_status(self._payloads[0])
+            if len(self._payloads) == 1 or classify(STATUS, response) is not Verdict.DELIVERED:
+                return response
+            del self._payloads[0]
 
 
 class UndeliverableRequest(QueuedRequest):

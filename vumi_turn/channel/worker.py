@@ -89,6 +89,7 @@ class TurnChannelsApi(ApplicationWorker[TurnChannelsApiConfig]):
         try:
             await self.cache.start()
             await self.host.serve(name, self.channel.webhook, self.health)
+            self.channel.start()
         except BaseException:
             # A start that fails is not torn down, and the cache's connection mends itself for ever.
             await self.cache.stop()

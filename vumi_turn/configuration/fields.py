@@ -12,6 +12,7 @@ from .fields_network import ConfigServerEndpoint, ConfigUrl, ConfigUrlPath
 from .fields_plain import (
     MASK,
     ConfigBool,
+    ConfigChoice,
     ConfigClassName,
     ConfigDict,
     ConfigField,
@@ -27,6 +28,7 @@ __all__ = [
     "MASK",
     "Config",
     "ConfigBool",
+    "ConfigChoice",
     "ConfigClassName",
     "ConfigConnectorName",
     "ConfigContent",

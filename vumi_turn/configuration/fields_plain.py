@@ -181,6 +181,27 @@ class ConfigBool(ConfigField[bool]):
         self.refuse(value, "true or false")
 
 
+class ConfigChoice(ConfigField[str]):
+    """
+    One of some words.
+
+    :param doc: what the option is for.
+    :param words: what it may be.
+    :param given: as for every field.
+    """
+
+    field_type = "str"
+
+    def __init__(self, doc: str, words: Sequence[str], **given: Any) -> None:
+        super().__init__(doc, **given)
+        self._words = tuple(words)
+
+    def clean(self, value: Any) -> str:
+        if value in self._words:
+            return str(value)
+        self.refuse(value, " or ".join(self._words))
+
+
 class ConfigDict(ConfigField[dict[str, Any]]):
     """A mapping."""
 

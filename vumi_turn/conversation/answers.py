@@ -99,13 +99,14 @@ class InputAnswers:
         """How an input was answered so far."""
         return _state_of(await self._documents.get(ANSWER, input_id))
 
-    async def answered(self, input_id: str, page: bool = False) -> None:
+    async def answered(self, input_id: str, message_id: str, page: bool = False) -> None:
         """
         A message that waits for input, or a page, is about to be published.
 
+        :param message_id: its id.
         :param page: it is one of several pages.
         """
-        document = {"state": AnswerState.ANSWERED.value, **({"page": True} if page else {})}
+        document = {"state": AnswerState.ANSWERED.value, "id": message_id, **({"page": True} if page else {})}
         await self._documents.put(ANSWER, {input_id: document})
 
     async def shows_page(self, input_id: str) -> bool:

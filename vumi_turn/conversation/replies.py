@@ -70,6 +70,8 @@ def outbound_message(
     original: Optional[TransportUserMessage],
     new: NewMessages,
     *,
+    text: str,
+    session_event: str,
     message_id: str,
     timestamp: datetime,
 ) -> TransportUserMessage:
@@ -80,17 +82,16 @@ def outbound_message(
     :param request: what Turn POSTed.
     :param original: the message that it answers, or None.
     :param new: what it is like if it answers none.
+    :param text: what the person is shown.
+    :param session_event: ``resume`` or ``close``.
     :param message_id: its id.
     :param timestamp: when it is made.
     """
-    session_event = (
-        TransportUserMessage.SESSION_RESUME if request.waiting_for_user_input else TransportUserMessage.SESSION_CLOSE
-    )
     if original is not None:
-        return original.reply(request.text, session_event=session_event, message_id=message_id, timestamp=timestamp)
+        return original.reply(text, session_event=session_event, message_id=message_id, timestamp=timestamp)
     return new.message(
         request.to,
-        request.text,
+        text,
         request.from_addr,
         message_id=message_id,
         timestamp=timestamp,

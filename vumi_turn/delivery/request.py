@@ -19,6 +19,10 @@ class Result(enum.Enum):
     DELIVERED = "delivered"
     #: It is in the failures queue: acknowledge it.
     PARKED = "parked"
+    #: It was answered here, and Turn need not hear of it: acknowledge it.
+    PAGE = "page"
+    #: There is nothing to tell Turn: acknowledge it.
+    NOTHING = "nothing"
     #: Give it back to its queue.
     REQUEUE = "requeue"
     #: Its AMQP delivery is gone, and will come again: there is nothing to do.
@@ -38,9 +42,12 @@ class DeliveryRequest(abc.ABC):
     :ivar received: when it was delivered, in the clock's seconds.
     :ivar expires: when it stops being of use, in the clock's seconds, or None.
     :ivar tries: how often it was sent; the observer counts.
+    :ivar result: its result, where :meth:`prepare` has found out that nothing
+        is to be sent.
     """
 
     tries: int = 0
+    result: Optional[Result] = None
     kind: str
     key: str
     identity: Hashable

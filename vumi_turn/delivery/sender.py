@@ -87,6 +87,9 @@ class DeliverySender:
             return Result.LOST if task.state is State.ENDED else self._error(request, error, 0)
         if task.state is State.ENDED:
             return Result.LOST
+        if request.result is not None:
+            self._sent.add(request.identity)
+            return request.result
         task.on(Event.PREPARED)
         return await self._try_in_rounds(task)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 from datetime import datetime, timezone
-from typing import Any, Union
+from typing import Any, Optional, Union
 
 from twisted.internet.interfaces import IReactorTime
 
@@ -76,7 +76,9 @@ class FailureQueue:
         self._publisher = publisher
         self._wall = wall_clock_of(clock)
 
-    async def park(self, body: bytes, queue: str, dead_letter: DeadLetter) -> None:
+    async def park(
+        self, body: bytes, queue: str, dead_letter: DeadLetter, choice: Optional[dict[str, Any]] = None
+    ) -> None:
         """
         Keep a message, and return once the broker has confirmed it. One whose
         failure message is larger than the broker takes is parked as it came,
@@ -86,22 +88,24 @@ class FailureQueue:
         :param queue: ``inbound`` or ``event``: where it came from, and where
             a replay puts it back.
         :param dead_letter: why.
+        :param choice: what the person chose from a menu; a replay uses it again.
         :raises vumi_turn.broker.interface.BrokerError: if the broker did not take it.
         """
         now = datetime.fromtimestamp(self._wall(), timezone.utc)
+        turn: dict[str, Any] = {
+            "queue": queue,
+            "attempts": dead_letter.attempts,
+            "last_status": dead_letter.last_status,
+            "failed_at": format_vumi_date(now),
+        }
+        if choice is not None:
+            turn["choice"] = choice
         failure = FailureMessage(
             message=original_of(body),
             failure_code=dead_letter.code,
             reason=dead_letter.full_reason,
             timestamp=now,
-            helper_metadata={
-                "turn": {
-                    "queue": queue,
-                    "attempts": dead_letter.attempts,
-                    "last_status": dead_letter.last_status,
-                    "failed_at": format_vumi_date(now),
-                }
-            },
+            helper_metadata={"turn": turn},
         )
         try:
             await self._publisher.publish(failure.to_json())

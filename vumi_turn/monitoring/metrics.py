@@ -35,6 +35,13 @@ CONNECTOR = "connector"
 #: What became of a message that Turn need not hear of: the end of a session.
 NOTHING_TO_SEND = "nothing"
 
+#: What becomes of what a person with a menu typed; ``not_remembered`` counts
+#: messages whose choices the cache could not be told.
+CHOICES = ("made", "typed_through", "out_of_range", "cache_away", "not_remembered")
+
+#: What becomes of messages that answer one input together.
+PARTS = ("joined", "late", "failed")
+
 #: What Prometheus' text format calls itself.
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
@@ -137,6 +144,11 @@ class ChannelMetrics:
         self._outbound = _Bound(families.outbound, "inc", connector, [(title,) for title in titles])
         self._confirm_seconds = _Bound(families.confirm_seconds, "observe", connector, [()])
         self._without_recipient = _Bound(families.without_recipient, "inc", connector, [()])
+        self._choices = _Bound(families.choices, "inc", connector, [(outcome,) for outcome in CHOICES])
+        self._pages = _Bound(families.pages, "inc", connector, [()])
+        self._parts = _Bound(families.parts, "inc", connector, [(outcome,) for outcome in PARTS])
+        self._reduced = _Bound(families.reduced, "inc", connector, [])
+        self._backwards = _Bound(families.backwards, "inc", connector, [()])
         #: How many seconds the broker took to confirm a message from Turn.
         self.confirmed: Callable[[float], None] = self._confirm_seconds[()]
         #: A status was sent whose recipient nobody knew.
@@ -164,6 +176,39 @@ class ChannelMetrics:
     def outbound(self, answer: str) -> None:
         """A POST from Turn was answered: ``ok``, an error's title, or ``ClientGone`` where nobody waited for it."""
         self._outbound[(answer,)]()
+
+    def choice(self, outcome: str) -> None:
+        """A person with a menu typed something; one of :data:`CHOICES`."""
+        self._choices[(outcome,)]()
+
+    def page_shown(self) -> None:
+        """Another page was asked for."""
+        self._pages[()]()
+
+    def parts_joined(self, count: int) -> None:
+        """So many of Turn's messages were shown as one."""
+        self._parts[("joined",)](count)
+
+    def answers_late(self, count: int) -> None:
+        """So many messages answered an input that had been answered: most transports cannot show them."""
+        self._parts[("late",)](count)
+
+    def part_failed(self) -> None:
+        """A part was not published, because its session was over."""
+        self._parts[("failed",)]()
+
+    def reduced(self, kind: str, how: str) -> None:
+        """
+        A message of Turn's was sent as less than it is.
+
+        :param kind: its type.
+        :param how: ``content`` where only that was sent, ``medium`` where a medium was left out.
+        """
+        self._reduced[kind, how]()
+
+    def status_backwards(self) -> None:
+        """A status was not sent, because a later one had been."""
+        self._backwards[()]()
 
     def remove(self) -> None:
         """The channel has gone: its series go too."""
@@ -219,6 +264,11 @@ class _Families:
         self.confirm_seconds = histogram(
             "confirm_seconds", "How long the broker took to confirm messages from Turn.", CONFIRM_BUCKETS
         )
+        self.choices = counter("choices", "What people with a menu typed.", "outcome")
+        self.pages = counter("pages_shown", "Pages of long texts that were asked for.")
+        self.parts = counter("parts", "Messages that answered an input together with others.", "outcome")
+        self.reduced = counter("reduced", "Messages of Turn's that were sent as less than they are.", "type", "how")
+        self.backwards = counter("statuses_backwards", "Statuses that were not sent, because a later one had been.")
         self.without_recipient = counter(
             "statuses_without_recipient", "Statuses whose recipient the cache no longer knew."
         )
