@@ -26,7 +26,8 @@ from vumi_turn.conversation.parts import ChoiceKind
 from vumi_turn.delivery import Result
 from vumi_turn.failures.dead_letter import DeadLetter
 from vumi_turn.failures.queue import FailureQueue
-from vumi_turn.turn.verdicts import MESSAGE, STATUS, TurnResponse, Verdict
+from vumi_turn.turn.client import TurnResponse
+from vumi_turn.turn.verdicts import MESSAGE, STATUS, Verdict
 from vumi_turn.vumi.messages import TransportEvent, TransportUserMessage
 
 DEAD_LETTER = DeadLetter(Verdict.FAILED, "temporary", "Turn failed on it.", attempts=4, last_status=500)

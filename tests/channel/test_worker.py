@@ -21,6 +21,7 @@ from tests.http.resolving import ResolvingReactor
 from vumi_turn.broker.memory import MemoryBroker
 from vumi_turn.caches import CacheUnavailable
 from vumi_turn.caches.memory import MemoryMessageCache
+from vumi_turn.channel.outgoing import Outgoing
 from vumi_turn.channel.worker import TurnChannelsApi
 from vumi_turn.http.errors import ApiUsageError
 from vumi_turn.turn.client import TurnResponse
@@ -39,6 +40,7 @@ CONFIG = {
     "auth_token": "a-token",
     "turn_hmac_secret": "a-secret",
     "max_retries": 0,
+    "join_window": 0,
 }
 
 OK = TurnResponse(status=200, error=None, wait=None, detail="")
@@ -149,13 +151,14 @@ class BridgeCase(SynchronousTestCase):
 
     def outbound(self, outbound_request: OutboundRequest, message_id: str = "m1") -> TransportUserMessage:
         """Build and publish, as the webhook does."""
-        message = self.successResultOf(
+        outgoing = self.successResultOf(
             Deferred.fromCoroutine(self.worker.channel.build_outbound(outbound_request, message_id))
         )
-        published = Deferred.fromCoroutine(self.worker.channel.publish_outbound(message))
+        published = Deferred.fromCoroutine(self.worker.channel.publish_outbound(outgoing))
         self.turns()
         self.successResultOf(published)
-        return message
+        assert isinstance(outgoing, Outgoing)
+        return outgoing.message
 
 
 class InboundTests(BridgeCase):

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from vumi_turn.http.errors import ApiError, ApiUsageError, JsonDecodeError
-from vumi_turn.turn.errors import UnsupportedMessageType
 from vumi_turn.turn.payloads import (
     MESSAGES_PATH,
     STATUS_OF_EVENT,
@@ -296,14 +295,13 @@ class OutboundTests(SynchronousTestCase):
         ):
             self.assertEqual(self.refusal(ApiUsageError, body), f"the body must be an object, not {kind}")
 
-    def test_unsupported_type(self) -> None:
-        """A message that is no text is refused, and its type named."""
-        request = self.with_value("turn", {"type": "image", "image": {"link": "https://example.org/a.png"}})
-        self.assertEqual(
-            self.refusal(UnsupportedMessageType, request), "turn.type 'image' cannot be carried, only text"
-        )
-        long = self.refusal(UnsupportedMessageType, self.with_value("turn.type", "x" * 10_000))
-        self.assertLess(len(long), 100)
+    def test_other_types(self) -> None:
+        """A message that is no text is carried as it is; half of an emoji anywhere in it is replaced."""
+        turn = {"type": "image", "image": {"link": "https://example.org/a.png", "caption": "cut \ud83d"}}
+        request = self.parse(turn=turn, content="cut \ud83d")
+        self.assertIsNone(request.text)
+        self.assertEqual(request.turn, {**turn, "image": {**turn["image"], "caption": "cut \ufffd"}})
+        self.assertEqual(request.content, "cut \ufffd")
 
     def test_half_of_a_surrogate_pair(self) -> None:
         """In a text half of an emoji is replaced; in an address or id it is refused."""

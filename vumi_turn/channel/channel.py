@@ -51,7 +51,7 @@ from .deliveries import (
     delivery_of,
     is_first,
 )
-from .outgoing import Outgoing, OutgoingMessages, rendered
+from .outgoing import Outgoing, OutgoingMessages, rendered, turn_of
 from .parts_queue import PartsQueue
 from .window import ConnectorWindow
 
@@ -298,7 +298,7 @@ class Channel:
         if original is not None and in_session:
             state = await self._begin_answer(original.message_id, waits)
             if state is AnswerState.JOINING:
-                return Part(message_id, original.bare(), dict(request.turn), request.content, waits)
+                return Part(message_id, original.bare(), turn_of(request), request.content, waits)
             late = state in (AnswerState.CLOSED, AnswerState.ANSWERED)
             if late:
                 self._metrics.answers_late(1)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import Callable, Optional, Sequence
+from typing import Any, Callable, Optional, Sequence
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
@@ -52,12 +52,19 @@ def rendered(request: OutboundRequest) -> Rendered:
     :raises ApiUsageError: a part that is used is missing or of the wrong kind.
     :raises UnsupportedMessageType: it has no text that could be sent.
     """
+    if request.text is not None:
+        return Rendered("text", (request.text,), by_content=False, lost_media=False)
     try:
         return render(request.turn, request.content)
     except MalformedPart as error:
         raise ApiUsageError(error.details) from None
     except UnsupportedType as error:
         raise UnsupportedMessageType(error.details) from None
+
+
+def turn_of(request: OutboundRequest) -> dict[str, Any]:
+    """The message as Turn means it, to be rendered later."""
+    return dict(request.turn) if request.text is None else {"type": "text", "text": {"body": request.text}}
 
 
 class OutgoingMessages:

@@ -15,7 +15,6 @@ from typing import Any, Mapping, Optional
 from ..http.errors import ApiUsageError, JsonDecodeError
 from ..vumi.messages import MalformedMessage, TransportEvent, TransportUserMessage
 from ..vumi.messages.encoding import kind_of
-from .errors import UnsupportedMessageType
 from .json_body import AmbiguousObject, decode_body
 
 #: Below ``turn_api_url``: people's messages, and what became of ours.
@@ -103,8 +102,9 @@ class OutboundRequest:
     :ivar to: the person's address, never empty.
     :ivar from_addr: the sender that Turn wants, if it wants a certain one.
     :ivar reply_to: the id of the message it answers, if Turn says so.
-    :ivar text: what the person is sent. It may be empty: that is how a session is ended
-        without a word, and whether it can be shown is the transport's to say.
+    :ivar text: of a text, what the person is sent; None of anything else. It may be empty:
+        that is how a session is ended without a word, and whether it can be shown is the
+        transport's to say.
     :ivar waiting_for_user_input: the person is expected to answer.
     :ivar turn: the message as Turn means it, ``text`` among its fields or not.
     :ivar content: what Turn says beside it, of any kind; as a rule the text.
@@ -113,7 +113,7 @@ class OutboundRequest:
     to: str
     from_addr: Optional[str]
     reply_to: Optional[str]
-    text: str
+    text: Optional[str]
     waiting_for_user_input: bool
     turn: Mapping[str, Any] = field(default_factory=dict)
     content: object = None
@@ -133,7 +133,6 @@ def parse_outbound(body: bytes) -> OutboundRequest:
     :raises JsonDecodeError: it is not UTF-8 or not JSON, nested too deep, or
         has a field that is used twice.
     :raises ApiUsageError: a field is missing or of the wrong type.
-    :raises UnsupportedMessageType: it is not a text.
     """
     request = decode_body(body, needed=("to", "turn"))
     if not isinstance(request, dict):
@@ -145,32 +144,43 @@ def parse_outbound(body: bytes) -> OutboundRequest:
     reply_to = _optional(request, "reply_to", str)
     waiting = _optional(request, "waiting_for_user_input", bool)
     turn = _required(request, "", "turn", dict)
+    text = text_of(turn)
     return OutboundRequest(
         to=to,
         from_addr=_address(from_addr, "from") if from_addr else None,
         reply_to=_address(reply_to, "reply_to") if reply_to else None,
-        text=text_of(turn),
+        text=text,
         waiting_for_user_input=bool(waiting),
-        turn=turn,
-        content=request.get("content"),
+        turn=turn if text is not None else _all_unicode(turn),
+        content=_all_unicode(request.get("content")),
     )
 
 
-def text_of(turn: Mapping[str, Any]) -> str:
+def text_of(turn: Mapping[str, Any]) -> Optional[str]:
     """
     The text of a message of Turn's; one without a type that has a text is a text.
 
     Source: WhatsApp's Cloud API, "Text messages", whose form Turn uses.
 
+    :return: None of a message of another type.
     :raises ApiUsageError: a part is missing or of the wrong kind.
-    :raises UnsupportedMessageType: it is not a text.
     """
     if "type" in turn or "text" not in turn:
-        kind = _required(turn, "turn.", "type", str)
-        if kind != "text":
-            raise UnsupportedMessageType(f"turn.type {_shorten(kind)} cannot be carried, only text")
+        if _required(turn, "turn.", "type", str) != "text":
+            return None
     text = _required(turn, "turn.", "text", dict)
     return _unicode(_required(text, "turn.text.", "body", str))
+
+
+def _all_unicode(value: Any) -> Any:
+    """A JSON value with half of a surrogate pair, wherever there is one, replaced."""
+    if isinstance(value, str):
+        return _unicode(value)
+    if isinstance(value, dict):
+        return {_unicode(key): _all_unicode(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_all_unicode(item) for item in value]
+    return value
 
 
 # -- fields -------------------------------------------------------------------
