@@ -24,11 +24,13 @@ def built(
     new: NewMessages,
     original: Optional[TransportUserMessage] = None,
     from_addr: Optional[str] = None,
-    waiting: bool = False,
+    session_event: str = "close",
 ) -> TransportUserMessage:
     """What a request for "Hi" to +266 becomes."""
-    request = OutboundRequest(to="+266", from_addr=from_addr, reply_to=None, text="Hi", waiting_for_user_input=waiting)
-    return outbound_message(request, original, new, message_id="m1", timestamp=WHEN)
+    request = OutboundRequest(to="+266", from_addr=from_addr, reply_to=None, text="Hi", waiting_for_user_input=False)
+    return outbound_message(
+        request, original, new, text="Hi", session_event=session_event, message_id="m1", timestamp=WHEN
+    )
 
 
 class OutboundMessageTests(SynchronousTestCase):
@@ -44,10 +46,12 @@ class OutboundMessageTests(SynchronousTestCase):
         self.assertEqual(built(new_messages(), from_addr="555").from_addr, "555")
 
     def test_session_event(self) -> None:
-        """A message that waits for input resumes, another one closes, as a reply or not."""
+        """What it means for the session is said, as a reply or not."""
         original = TransportUserMessage.send("8864", "Hello", from_addr="+266", session_event="new")
         for message in (None, original):
-            events = [built(new_messages(), message, waiting=waiting).session_event for waiting in (True, False)]
+            events = [
+                built(new_messages(), message, session_event=event).session_event for event in ("resume", "close")
+            ]
             self.assertEqual(events, ["resume", "close"])
 
     def test_reply(self) -> None:

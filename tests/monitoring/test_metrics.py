@@ -250,4 +250,6 @@ class TextTests(MetricsCase):
             for sample in family.samples
             for name in sample.labels
         }
-        self.assertEqual(names, {"connector", "kind", "result", "verdict", "answer", "le", "version"})
+        self.assertEqual(
+            names, {"connector", "kind", "result", "verdict", "answer", "le", "version", "outcome", "type", "how"}
+        )

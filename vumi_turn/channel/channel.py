@@ -112,8 +112,7 @@ class Channel:
             self._conversations,
             self._answers,
             self._sessions,
-            metrics,
-            recorder.trace,
+            recorder,
             clock,
             self._wall,
         )

@@ -21,8 +21,7 @@ from ..conversation.joining import TURN_IDS, Part
 from ..conversation.rendering import Rendered, render
 from ..conversation.sessions import Sessions
 from ..http.errors import ApiUsageError
-from ..monitoring.metrics import ChannelMetrics
-from ..monitoring.trace import ChannelTrace
+from ..monitoring.recorder import DeliveryRecorder
 from ..timing.backoff import Backoff
 from ..turn.errors import UnsupportedMessageType
 from ..turn.payloads import OutboundRequest
@@ -77,8 +76,7 @@ class OutgoingMessages:
     :param conversations: composes them, and remembers what people see.
     :param answers: how inputs were answered.
     :param sessions: which sessions are open.
-    :param metrics: counts.
-    :param trace: keeps what happens.
+    :param recorder: keeps what happens.
     :param clock: measures the waits.
     :param wall_time: Unix seconds, for timestamps.
     """
@@ -90,8 +88,7 @@ class OutgoingMessages:
         conversations: Conversations,
         answers: InputAnswers,
         sessions: Sessions,
-        metrics: ChannelMetrics,
-        trace: ChannelTrace,
+        recorder: DeliveryRecorder,
         clock: IReactorTime,
         wall_time: Callable[[], float],
     ) -> None:
@@ -100,8 +97,9 @@ class OutgoingMessages:
         self._conversations = conversations
         self._answers = answers
         self._sessions = sessions
-        self._metrics = metrics
-        self._trace = trace
+        self._recorder = recorder
+        self._metrics = recorder.metrics
+        self._trace = recorder.trace
         self._clock = clock
         self._wall_time = wall_time
 
@@ -121,8 +119,7 @@ class OutgoingMessages:
             await self._remember(outgoing.shown, message, outgoing.input_id)
         started = self._clock.seconds()
         await self._connector.publish_outbound(message)
-        self._metrics.confirmed(self._clock.seconds() - started)
-        self._trace.add(message.message_id, "published", {"session_event": message.session_event})
+        self._recorder.outbound_published(message.message_id, self._clock.seconds() - started)
         await self._sessions.end(message)
 
     async def _remember(self, shown: Shown, message: TransportUserMessage, input_id: Optional[str]) -> None:

@@ -39,6 +39,9 @@ NOTHING_TO_SEND = "nothing"
 #: messages whose choices the cache could not be told.
 CHOICES = ("made", "typed_through", "out_of_range", "cache_away", "not_remembered")
 
+#: The types of messages that may be sent as less than they are; others are counted when they come.
+REDUCED_TYPES = ("image", "video", "audio", "document", "sticker", "interactive", "template", "other")
+
 #: What becomes of messages that answer one input together.
 PARTS = ("joined", "late", "failed")
 
@@ -147,7 +150,7 @@ class ChannelMetrics:
         self._choices = _Bound(families.choices, "inc", connector, [(outcome,) for outcome in CHOICES])
         self._pages = _Bound(families.pages, "inc", connector, [()])
         self._parts = _Bound(families.parts, "inc", connector, [(outcome,) for outcome in PARTS])
-        self._reduced = _Bound(families.reduced, "inc", connector, [])
+        self._reduced = _Bound(families.reduced, "inc", connector, product(REDUCED_TYPES, ("content", "medium")))
         self._backwards = _Bound(families.backwards, "inc", connector, [()])
         #: How many seconds the broker took to confirm a message from Turn.
         self.confirmed: Callable[[float], None] = self._confirm_seconds[()]
