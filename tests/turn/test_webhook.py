@@ -204,7 +204,6 @@ class AnswerTests(WebhookCase):
             (b"null", "ApiUsageError"),
             (b"[]", "ApiUsageError"),
             (outbound(to=5), "ApiUsageError"),
-            (outbound(turn={"type": "image"}), "UnsupportedMessageType"),
         ):
             with case(body=body, title=title):
                 self.assertEqual(self.answer(body).error, (400, 400, title), body[:40])

@@ -9,7 +9,7 @@ joins it.
 
 from __future__ import annotations
 
-from typing import Callable, Optional, Protocol
+from typing import Any, Callable, Optional, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -21,7 +21,6 @@ from ..caches.requests import RequestStore, Step
 from ..turn.errors import ApiError, BrokerUnavailableError, InternalError, RequestTimeoutError
 from ..turn.handler import Client, OutboundHandler
 from ..turn.payloads import OutboundRequest
-from ..vumi.messages import TransportUserMessage
 from .answers import AnswerTracker
 
 log = Logger()
@@ -38,17 +37,21 @@ POLL_INTERVAL = 0.1
 WRITING_TIME = 0.1
 
 
-class OutboundFlow(Protocol):
+#: What a flow builds and publishes; nothing else looks into it.
+M = TypeVar("M")
+
+
+class OutboundFlow(Protocol[M]):
     """What makes messages of requests, and puts them on the connector."""
 
-    async def build_outbound(self, request: OutboundRequest, message_id: str) -> TransportUserMessage:
+    async def build_outbound(self, request: OutboundRequest, message_id: str) -> M:
         """
         The message that a request asks for, with a given id.
 
         :raises ApiError: there can be none, or not now.
         """
 
-    async def publish_outbound(self, message: TransportUserMessage) -> None:
+    async def publish_outbound(self, message: M) -> None:
         """
         Publish a message; returns once the broker has it.
 
@@ -144,7 +147,7 @@ class OutboundPublisher(OutboundHandler):
     def __init__(
         self,
         clock: IReactorTime,
-        flow: OutboundFlow,
+        flow: OutboundFlow[Any],
         retryable: tuple[type[Exception], ...],
         store: RequestStore,
         new_id: Callable[[], str],
