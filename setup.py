@@ -88,6 +88,7 @@ setup(
         "console_scripts": [
             "vumi_turn_channel = vumi_turn.commands.channel:main",
             "vumi_turn_failures = vumi_turn.commands.failures:main",
+            "vumi_turn_trace = vumi_turn.commands.trace:main",
         ],
     },
     zip_safe=False,

@@ -117,7 +117,7 @@ class Browser:
 
     def choose(self, selector: str, value: str) -> None:
         """Choose one of a select's values."""
-        self.find(f"{selector} option[value={value}]").click()
+        self.find(f'{selector} option[value="{value}"]').click()
 
     def press(self, *keys: str) -> None:
         """Keys for whatever has the focus."""

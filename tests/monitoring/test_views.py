@@ -32,6 +32,7 @@ class RemarkTests(SynchronousTestCase):
                 {"away_for": 200.0, "held": 20, "queues": {"inbound": 20, "event": 1, "outbound": 9}, "next_try": 8.2},
                 "Turn away for 3 min, 41 wait, next try in 8 s",
             ),
+            ({"away_for": 9.0, "next_try": 0.3}, "Turn away for 9 s, next try now"),
             ({"away_for": 1.0, "away_reason": "connect: no connection"}, "Turn away (connect: no connection) for 1 s"),
             (
                 {"away_for": 61.0, "misconfigured": True, "away_reason": "status 401", "held": 1},

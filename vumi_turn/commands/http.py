@@ -125,27 +125,48 @@ class HttpClient:
     :param agent: sends the requests; one of its own, through the proxy of the
         environment, where it is not given.
     :param timeout: seconds for each.
+    :param who: is asked, for the words of errors.
+    :param max_answer: bytes that an answer may have.
     """
 
-    def __init__(self, reactor: Any, agent: Any = None, timeout: float = TIMEOUT) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        agent: Any = None,
+        timeout: float = TIMEOUT,
+        who: str = "Turn",
+        max_answer: int = MAX_ANSWER,
+    ) -> None:
         self._reactor = reactor
         self._agent = agent
         self._timeout = timeout
+        self._who = who
+        self._max_answer = max_answer
 
-    async def post(self, url: str, token: str, payload: Any) -> Reply:
+    async def get(self, url: str) -> Reply:
+        """
+        GET what is at a URL.
+
+        :raises NoAnswer: there was no answer in time, or not a whole one.
+        """
+        return await self._in_time("GET", url, {}, b"")
+
+    async def post(self, url: str, token: Optional[str], payload: Any) -> Reply:
         """
         POST JSON.
 
-        :param token: the Bearer token.
+        :param token: the Bearer token; None for none.
         :param payload: what becomes the body.
         :raises NoAnswer: there was none in time, or not a whole one.
         """
-        headers = {"Authorization": [f"Bearer {token}"], "Content-Type": ["application/json"]}
+        headers = {"Content-Type": ["application/json"]}
+        if token is not None:
+            headers["Authorization"] = [f"Bearer {token}"]
         return await self._in_time("POST", url, headers, json.dumps(payload).encode("ascii"))
 
     async def _in_time(self, method: str, url: str, headers: dict[str, list[str]], body: bytes) -> Reply:
         exchange: Deferred[Reply] = ensureDeferred(self._exchange(method, url, headers, body))
-        late = NoAnswer(f"Turn has not answered within {self._timeout:g} s", sent=True)
+        late = NoAnswer(f"{self._who} has not answered within {self._timeout:g} s", sent=True)
 
         def time_out(result: Any, timeout: Optional[float]) -> Any:
             raise late
@@ -173,7 +194,7 @@ class HttpClient:
                 reactor=self._reactor,
             )
             middle = (started + wall()) / 2
-            content = await _collected(response)
+            content = await _collected(response, self._who, self._max_answer)
         except NETWORK_TROUBLE as error:
             answer = answer_for_failure(error)
             why = "the host name was not found" if answer.error == "dns" else answer.detail
@@ -187,9 +208,9 @@ class HttpClient:
         )
 
 
-async def _collected(response: Any) -> bytes:
+async def _collected(response: Any, who: str, most: int) -> bytes:
     """
-    A body, of which no more than :data:`MAX_ANSWER` bytes are kept.
+    A body, of which no more than so many bytes are kept.
 
     :raises NoAnswer: it has more.
     """
@@ -199,9 +220,9 @@ async def _collected(response: Any) -> bytes:
     def collect(data: bytes) -> None:
         nonlocal size
         size += len(data)
-        if size > MAX_ANSWER:
+        if size > most:
             # treq gives this to who waits, and closes the connection.
-            raise NoAnswer(f"Turn's answer has more than {MAX_ANSWER} bytes", sent=True)
+            raise NoAnswer(f"{who}'s answer has more than {most} bytes", sent=True)
         parts.append(data)
 
     await treq.collect(response, collect)

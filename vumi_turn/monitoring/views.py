@@ -218,7 +218,8 @@ def _turn_remarks(channel: ChannelSnapshot) -> list[Remark]:
         if channel.wait_for_turn:
             parts.append(f"{channel.wait_for_turn} wait")
         if channel.next_try is not None:
-            parts.append(f"next try in {duration(channel.next_try)}")
+            soon = duration(channel.next_try)
+            parts.append("next try now" if soon == "0 s" else f"next try in {soon}")
         found.append(Remark(BAD, ", ".join(parts)))
     elif channel.misconfigured:
         found.append(Remark(BAD, f"Turn refuses the token or the URL{reason}"))

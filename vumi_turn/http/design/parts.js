@@ -158,6 +158,9 @@ export function liveEvents(url, { load, show, handlers, state }) {
       });
     }
   }
+  // Browsers keep a page that was left for its return, with its connection: of these they allow six to one server.
+  addEventListener("pagehide", () => { clearTimeout(timer); source.close(); });
+  addEventListener("pageshow", (event) => { if (event.persisted && !ended) open(); });
   open();
   return () => { ended = true; clearTimeout(timer); source.close(); };
 }

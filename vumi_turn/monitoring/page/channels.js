@@ -34,7 +34,7 @@ export function setUp(goTo) {
     { title: "Message", class: "lead", cell: (one) => element("button", { type: "button", class: "link mono", onclick: () => go(`trace/${encodeURIComponent(one.id)}`) }, one.id) },
     { title: "When", class: "nowrap", cell: (one) => moment(one.steps[0].at) },
     { title: "Way", cell: (one) => (one.direction === "inbound" ? "to Turn" : "from Turn") },
-    { title: "Last step", cell: (one) => one.steps.at(-1).step },
+    { title: "Last step", cell: (one) => { const step = one.steps.at(-1); return step.answer ? `${step.step}: ${step.answer}` : step.step; } },
     { title: "Person", class: "mono", cell: (one) => one.person || "–" },
   ], (one) => one.id, "No message since the worker's start.");
   for (const [id, is] of [["show-all", false], ["show-trouble", true]]) $(id).addEventListener("click", () => {

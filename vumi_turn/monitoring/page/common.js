@@ -55,13 +55,15 @@ function basic(secret) {
   return `Basic ${btoa(String.fromCharCode(...bytes))}`;
 }
 
-// POST something that changes what is there. Resolves to the answer, or to null where it was given up.
-export async function change(path, body) {
+// POST something that changes what is there, telling begun() each time that it is sent, and over() where it was refused.
+// Resolves to the answer, or to null where it was given up.
+export async function change(path, body, begun, over) {
   let problem = "";
   for (;;) {
     if (password === null) password = await askPassword(problem);
     if (password === null) return null;
     let answer, value;
+    begun();
     try {
       answer = await fetch(`api/${path}`, {
         method: "POST",
@@ -75,6 +77,7 @@ export async function change(path, body) {
       return null;
     }
     if (answer.ok) return value;
+    over();
     if (answer.status === 401) {
       password = null;
       problem = "That is not the password.";

@@ -11,15 +11,16 @@ const GRACE = 1500; // milliseconds for a connection to come back before a banne
 
 placeIcons();
 
-// A view has an address of its own, so that Back and links work: #channels, #channel/NAME, #parked?connector=NAME, #trace/ID.
-const go = (where) => { location.hash = where; };
+// A view has an address of its own, so that Back and links work: #/channels, #/channel/NAME, #/parked?connector=NAME, #/trace/ID.
+// With the slash it is no element's id: browsers would go to that element, and take the focus away.
+const go = (where) => { location.hash = `/${where}`; };
 const choose = tabs(document.querySelector("[role=tablist]"), (id) => {
   const view = id.replace("tab-", "");
   if (route().view !== view && !(view === "channels" && route().view === "channel")) go(view);
 });
 
 function route() {
-  const [path, query] = location.hash.slice(1).split("?");
+  const [path, query] = location.hash.replace(/^#\/?/, "").split("?");
   const [view, name] = path.split("/");
   const known = ["channels", "channel", "parked", "trace"].includes(view);
   return { view: known ? view : "channels", name: name ? decodeURIComponent(name) : "", query: new URLSearchParams(query || "") };

@@ -143,7 +143,7 @@ function ticks() {
   const here = shown.filter((row) => chosen.has(row.digest)).length;
   $("choose-all").checked = shown.length > 0 && here === shown.length;
   $("choose-all").indeterminate = here > 0 && here < shown.length;
-  setText($("chosen"), chosen.size ? `${chosen.size} chosen` : `All ${matching} that match`);
+  setText($("chosen"), chosen.size ? `${chosen.size} chosen` : "None chosen");
   const of = chosen.size ? String(chosen.size) : `all ${matching}`;
   setText($("replay").querySelector("span"), `Replay ${of}`);
   setText($("drop").querySelector("span"), `Drop ${of}`);
@@ -156,10 +156,11 @@ async function act(what, body, count) {
   if (what === "replay" && count > 1 && !(await ask(`Replay ${them}?`, "Each goes back into the queue that it came from, and to Turn again.", "Replay"))) return;
   busy = true;
   $("actions").inert = true;
-  toast(what === "drop" ? `Dropping ${them}…` : `Replaying ${them}…`, { name: "change" });
+  const begun = () => toast(what === "drop" ? `Dropping ${them}…` : `Replaying ${them}…`, { name: "change" });
+  const over = () => { for (const old of document.querySelectorAll(".toast[data-name=change]")) old.remove(); };
   try {
-    const done = await change(`parked/${what}`, body);
-    for (const old of document.querySelectorAll(".toast[data-name=change]")) old.remove();
+    const done = await change(`parked/${what}`, body, begun, over);
+    over();
     if (done === null) return;
     const left = done.left ? ` ${plural(done.left, "message")} did not say where they came from, and stay.` : "";
     toast(`${plural(done.done, "message")} ${what === "drop" ? "dropped" : "replayed"}.${left}`, { kind: done.done ? "good" : "warn", name: "change" });

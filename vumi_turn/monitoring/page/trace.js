@@ -47,7 +47,7 @@ function say(kind, ...what) {
 
 function entry(one) {
   const way = one.direction === "inbound" ? "From a person to Turn" : "From Turn to a person";
-  const heading = element("h3", { class: "mono grow" }, one.id);
+  const heading = element("h2", { class: "mono grow" }, one.id);
   return element("article", { class: "panel entry", "aria-label": `Message ${one.id}` },
     element("div", { class: "head" }, heading,
       element("span", { class: "badge info" }, one.connector), element("span", { class: "soft" }, way),
