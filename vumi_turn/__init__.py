@@ -11,8 +11,8 @@ __all__ = ["MemoryMessageCache", "RedisMessageCache", "TurnChannels", "TurnChann
 
 #: Loaded when they are asked for, so that listing twistd's plugins stays cheap.
 _LAZY = {
-    "TurnChannelsApi": "vumi_turn.channel.worker",
     "TurnChannels": "vumi_turn.channel.fleet",
+    "TurnChannelsApi": "vumi_turn.channel.worker",
     "MemoryMessageCache": "vumi_turn.caches.memory",
     "RedisMessageCache": "vumi_turn.caches.redis",
 }

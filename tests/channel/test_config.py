@@ -53,6 +53,7 @@ DEFAULTS: dict[str, Any] = {
     "page_back_key": None,
     "page_back_label": "Back",
     "join_window": 1.0,
+    "standby": False,
     "shutdown_timeout": 10.0,
     "worker_name": None,
     "middleware": [],
@@ -92,6 +93,7 @@ GOOD: dict[str, tuple[tuple[Any, Any], ...]] = {
     "page_back_key": (("0", "0"),),
     "page_back_label": (("Up", "Up"),),
     "join_window": ((0, 0.0), ("1.5", 1.5)),
+    "standby": ((True, True), ("yes", True)),
     "shutdown_timeout": ((0, 0.0),),
 }
 
@@ -138,6 +140,7 @@ WRONG: dict[str, tuple[tuple[Any, str], ...]] = {
     "page_back_key": (([1], "a text"), ("", "a person can type")),
     "page_back_label": (([1], "a text"),),
     "join_window": ((-1, "0 or more"), ("soon", "a number")),
+    "standby": (("perhaps", "true or false"),),
     "shutdown_timeout": ((-1, "0 or more"),),
     "worker_name": ((1, "in quotes"),),
     "middleware": (({}, "a list"),),

@@ -34,6 +34,7 @@ from ..monitoring.metrics import NOTHING_TO_SEND
 from ..monitoring.recorder import DeliveryRecorder
 from ..outbound.publisher import OutboundPublisher
 from ..timing.clock import wall_clock_of
+from ..turn import client as turn_client
 from ..turn.payloads import OutboundRequest, message_payload, status_of, status_payload
 from ..turn.verdicts import MESSAGE, STATUS, TurnResponse, Verdict
 from ..turn.webhook import Webhook
@@ -53,6 +54,7 @@ from .deliveries import (
 )
 from .outgoing import Outgoing, OutgoingMessages, rendered, turn_of
 from .parts_queue import PartsQueue
+from .standby import Standby
 from .window import ConnectorWindow
 
 log = Logger()
@@ -67,6 +69,11 @@ OUTCOME_OF_RESULT = {
     Result.REQUEUE: Outcome.REQUEUE,
     Result.LOST: Outcome.REQUEUE,
 }
+
+
+#: In place of an answer, where another worker consumes the connector now: the
+#: message's delivery is lost, and that worker sends it.
+TAKEN_OVER: TurnResponse = turn_client.TurnResponse(None, "lost", detail="another worker has taken over")
 
 
 class Channel:
@@ -122,6 +129,10 @@ class Channel:
             config.transport_type,
             _fields_of(config.send_to),
         )
+        #: Decides whether this worker consumes; None where it always does.
+        self.standby: Optional[Standby] = None
+        if config.standby:
+            self.standby = Standby(broker, config.connector_name, clock, connector.unpause, connector.pause)
         self._parts = PartsQueue(broker, config.connector_name, self._take_part, self._park_part)
         self._joiner = Joiner(clock, config.join_window, cache.documents, self._answers, self)
         self._failures = FailureQueue(broker.publisher(f"{config.connector_name}.{FAILURES}"), clock)
@@ -155,8 +166,10 @@ class Channel:
         )
 
     def start(self) -> None:
-        """Take parts of messages from their queue."""
+        """Take parts of messages from their queue, and wait for the lock where there is one."""
         self._parts.unpause()
+        if self.standby is not None:
+            self.standby.start()
 
     async def stop(self, timeout: float) -> None:
         """
@@ -169,6 +182,8 @@ class Channel:
         finishing = [self.scheduler.stop(timeout), self.publisher.drain(timeout), self._joiner.stop(timeout)]
         await gatherResults([ensureDeferred(part) for part in finishing], consumeErrors=True)
         self._parts.pause()
+        if self.standby is not None:
+            await self.standby.stop()
 
     # -- from a person to Turn ----------------------------------------------
 
@@ -205,6 +220,8 @@ class Channel:
 
     async def post_message(self, payload: dict[str, Any]) -> TurnResponse:
         """See :class:`~.deliveries.MessageFlow`."""
+        if self.standby is not None and not await self.standby.may_post():
+            return TAKEN_OVER
         return await self._turn.post_message(payload)
 
     def with_choice(self, payload: dict[str, Any], choice: Choice) -> dict[str, Any]:
@@ -245,6 +262,8 @@ class Channel:
 
     async def post_status(self, payload: dict[str, Any]) -> TurnResponse:
         """See :class:`~.deliveries.StatusFlow`."""
+        if self.standby is not None and not await self.standby.may_post():
+            return TAKEN_OVER
         return await self._turn.post_status(payload)
 
     async def statuses_of(self, event: TransportEvent) -> list[dict[str, Any]]:

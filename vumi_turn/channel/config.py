@@ -159,4 +159,7 @@ class TurnChannelsApiConfig(ApplicationConfig):
         default=1.0,
         minimum=0,
     )
+    standby = ConfigBool(
+        "Whether of several workers on one connector one consumes while the others wait.", default=False
+    )
     shutdown_timeout = ConfigFloat("Seconds to finish what is under way when stopping.", default=10.0, minimum=0)

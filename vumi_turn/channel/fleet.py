@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any, Mapping, Optional
 
 from twisted.internet.defer import Deferred, DeferredList, ensureDeferred
 from twisted.internet.interfaces import IDelayedCall
@@ -17,6 +17,7 @@ from ..turn.webhook import Webhook
 from ..vumi.worker import BaseWorker
 from .fleet_config import PROCESS_OPTIONS, ChannelSpec, TurnChannelsConfig, channel_specs
 from .routes import ChannelRoutes
+from .standby import preferred_heartbeat
 from .worker import TurnChannelsApi
 
 log = Logger()
@@ -25,7 +26,7 @@ log = Logger()
 SET_UP_AGAIN = 10.0
 
 
-class TurnChannels(BaseWorker[TurnChannelsConfig]):
+class TurnChannels(BaseWorker[TurnChannelsConfig]):  # type: ignore[type-var]  # it has no connector of its own
     """
     Connects any number of vumi connectors to channels of Turn's, in one
     process: one pair of AMQP connections, one HTTP port, one ``/health``.
@@ -85,6 +86,11 @@ class TurnChannels(BaseWorker[TurnChannelsConfig]):
         )
         return worker
 
+    @classmethod
+    def preferred_heartbeat(cls, config: Mapping[str, Any]) -> Optional[float]:
+        """One that stands by has to learn soon that the other is gone."""
+        return preferred_heartbeat(config)
+
     # -- the worker's life ----------------------------------------------------
 
     async def setup_worker(self) -> None:
@@ -116,6 +122,14 @@ class TurnChannels(BaseWorker[TurnChannelsConfig]):
         """As ``/health`` shows them: a part for each channel."""
         channels: dict[str, dict[str, Any]] = self.health.report()[1]["channels"]
         return channels
+
+    def worker_of(self, name: str) -> TurnChannelsApi:
+        """
+        The worker of a running channel.
+
+        :raises KeyError: there is none of that name.
+        """
+        return self._channels[name].worker
 
     # -- what channels ask of the process --------------------------------------
 
@@ -187,6 +201,7 @@ class TurnChannels(BaseWorker[TurnChannelsConfig]):
         """A channel's set-up has failed; it is tried again."""
         self.health.failed(name, reason)
         self.management.views.failed(name, reason)
+        self.management.views.failed(name, reason)
 
 
 class _Channel:
@@ -197,13 +212,14 @@ class _Channel:
     :param spec: what it was made of.
     :param worker: runs it.
     :ivar path: where Turn's POSTs to it are taken, once they are.
+    :ivar worker: what runs it now.
     """
 
     def __init__(self, fleet: TurnChannels, spec: ChannelSpec, worker: TurnChannelsApi) -> None:
         self.path: Optional[bytes] = None
         self._fleet = fleet
         self._spec = spec
-        self._worker = worker
+        self.worker = worker
         self._again: Optional[IDelayedCall] = None
         self._stopped = False
 
@@ -214,22 +230,22 @@ class _Channel:
     def start(self) -> None:
         """Start the worker; one that cannot be set up is started anew after :data:`SET_UP_AGAIN`."""
         self._again = None
-        self._worker.fatal = self._failed
-        self._worker.startService()
+        self.worker.fatal = self._failed
+        self.worker.startService()
 
     def _failed(self) -> None:
-        reason = self._worker.set_up_error or "its set-up has failed; the log says why"
+        reason = self.worker.set_up_error or "its set-up has failed; the log says why"
         self._fleet.set_up_failed(self._spec.name, reason)
         if not self._stopped:
             ensureDeferred(self._replace())
 
     async def _replace(self) -> None:
         """A worker is set up once: another takes the place of one that failed."""
-        await self._worker.stopService()
+        await self.worker.stopService()
         self._fleet.management.metrics.remove(self._spec.name)
         if self._stopped:
             return
-        self._worker = self._fleet._make(self._spec)
+        self.worker = self._fleet._make(self._spec)
         self._again = self._fleet.reactor.callLater(SET_UP_AGAIN, self.start)
 
     def stop(self) -> Deferred[None]:
@@ -238,4 +254,4 @@ class _Channel:
         if self._again is not None:
             self._again.cancel()
             self._again = None
-        return self._worker.stopService()
+        return self.worker.stopService()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import random
-from typing import Any, Optional
+from typing import Any, Mapping, Optional
 
 from twisted.python.failure import Failure
 
@@ -23,6 +23,7 @@ from ..vumi.messages import MalformedMessage, TransportEvent, TransportUserMessa
 from .channel import Channel
 from .config import TurnChannelsApiConfig
 from .host import ChannelHost, SingleHost
+from .standby import StandbyState, preferred_heartbeat
 
 
 class TurnChannelsApi(ApplicationWorker[TurnChannelsApiConfig]):
@@ -44,6 +45,13 @@ class TurnChannelsApi(ApplicationWorker[TurnChannelsApiConfig]):
         """
         super().__init__(config, **given)
         self.host = host
+        # One that stands by consumes when it has the lock.
+        self.UNPAUSE_CONNECTORS = not self.config.standby
+
+    @classmethod
+    def preferred_heartbeat(cls, config: Mapping[str, Any]) -> Optional[float]:
+        """One that stands by has to learn soon that the other is gone."""
+        return preferred_heartbeat(config)
 
     # -- set-up and stopping ------------------------------------------------
 
@@ -77,7 +85,7 @@ class TurnChannelsApi(ApplicationWorker[TurnChannelsApiConfig]):
             clock=self.reactor,
             rng=random.Random(),
         )
-        self.health = ChannelHealth(name, self.broker, self.channel.scheduler, self.cache)
+        self.health = ChannelHealth(name, self.broker, self.channel.scheduler, self.cache, self._stands_by)
         parts: dict[str, Any] = {
             "broker": self.broker,
             "scheduler": self.channel.scheduler,
@@ -95,6 +103,10 @@ class TurnChannelsApi(ApplicationWorker[TurnChannelsApiConfig]):
             await self.cache.stop()
             raise
         management.views.add(monitor)
+
+    def _stands_by(self) -> bool:
+        """Whether another worker consumes the connector, and this one waits."""
+        return self.channel.standby is not None and self.channel.standby.state is StandbyState.WAITING
 
     def _own_host(self) -> ChannelHost:
         config = self.config

@@ -5,7 +5,7 @@ shows of their parts.
 
 from __future__ import annotations
 
-from typing import Any, Iterable, Optional, Protocol
+from typing import Any, Callable, Iterable, Optional, Protocol
 
 from ..broker.interface import Broker, BrokerState
 from ..caches import MessageCache
@@ -45,13 +45,25 @@ class ChannelHealth:
     :ivar standby: another worker consumes; this one takes its place when it ends.
     """
 
-    def __init__(self, connector: str, broker: Broker, scheduler: DeliveryScheduler, cache: MessageCache) -> None:
+    def __init__(
+        self,
+        connector: str,
+        broker: Broker,
+        scheduler: DeliveryScheduler,
+        cache: MessageCache,
+        stands_by: Callable[[], bool] = lambda: False,
+    ) -> None:
         self.connector = connector
         self.stopping = False
-        self.standby = False
+        self._stands_by = stands_by
         self._broker = broker
         self._scheduler = scheduler
         self._cache = cache
+
+    @property
+    def standby(self) -> bool:
+        """Whether another worker consumes the connector, and this one waits."""
+        return self._stands_by()
 
     def report(self) -> tuple[int, dict[str, Any]]:
         """See :class:`Reporter`."""

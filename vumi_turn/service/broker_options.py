@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 N = TypeVar("N", int, float)
 
+#: Seconds. Whoever gives the same number has another object: it is known whether it was given.
+DEFAULT_HEARTBEAT = 30.0
+
 DEFAULTS: Mapping[str, Any] = {
     "hostname": "127.0.0.1",
     "port": 5672,
@@ -22,7 +25,7 @@ DEFAULTS: Mapping[str, Any] = {
     "specfile": None,
     "sentry": None,
     "system-id": "global",
-    "heartbeat": 30.0,
+    "heartbeat": DEFAULT_HEARTBEAT,
     "amqp-url": None,
     "amqp-ca-file": None,
 }
@@ -40,6 +43,17 @@ PASSWORD_VARIABLE = "AMQP_PASSWORD"
 
 #: The key of ``vumi_options`` with those of them that win over the URL, if there are any.
 OVER_URL = "over-amqp-url"
+
+
+def with_heartbeat(options: Mapping[str, Any], preferred: Optional[float]) -> Mapping[str, Any]:
+    """
+    The options with the heartbeat that a worker prefers, unless the user gives one.
+
+    :param preferred: seconds; None where the worker does not mind.
+    """
+    if preferred is None or options["heartbeat"] is not DEFAULT_HEARTBEAT:
+        return options
+    return {**options, "heartbeat": preferred}
 
 
 def parameters_from_options(options: Mapping[str, Any]) -> ConnectionParameters:

@@ -10,7 +10,7 @@ from twisted.application.service import IService
 from ..configuration.fields import ConfigErrors
 from ..timing.clock import measure_monotonically
 from ..vumi.worker import BaseWorker
-from .broker_options import broker_from_options
+from .broker_options import broker_from_options, with_heartbeat
 from .exits import stop
 from .logs import LoggedService
 from .options import StartWorkerOptions
@@ -48,7 +48,7 @@ def makeService(options: StartWorkerOptions) -> IService:
     def make(config: dict[str, Any], fatal: Callable[[], None]) -> BaseWorker[Any]:
         worker: BaseWorker[Any] = worker_class(
             config,
-            broker=broker_from_options(vumi, reactor),
+            broker=broker_from_options(with_heartbeat(vumi, worker_class.preferred_heartbeat(config)), reactor),
             reactor=reactor,
             system_id=vumi["system-id"] or "global",
             fatal=fatal,

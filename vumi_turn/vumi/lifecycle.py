@@ -50,6 +50,7 @@ class WorkerLifecycle(MultiService):
     connectors: dict[str, Any]
     middlewares: list[BaseMiddleware]
     when_set_up: Deferred[bool]
+    set_up_error: str
     stopping: bool
 
     _system_id: str
@@ -123,9 +124,11 @@ class WorkerLifecycle(MultiService):
         name = type(self).__name__
         if failure.check(ConfigErrors, CannotListenError):
             reason = "; ".join(getattr(failure.value, "errors", None) or [str(failure.value)])
+            self.set_up_error = reason
             log.critical("{worker} cannot start: {reason}", worker=name, reason=reason)
         else:
             error_id = generate_id()
+            self.set_up_error = f"its set-up failed; the log has the error {error_id}"
             log.failure("{worker} cannot start (error {error_id})", failure, worker=name, error_id=error_id)
         self.when_set_up.callback(False)
         if self.fatal is not None:

@@ -5,7 +5,7 @@ The life of a worker: how it is set up, what it owns, how it stops.
 from __future__ import annotations
 
 import os
-from typing import Any, Callable, Generic, Optional, Union
+from typing import Any, Callable, Generic, Mapping, Optional, Union
 
 from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import Deferred, succeed
@@ -58,6 +58,7 @@ class BaseWorker(WorkerLifecycle, Generic[ConfigT]):
         that failed, which has been logged.
     :raises ConfigErrors: with everything that is wrong with ``config``.
     :ivar when_set_up: fires once with whether the set-up has worked.
+    :ivar set_up_error: why it has not, as a sentence.
     :ivar config: the options, as ``CONFIG_CLASS`` reads them.
     :ivar connectors: by name.
     :ivar middlewares: in the order of the configuration.
@@ -88,6 +89,7 @@ class BaseWorker(WorkerLifecycle, Generic[ConfigT]):
         self._ports: list[IListeningPort] = []
         self._rests = Timeouts(reactor)
         self.when_set_up: Deferred[bool] = Deferred()
+        self.set_up_error = ""
         self._set_up: Deferred[None] = Deferred()
         self._is_set_up = False
         self._heartbeat: Optional[Heartbeat] = None
@@ -107,6 +109,15 @@ class BaseWorker(WorkerLifecycle, Generic[ConfigT]):
         if errors:
             raise ConfigErrors(errors)
         return static, middlewares
+
+    @classmethod
+    def preferred_heartbeat(cls, config: Mapping[str, Any]) -> Optional[float]:
+        """
+        The seconds between AMQP heartbeats, where a worker needs others than the default.
+
+        :param config: the options, as they were read.
+        """
+        return None
 
     # -- for those who write workers ------------------------------------------
 
