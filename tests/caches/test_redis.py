@@ -244,6 +244,20 @@ class CostTests(RedisCase):
         )
         self.assertNotIn("marker-content", repr(redis.data))
 
+    def test_connectors_are_apart(self) -> None:
+        """Two connectors with one Redis and one prefix do not see each other's people; workers of one do."""
+        caches = [
+            RedisMessageCache(
+                {"url": URL}, self.clock, now=self.now, connection=FakeConnection(self.redis), connector=connector
+            )
+            for connector in ("sms", "ussd", "ussd")
+        ]
+        for cache in caches:
+            self.run_now(cache.start())
+        self.run_now(caches[1].add_inbound(inbound(1)))
+        self.assertEqual([self.last(cache) for cache in caches], [None, f"{1:032x}", f"{1:032x}"])
+        self.assertIn("vumi_turn:ussd:person:26612345678", self.redis.data)
+
     def test_url_is_required_and_never_shown(self) -> None:
         """Without a url the cache is refused; a wrong one is refused without being shown."""
         (error,) = RedisMessageCache.check_config({})

@@ -181,7 +181,7 @@ class RedisWorkersTests(RedisWorkersCase):
     def test_alone(self) -> None:
         """A worker that was alone answers from its memory while Redis is away."""
         self.workers[1].stop()
-        wait_for(lambda: self.redis.ask("SCARD", "vumi_turn:workers") == "1", "the worker to have left")
+        wait_for(lambda: self.redis.ask("SCARD", "vumi_turn:redis:workers") == "1", "the worker to have left")
         time.sleep(3.5)  # until the other one's heartbeat has seen it
         messages = self.said(3)
         self.redis.kill()
@@ -193,8 +193,8 @@ class RedisWorkersTests(RedisWorkersCase):
         """Keys of another type under our prefix are replaced; nobody else's message is affected."""
         message = inbound()
         other = self.said(1)[0]
-        for key in (f"vumi_turn:person:{message['from_addr'][1:]}", f"vumi_turn:in:{message['message_id']}"):
-            self.redis.ask("RPUSH", key, "strange")
+        for key in (f"person:{message['from_addr'][1:]}", f"in:{message['message_id']}"):
+            self.redis.ask("RPUSH", f"vumi_turn:redis:{key}", "strange")
         self.say(message)
         self.delivered(message)
         for worker in (0, 1):

@@ -31,6 +31,10 @@ class MessageCache(abc.ABC):
 
     Addresses are the same with and without a leading ``+``. Who has none is
     nobody: there is no last message without an address.
+
+    A worker makes its cache as ``message_cache_class(config, clock, process,
+    connector=name)``: its ``message_cache_config``, what measures timeouts,
+    the :class:`~.shared.ProcessCaches` of the process, and the connector's name.
     """
 
     #: What ``message_cache_config`` may say.

@@ -26,6 +26,7 @@ class MemoryMessageCache(MessageCache):
     :param clock: measures timeouts.
     :param process: what the caches of this process share; its own where it is not given.
     :param now: the wall clock, in Unix seconds.
+    :param connector: whose messages they are; each cache in memory has its own.
     :raises ConfigErrors: an option is wrong.
     """
 
@@ -35,6 +36,7 @@ class MemoryMessageCache(MessageCache):
         clock: IReactorTime,
         process: Optional[ProcessCaches] = None,
         now: Callable[[], float] = time.time,
+        connector: str = "",
     ) -> None:
         options = read_cache_config(self.CONFIG_CLASS, config)
         self._tables = Tables(clock, options, None if process is None else process.bounds)

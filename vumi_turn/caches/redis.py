@@ -42,6 +42,7 @@ class RedisMessageCache(MessageCache):
     :param reactor: connects, and measures timeouts.
     :param process: what the caches of this process share; its own where it is not given.
     :param now: the wall clock, in Unix seconds.
+    :param connector: whose messages they are; part of each key, where it is given.
     :param connection: instead of one to ``url``; for tests.
     :param worker_id: this worker's name among those that share the cache.
     :raises ConfigErrors: an option is wrong, or txredisapi is not installed.
@@ -55,12 +56,13 @@ class RedisMessageCache(MessageCache):
         reactor: Any,
         process: Optional[ProcessCaches] = None,
         now: Callable[[], float] = time.time,
+        connector: str = "",
         connection: Optional[Connection] = None,
         worker_id: Optional[str] = None,
     ) -> None:
         options = read_cache_config(self.CONFIG_CLASS, config)
         process = process or ProcessCaches()
-        self._prefix = prefix = options.key_prefix
+        self._prefix = prefix = f"{options.key_prefix}{connector}:" if connector else options.key_prefix
         self._now = now
         timeout, outbound_timeout = _milliseconds(options.timeout), _milliseconds(options.outbound_timeout)
         self._tables = tables = Tables(reactor, options, process.bounds)

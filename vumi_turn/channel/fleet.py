@@ -9,6 +9,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.web.resource import IResource
 
+from ..caches.shared import ProcessCaches
 from ..configuration.fields import ConfigErrors
 from ..http.server import BoundedSite
 from ..monitoring.health import ChannelHealth, FleetHealth
@@ -44,6 +45,7 @@ class TurnChannels(BaseWorker[TurnChannelsConfig]):  # type: ignore[type-var]  #
             password=self.config.management_password,
             content=self.config.management_content,
         )
+        self.caches = ProcessCaches()
         self.health = FleetHealth()
         self._raw_config = config
         self._routes = ChannelRoutes(self.reactor)

@@ -10,6 +10,7 @@ from typing import Any, Callable, Optional, Protocol, Union
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IReactorTime, IStreamServerEndpoint
 from twisted.web.resource import IResource
 
+from ..caches.shared import ProcessCaches
 from ..http.server import BoundedSite
 from ..monitoring.health import ChannelHealth
 from ..monitoring.management import Management
@@ -28,9 +29,11 @@ class ChannelHost(Protocol):
     What a channel's worker asks of its process.
 
     :ivar management: where its numbers, its messages' steps and its state are kept.
+    :ivar caches: what the message caches of the process share.
     """
 
     management: Management
+    caches: ProcessCaches
 
     async def serve(self, connector: str, webhook: Webhook, health: ChannelHealth) -> None:
         """Answer Turn's POSTs to a channel, and what operators ask of it."""
@@ -62,6 +65,7 @@ class SingleHost:
         management: Management,
     ) -> None:
         self.management = management
+        self.caches = ProcessCaches()
         self._listen = listen
         self._reactor = reactor
         self._http_bind = http_bind

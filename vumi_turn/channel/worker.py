@@ -73,7 +73,9 @@ class TurnChannelsApi(ApplicationWorker[TurnChannelsApiConfig]):
         name, management = config.connector_name, self.host.management
         metrics = management.metrics.channel(name)
         recorder = DeliveryRecorder(metrics, management.traces.channel(name), self.reactor)
-        self.cache: MessageCache = config.message_cache_class(config.message_cache_config, self.reactor)
+        self.cache: MessageCache = config.message_cache_class(
+            config.message_cache_config, self.reactor, self.host.caches, connector=name
+        )
         self.turn = self.make_turn_client()
         self.channel = Channel(
             config,
