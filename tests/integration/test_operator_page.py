@@ -5,13 +5,31 @@ pictures in ``artefacts/``; look at them after the page was changed.
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
 from tests.integration.operator_case import CONTENT, PERSON, TOO_WIDE, OperatorCase
 from tests.integration.turn_server import TurnResponse
-from tests.integration.vumi_words import event
+from tests.integration.vumi_words import event, inbound
 from tests.integration.waiting import SOON, wait_for
 
 ENTER, RIGHT = "\ue007", "\ue014"
 ROWS = "#parked-table tbody tr"
+
+
+def failure(number: int) -> dict[str, Any]:
+    """A message that was parked two days ago, as the worker parks it."""
+    when = (datetime.now(timezone.utc) - timedelta(days=2)).strftime("%Y-%m-%d %H:%M:%S.%f")
+    turn = {"queue": "inbound", "attempts": 4, "last_status": 500, "failed_at": when}
+    return {
+        "message_type": "failure_message",
+        "message_version": "20110921",
+        "timestamp": when,
+        "helper_metadata": {"turn": turn},
+        "message": inbound(),
+        "failure_code": "temporary",
+        "reason": f"Turn failed on it, reason {number % 10}.",
+    }
 
 
 class ChannelsTests(OperatorCase):
@@ -99,8 +117,8 @@ class LostTests(OperatorCase):
         self.open()
         self.shows("#summary", "3 channels")
         self.worker.stop()
-        self.shows("#lost", "The worker does not answer")
         self.shows("#connection", "Reconnecting")
+        wait_for(lambda: self.browser.find("#lost").is_displayed(), "the banner", SOON)
         self.browser.picture("operator-lost")
         self.worker.start()
         self.shows("#connection", "Live", 20.0)
@@ -203,6 +221,35 @@ class ParkedTests(OperatorCase):
         self.assertNotIn(PERSON[1:], self.browser.driver.current_url)
         self.browser.driver.back()
         self.shows("#parked-table", name)
+
+
+class ManyParkedTests(OperatorCase):
+    def test_ten_thousand(self) -> None:
+        """10,000 parked messages are paged and filtered; 1,000 of them are replayed."""
+        for number in range(10_000):
+            self.peer.publish_json("ussd_lesotho.turn_failures", failure(number))
+        self.open("parked")
+        self.shows("#range", "1 to 50 of 10000", 90.0)
+        self.assertEqual(len(self.browser.all(ROWS)), 50)
+        self.browser.picture("operator-ten-thousand")
+        self.assertEqual(self.axe(), [])
+        self.browser.click("#next")
+        self.shows("#range", "51 to 100 of 10000")
+        self.browser.fill("#filter-reason", "reason 7.")
+        self.shows("#range", "1 to 50 of 1000")
+        self.browser.choose("#filter-age", "newer_than=3600")
+        self.shows("#parked .nothing", "Nothing is parked here.")
+        self.browser.choose("#filter-age", "older_than=86400")
+        self.shows("#range", "1 to 50 of 1000")
+        self.browser.click("#replay")
+        self.shows("dialog", "Replay 1000 messages?")
+        self.browser.click("dialog .danger")
+        self.give_password()
+        self.say("sms_zambia")
+        self.shows(".toasts", "1000 messages replayed.", 120.0)
+        self.browser.fill("#filter-reason", "")
+        self.shows("#range", "1 to 50 of 9000", 90.0)
+        self.assertEqual(self.peer.ready("ussd_lesotho.turn_failures"), 9000)
 
 
 class OnlyShowsTests(OperatorCase):

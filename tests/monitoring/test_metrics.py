@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from vumi_turn import __version__
 from vumi_turn.delivery import Result
-from vumi_turn.monitoring.metrics import MetricsRegistry
+from vumi_turn.monitoring.metrics import SAMPLES_AT_ONCE, MetricsRegistry
 from vumi_turn.turn.verdicts import Verdict
 
 
@@ -227,6 +227,19 @@ class TextTests(MetricsCase):
     def test_plain(self) -> None:
         """The moments at which series were made, which nobody asks for, are left out."""
         self.assertNotIn(b"_created", self.registry.render())
+
+    def test_many_channels(self) -> None:
+        """With many channels a family comes in parts that are small, and says once what it is."""
+        for number in range(40):
+            self.registry.channel(f"c{number}")
+        parts = list(self.registry.render_in_parts())
+        self.assertLess(max(part.count(b"\n") for part in parts), SAMPLES_AT_ONCE + 3)
+        text = b"".join(parts)
+        types = [line for line in text.splitlines() if line.startswith(b"# TYPE")]
+        self.assertEqual(len(types), len(set(types)))
+        (family,) = [each for each in self.families() if each.name == "vumi_turn_answer_seconds"]
+        counts = [sample for sample in family.samples if sample.name.endswith("_count")]
+        self.assertEqual(len(counts), 2 * 41)
 
     def test_version(self) -> None:
         """The version is a label of a constant."""

@@ -28,7 +28,7 @@ from .views import ChannelViews
 METHODS = ("GET", "HEAD")
 
 #: Bytes of ``/metrics`` that are rendered before the reactor may do something else.
-RENDERED_AT_ONCE = 65536
+RENDERED_AT_ONCE = 20_000
 
 
 async def _nothing() -> None:

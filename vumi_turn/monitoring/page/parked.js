@@ -12,7 +12,7 @@ const columns = [
   { name: "Choose", title: "", cell: (row) => (row.canChange ? element("input", { type: "checkbox", "aria-label": `Choose ${row.id}`, data: { digest: row.digest }, onchange: (event) => choose(row, event.target.checked) }) : "") },
   { title: "Message", class: "lead", cell: (row) => element("button", { type: "button", class: "link mono", onclick: () => go(`trace/${encodeURIComponent(row.id)}`) }, row.id) },
   { title: "When", class: "nowrap", cell: (row) => moment(row.when) },
-  { title: "Channel", cell: (row) => row.connector },
+  { title: "Channel", class: "nowrap", cell: (row) => row.connector },
   { title: "Person", class: "mono", cell: (row) => (row.person ? element("button", { type: "button", class: "link mono", "aria-label": `Only of person ${row.person}`, onclick: () => { person = row.person; from(0); } }, row.person) : "–") },
   { title: "Reason", cell: (row) => element("div", {}, element("p", {}, row.reason), row.words ? element("p", { class: "words" }, `Turn says: ${row.words}`) : null, row.content ? element("p", { class: "content" }, `“${row.content}”`) : null) },
   { title: "Tries", class: "number", cell: (row) => (row.attempts === null ? "–" : String(row.attempts)) },
