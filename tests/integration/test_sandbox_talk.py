@@ -10,7 +10,6 @@ from typing import Any
 
 from tests.integration.sandbox_page import NUMBER, PageCase
 from tests.integration.waiting import SOON, wait_for
-from vumi_turn.channel.config import TurnChannelsApiConfig
 
 
 class TalkTests(PageCase):
@@ -126,8 +125,6 @@ class TalkTests(PageCase):
 
 class JourneyTests(PageCase):
     """The built-in journey, with all that a channel turns into texts for a phone."""
-
-    skip = None if hasattr(TurnChannelsApiConfig, "answer_as") else "channels take texts only"
 
     def say(self, text: str, words: str) -> None:
         """Answer in the session, and wait for words on the screen."""

@@ -107,7 +107,7 @@ class Simulation(MultiService):
 
     def _simulated_turn(self) -> TurnSide:
         # Only a channel that renders journeys for phones takes more than texts.
-        journey = Journey(rich=hasattr(self.options, "answer_as"))
+        journey = Journey()
         turn = TurnSide(self._reactor, self.options, str(self.webhook), self.traffic, self.post_counters, journey)
         turn.simulator.on_conversation = self._conversation_changed
         return turn

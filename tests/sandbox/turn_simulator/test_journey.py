@@ -83,12 +83,3 @@ class JourneyTests(SynchronousTestCase):
                 (answer,) = self.say(text)
                 lines = numbered(render(answer.turn, answer.text).parts).text.splitlines()
                 self.assertEqual([line[:3] for line in lines[-3:]], ["1. ", "2. ", "3. "])
-
-    def test_texts_only(self) -> None:
-        """For a channel that takes texts only, options are numbered by the journey, and all is one text."""
-        self.journey = Journey(rich=False)
-        answers = [one for text in (CODE, "9", "1", "x", "2", CODE, "2") for one in self.say(text)]
-        self.assertEqual({one.turn["type"] for one in answers}, {"text"})
-        self.assertEqual(len(answers), 7)
-        self.assertTrue(answers[0].text.endswith("1. Book a visit\n2. Opening hours\n3. Advice"))
-        self.assertTrue(answers[1].text.startswith(WRONG) and answers[1].waiting)

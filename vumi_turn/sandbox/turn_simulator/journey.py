@@ -51,14 +51,9 @@ class Answer:
 
 
 class Journey:
-    """
-    Where each person stands in the menu.
+    """Where each person stands in the menu."""
 
-    :param rich: whether it may send more than texts.
-    """
-
-    def __init__(self, rich: bool = True) -> None:
-        self.rich = rich
+    def __init__(self) -> None:
         self._step: Recent[str] = Recent(MAX_PEOPLE)
 
     def reset(self) -> None:
@@ -85,7 +80,7 @@ class Journey:
         if choice == OPENING:
             return [self._end(person, HOURS, PICTURE)]
         if choice == INFO:
-            return [self._end(person, ADVICE if self.rich else HOURS)]
+            return [self._end(person, ADVICE)]
         return self._again(self._ask_menu(person))
 
     def _day(self, person: str, text: str) -> list[Answer]:
@@ -96,33 +91,21 @@ class Journey:
 
     def _again(self, question: Answer) -> list[Answer]:
         """A wrong answer has two messages: what is wrong, which waits for nothing, and the question again."""
-        if self.rich:
-            return [Answer(WRONG, text_message(WRONG), False), question]
-        whole = f"{WRONG}\n{question.text}"
-        return [Answer(whole, text_message(whole), True)]
+        return [Answer(WRONG, text_message(WRONG), False), question]
 
     def _ask_menu(self, person: str) -> Answer:
         self._step.put(person, "menu")
-        if self.rich:
-            return Answer(WELCOME, buttons(WELCOME, MENU), True)
-        return _numbered(WELCOME, MENU)
+        return Answer(WELCOME, buttons(WELCOME, MENU), True)
 
     def _ask_day(self, person: str) -> Answer:
         self._step.put(person, "day")
-        if self.rich:
-            rows = [(day, DAY_NOTES[day]) for day in DAY_NAMES]
-            return Answer(DAYS, list_of(DAYS, "Choose", {"Clinic days": rows}), True)
-        return _numbered(DAYS, DAY_NAMES)
+        rows = [(day, DAY_NOTES[day]) for day in DAY_NAMES]
+        return Answer(DAYS, list_of(DAYS, "Choose", {"Clinic days": rows}), True)
 
     def _end(self, person: str, text: str, picture: Optional[str] = None) -> Answer:
         self._step.pop(person)
-        turn = image(picture, text) if self.rich and picture is not None else text_message(text)
+        turn = image(picture, text) if picture is not None else text_message(text)
         return Answer(text, turn, False)
-
-
-def _numbered(question: str, options: tuple[str, ...]) -> Answer:
-    text = "\n".join([question, *(f"{number}. {option}" for number, option in enumerate(options, 1))])
-    return Answer(text, text_message(text), True)
 
 
 def _chosen(text: str, options: tuple[str, ...]) -> Optional[str]:
