@@ -369,6 +369,16 @@ class CacheContract:
         self.assertEqual(await self.cache.documents.get(JOINED, "k"), "other")
         self.assertIsNone(await self.cache.documents.get(PAGES, "other"))
 
+    async def test_documents_and_messages_are_apart(self) -> None:
+        """A document has nothing to do with what is known of a person or a message, whatever its kind is called."""
+        await self.cache.add_inbound(inbound(1))
+        for name in ("person", "in", "out", "final", "worker", "request"):
+            await self.cache.documents.put(Kind(name), {PERSON: {"menu": 1}, "26612345678": 1, f"{1:032x}": 2})
+        last = await self.cache.get_last_inbound(PERSON)
+        self.assertEqual(None if last is None else last.message_id, f"{1:032x}")
+        await self.cache.add_inbound(inbound(2))
+        self.assertEqual(await self.cache.documents.get(Kind("person"), "26612345678"), 1)
+
     async def test_document_removed(self) -> None:
         """None removes a document, by put and by update."""
         await self.cache.documents.put(PAGES, {"a": 1, "b": 2})

@@ -240,7 +240,7 @@ class CostTests(RedisCase):
         self.run_now(cache.documents.put(PAGES, {"k": 1}))
         self.assertEqual(
             sorted(redis.data),
-            [f"p/in:{1:032x}", "p/pages:k", "p/person:26612345678", "p/worker:b", "p/workers"],
+            ["p/document:pages:k", f"p/in:{1:032x}", "p/person:26612345678", "p/worker:b", "p/workers"],
         )
         self.assertNotIn("marker-content", repr(redis.data))
 
@@ -439,7 +439,11 @@ class StrangeKeyTests(RedisCase):
         """What cannot be read counts as not known, and is replaced by the next write."""
         for value in (b"{", b"[]", b"[1,2,3,4,5,6,7]", b"nothing\n{}", b"\xff"):
             self.redis.data.update(
-                {"vumi_turn:person:26612345678": value, f"vumi_turn:in:{1:032x}": value, "vumi_turn:pages:k": b"\xff{"}
+                {
+                    "vumi_turn:person:26612345678": value,
+                    f"vumi_turn:in:{1:032x}": value,
+                    "vumi_turn:document:pages:k": b"\xff{",
+                }
             )
             cache = self.worker("b")
             self.assertIsNone(self.last(cache))

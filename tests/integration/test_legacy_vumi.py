@@ -8,14 +8,11 @@ from __future__ import annotations
 import json
 import socket
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
-from http.client import HTTPConnection
 from typing import Any, Mapping
-from urllib.parse import urlencode
 
 from tests.integration.legacy_case import SERVICE, LegacyCase, Telnet
+from tests.integration.legacy_ussd import LegacyUssdCase
 from tests.integration.redis_server import RedisServer
-from tests.integration.requirements import free_port
 from tests.integration.vumi_words import new_person
 from tests.integration.waiting import wait_for
 
@@ -194,7 +191,7 @@ class ToAddrRouterTests(LegacyCase):
         self.assertEqual(self.turn.statuses(), [])
 
 
-class UssdTests(LegacyCase):
+class UssdTests(LegacyUssdCase):
     """
     RoutingTableDispatcher between an HTTP transport for USSD and the worker:
     each answer has to be the reply to its own request, for as long as that is
@@ -204,59 +201,6 @@ class UssdTests(LegacyCase):
     connector = "legacy_ussd"
     transport = "legacy_ussd_http"
     consumed = (f"{transport}.inbound", f"{transport}.event", f"{transport}.outbound", f"{connector}.outbound")
-    http_port = 0
-
-    def legacy_workers(self) -> Mapping[str, Mapping[str, Any]]:
-        redis = RedisServer()
-        redis.start()
-        self.keep(redis.stop)
-        type(self).http_port = free_port()
-        ussd = {
-            "transport_name": self.transport,
-            "web_path": "/ussd",
-            "web_port": self.http_port,
-            "redis_manager": {"host": "127.0.0.1", "port": redis.port, "key_prefix": "ussd"},
-        }
-        dispatcher = {
-            "receive_inbound_connectors": [self.transport],
-            "receive_outbound_connectors": [self.connector],
-            "routing_table": {
-                self.transport: {"default": [self.connector, "default"]},
-                self.connector: {"default": [self.transport, "default"]},
-            },
-        }
-        return {
-            "vumi.transports.dmark.DmarkUssdTransport": ussd,
-            "vumi.dispatchers.endpoint_dispatchers.RoutingTableDispatcher": dispatcher,
-        }
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.person = new_person()
-        self.pool = ThreadPoolExecutor(4)
-        self.addCleanup(self.pool.shutdown)
-
-    def dials(self, person: str, text: str) -> Future[Any]:
-        """What the phone shows when the network has the answer."""
-        values = {
-            "transactionId": f"session of {person}",
-            "msisdn": person,
-            "ussdServiceCode": SERVICE,
-            "transactionTime": "1628345545",
-            "creationTime": "1628345545",
-            "ussdRequestString": text,
-            "response": "false",
-        }
-        return self.pool.submit(self._get, f"/ussd?{urlencode(values)}")
-
-    def _get(self, path: str) -> Any:
-        connection = HTTPConnection("127.0.0.1", self.http_port, timeout=20)
-        try:
-            connection.request("GET", path)
-            answer = json.loads(connection.getresponse().read())
-            return answer["responseString"], answer["action"]
-        finally:
-            connection.close()
 
     def test_session(self) -> None:
         """Each request of a session gets its own answer, each answer's ack is a status, and the end is the end."""

@@ -119,4 +119,4 @@ class RedisDocuments(DocumentStore):
         return document
 
     def _key(self, kind: Kind, key: str) -> str:
-        return f"{self._prefix}{kind.name}:{key}"
+        return f"{self._prefix}document:{kind.name}:{key}"
