@@ -541,6 +541,21 @@ class OptionsTests(SynchronousTestCase):
         self.assertIn("name the ids", self.refused("--connector", "c", "drop"))
         self.assertIn("--config", self.refused("--connector", "c", "--config", "f", "list"))
 
+    def test_queue(self) -> None:
+        """The queue of an application is read where it is named; another one is refused."""
+        options = FailuresOptions()
+        options.parseOptions(["-c", "c", "list"])
+        self.assertEqual(options["queue"], "turn_failures")
+        options = FailuresOptions()
+        options.parseOptions(["-c", "c", "--queue", "failures_of_application", "list"])
+        self.assertEqual(options["queue"], "failures_of_application")
+        self.assertIn("--queue must be", self.refused("-c", "c", "--queue", "failures", "list"))
+
+    def test_reader_of_another_queue(self) -> None:
+        """A reader works on the queue that it is given."""
+        reader = FailuresQueueReader(MemoryBroker(Clock()), "c", Clock(), name="failures_of_application")
+        self.assertEqual(reader.queue, "c.failures_of_application")
+
     def test_filters(self) -> None:
         """Filters are flags; each wrong value is refused by name."""
         options = FailuresOptions()

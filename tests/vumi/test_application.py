@@ -25,10 +25,11 @@ from vumi_turn.vumi.application import (
     InvalidEndpoint,
 )
 from vumi_turn.vumi.examples import EchoWorker
+from vumi_turn.vumi.failed_messages import REQUEUE_DELAY
 from vumi_turn.vumi.lifecycle import SHUTDOWN_TIMEOUT, STOP_MARGIN
 from vumi_turn.vumi.messages import TransportUserMessage
 from vumi_turn.vumi.middleware import MIDDLEWARE_TIMEOUT, BaseMiddleware
-from vumi_turn.vumi.worker import REQUEUE_DELAY, _shown
+from vumi_turn.vumi.worker import _shown
 
 
 class Recorder(ApplicationWorker):
@@ -320,15 +321,15 @@ class DispatchTests(WorkerCase):
         outcome = self.deliver("c.inbound", user_message("m1"))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.assertRegex(critical[0], r"message from c.inbound failed; it goes back \(error [0-9a-f]{32}\)")
-        self.clock.advance(REQUEUE_DELAY - 0.1)
+        self.clock.advance(0.9)
         self.assertNoResult(outcome)
         self.clock.advance(0.1)
         self.assertIs(self.successResultOf(outcome), Outcome.REQUEUE)
 
     def test_malformed_goes_back_later(self) -> None:
-        """What is not a message is logged with an id and requeued after a while."""
+        """Where nothing is parked, what is not a message is logged with an id and requeued after a while."""
         errors = self.lines(LogLevel.error)
-        self.start()
+        self.start(max_failures=0)
         _, outcome = self.broker.deliver("c.event", b"[]")
         self.assertRegex(errors[0], r"c.event is not a vumi message \(.+\); it goes back \(error [0-9a-f]{32}\)")
         self.assertNoResult(outcome)
@@ -670,7 +671,6 @@ class OnMemoryBrokerTests(SynchronousTestCase):
         broker.nack_next()
         broker.push("demo.inbound", user_message("m1", content="one").to_json())
         clock.pump([0.1] * 5)
-        self.assertEqual(len(self.flushLoggedErrors(Nacked)), 1)
         self.assertEqual(len(broker.queue_contents("demo.inbound")), 1)
         clock.pump([REQUEUE_DELAY, 0.1, 0.1, 0.1])
         self.assertEqual(len(broker.queue_contents("demo.outbound")), 1)

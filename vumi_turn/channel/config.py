@@ -23,7 +23,7 @@ from ..configuration.fields import (
 )
 from ..conversation.errors import InvalidScreenOptions
 from ..conversation.screen_options import ScreenOptions
-from ..vumi.config import ApplicationConfig
+from ..vumi.config import WorkerConfig
 
 #: Smaller screens have no room for text beside the navigation.
 SMALLEST_SCREEN = 40
@@ -62,7 +62,7 @@ def check_screen(*options: Any) -> list[str]:
     return []
 
 
-class TurnChannelsApiConfig(ApplicationConfig):
+class TurnChannelsApiConfig(WorkerConfig):
     """
     Configuration of the bridge between a vumi connector and Turn's Channels API.
     """

@@ -1,7 +1,7 @@
 """
 ``vumi_turn_failures``: see, replay or drop what is parked.
 
-It reads ``<connector>.turn_failures`` as a consumer that settles only what it
+It reads ``<connector>.turn_failures``, or the queue of an application, as a consumer that settles only what it
 was told to settle; everything else is back in its place before it ends.
 """
 
@@ -16,7 +16,6 @@ from twisted.internet.interfaces import IReactorTime
 from ..broker.interface import BrokerError, Outcome
 from ..configuration.files import SettingsError
 from ..failures.parked import Parked, Selection
-from ..failures.queue import FAILURES
 from ..failures.reader import DeliveriesLost, FailuresQueueReader, QueueInUse
 from ..service.logs import printable
 from ..timing.clock import wall_clock_of
@@ -209,10 +208,11 @@ async def run(reactor: Any, options: FailuresOptions, out: TextIO) -> int:
     try:
         connectors = connectors_in(options["config"]) if options["config"] else [options["connector"]]
         async with connected_broker(reactor, options.vumi_options) as broker:
-            readers = [FailuresQueueReader(broker, name, reactor, _notice) for name in connectors]
+            parked_in = options["queue"]
+            readers = [FailuresQueueReader(broker, name, reactor, _notice, parked_in) for name in connectors]
             if options["connector"] and await broker.counts(readers[0].queue) is None:
                 name = connectors[0]
-                raise CannotConnect(f"there is no queue {name}.{FAILURES}: is {name} the connector_name of a worker?")
+                raise CannotConnect(f"there is no queue {name}.{parked_in}: is {name} the connector_name of a worker?")
             command = Command(readers, reactor, out, sys.stderr, ask_yes_or_no, bool(options.subOptions["json"]))
             return await _do(command, options)
     except (CannotConnect, QueueInUse, SettingsError, ValueError) as error:

@@ -8,7 +8,9 @@ from typing import Any, Optional
 from twisted.python import usage
 
 from ..failures.parked import Selection
+from ..failures.queue import FAILURES
 from ..service.options import VumiOptions
+from ..vumi.failed_messages import FAILURES_OF_APPLICATION
 
 #: Seconds of each unit of an age.
 UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -108,10 +110,16 @@ class FailuresOptions(VumiOptions):
     """The worker's AMQP flags, the connectors, and what to do."""
 
     synopsis = "Usage: vumi_turn_failures [options] --connector NAME|--config FILE list|replay|drop [ids]"
-    longdesc = "Lists, replays or drops the messages that could not be handed to Turn."
+    longdesc = "Lists, replays or drops the messages that Turn could not be handed, or that an application failed on."
     optParameters = [
         ["connector", "c", None, "The connector's name (connector_name of the worker's config)"],
         ["config", None, None, "A worker's YAML file, for all connectors in it"],
+        [
+            "queue",
+            None,
+            FAILURES,
+            f"What follows the connector's name in the queue's name: {FAILURES}, or {FAILURES_OF_APPLICATION}",
+        ],
     ]
     subCommands = [
         ["list", None, ListOptions, "List what is parked"],
@@ -129,5 +137,7 @@ class FailuresOptions(VumiOptions):
             raise usage.UsageError(
                 "say --connector, the connector_name of the worker's config, or --config, the worker's file"
             )
+        if self["queue"] not in (FAILURES, FAILURES_OF_APPLICATION):
+            raise usage.UsageError(f"--queue must be {FAILURES} or {FAILURES_OF_APPLICATION}, not {self['queue']!r}")
         if self.subCommand is None:
             raise usage.UsageError("say what to do: list, replay or drop")

@@ -5,22 +5,25 @@ from __future__ import annotations
 from typing import Any, Mapping, Optional
 
 from ..broker.interface import Delivery
+from ..vumi.parking import ATTEMPTS, CODE, FAILED_AT, LAST_STATUS, OURS, QUEUE, REASON
 from .dead_letter import DeadLetter
 
-_OURS = "x-vumi-turn-"
+__all__ = [
+    "ATTEMPTS",
+    "CODE",
+    "FAILED_AT",
+    "LAST_STATUS",
+    "QUEUE",
+    "REASON",
+    "REPLAY",
+    "headers_of",
+    "is_replay",
+    "ours",
+]
 
 #: True on a message that was parked and is put back into its queue: it was
 #: delivered before, however new its delivery is.
-REPLAY = _OURS + "replay"
-
-#: The queue that a parked message came from: ``inbound`` or ``event``. These
-#: headers are on messages that are too large for a failure message.
-QUEUE = _OURS + "queue"
-CODE = _OURS + "code"
-REASON = _OURS + "reason"
-ATTEMPTS = _OURS + "attempts"
-LAST_STATUS = _OURS + "last-status"
-FAILED_AT = _OURS + "failed-at"
+REPLAY = OURS + "replay"
 
 
 def is_replay(delivery: Delivery) -> bool:
@@ -49,4 +52,4 @@ def headers_of(queue: str, dead_letter: DeadLetter, failed_at: str) -> dict[str,
 
 def ours(headers: Optional[Mapping[str, Any]]) -> dict[str, Any]:
     """Those of a message's headers that are ours, to publish it again with."""
-    return {name: value for name, value in (headers or {}).items() if name.startswith(_OURS)}
+    return {name: value for name, value in (headers or {}).items() if name.startswith(OURS)}

@@ -14,7 +14,7 @@ from . import headers
 from .queue import original_of
 
 #: Where a replay can put a message.
-QUEUES = ("inbound", "event")
+QUEUES = ("inbound", "event", "outbound")
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Parked:
     :ivar id: the original's ``message_id`` or ``event_id``; where it has none,
         a digest of the parked bytes.
     :ivar digest: of the parked bytes.
-    :ivar queue: ``inbound`` or ``event``; None where the failure message does
+    :ivar queue: ``inbound``, ``event`` or ``outbound``; None where the failure message does
         not say, so that it cannot be replayed.
     :ivar code: ``permanent`` or ``temporary``; ``unreadable`` where it is no failure message.
     :ivar reason: why it was parked.

@@ -85,6 +85,7 @@ class FailuresQueueReader:
     :param connector: the connector's name.
     :param clock: for the waits.
     :param notice: told a sentence where somebody waits for another reader.
+    :param name: what follows the connector's name in the queue's name.
     """
 
     def __init__(
@@ -93,9 +94,10 @@ class FailuresQueueReader:
         connector: str,
         clock: IReactorTime,
         notice: Callable[[str], None] = lambda sentence: None,
+        name: str = FAILURES,
     ) -> None:
         self.connector = connector
-        self.queue = f"{connector}.{FAILURES}"
+        self.queue = f"{connector}.{name}"
         self._broker = broker
         self._clock = clock
         self._notice = notice

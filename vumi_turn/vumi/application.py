@@ -58,8 +58,8 @@ class ApplicationWorker(BaseWorker[ConfigT]):
     sends messages by it.
 
     Most applications override :meth:`consume_user_message` and call
-    :meth:`reply_to` there. A handler that raises hands its message to
-    :meth:`~BaseWorker.failed`.
+    :meth:`reply_to` there. A message on which a handler raises is tried again
+    with backoff, and parked after ``max_failures`` times; see :meth:`~BaseWorker.failed`.
 
     :cvar ALLOWED_ENDPOINTS: the endpoints for :meth:`send_to`; None allows all.
     :cvar UNPAUSE_CONNECTORS: whether messages are taken as soon as the set-up

@@ -1,4 +1,4 @@
-"""The options that every application has, as in legacy vumi."""
+"""The options that every worker and every application has, as in legacy vumi."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ OF_OTHERS: Mapping[str, str] = {
 }
 
 
-class ApplicationConfig(Config):
+class WorkerConfig(Config):
     """
-    Configuration of an application.
+    Configuration of a worker.
     """
 
     HINTS = OF_OTHERS
@@ -50,3 +50,16 @@ class ApplicationConfig(Config):
     send_to = ConfigDict("Fixed fields of the messages sent by each endpoint, as in legacy vumi.", default={})
     worker_name = optional(ConfigText("The worker's name in heartbeats; they are sent only where it is given."))
     middleware = ConfigList("Middlewares, as in legacy vumi: a list of 'name: dotted.Class'.", default=[])
+
+
+class ApplicationConfig(WorkerConfig):
+    """
+    Configuration of an application.
+    """
+
+    max_failures = ConfigInt(
+        "How often the application may fail on a message before it is parked in"
+        " <connector_name>.failures_of_application. 0 is never.",
+        default=10,
+        minimum=0,
+    )

@@ -18,23 +18,21 @@ from ..broker.interface import Broker, BrokerState, Delivery, Outcome
 from ..configuration.fields import ConfigErrors
 from ..http.listening import server_endpoint
 from ..timing.timeouts import Timeouts
-from .config import ApplicationConfig
+from .config import ApplicationConfig, WorkerConfig
 from .connectors import BaseConnector, ReceiveInboundConnector, ReceiveOutboundConnector
+from .failed_messages import FailedMessages
 from .heartbeat import Heartbeat
 from .lifecycle import WorkerLifecycle
-from .messages import MalformedMessage, generate_id
+from .messages import MalformedMessage
 from .middleware import BaseMiddleware
 from .middlewares import create_middlewares
 
 log = Logger()
 
-#: Seconds before a message goes back to its queue that nobody could handle.
-REQUEUE_DELAY = 5.0
-
 C = TypeVar("C", bound=BaseConnector)
 
 #: A worker's configuration: what its ``CONFIG_CLASS`` makes.
-ConfigT = TypeVar("ConfigT", bound=ApplicationConfig, default=ApplicationConfig)
+ConfigT = TypeVar("ConfigT", bound=WorkerConfig, default=ApplicationConfig)
 
 
 class DuplicateConnectorError(Exception):
@@ -88,6 +86,8 @@ class BaseWorker(WorkerLifecycle, Generic[ConfigT]):
         self._ready_middlewares: list[BaseMiddleware] = []
         self._ports: list[IListeningPort] = []
         self._rests = Timeouts(reactor)
+        most = getattr(self.config, "max_failures", 0)
+        self._failed_messages = FailedMessages(broker, reactor, self._rests.sleep, most)
         self.when_set_up: Deferred[bool] = Deferred()
         self.set_up_error = ""
         self._set_up: Deferred[None] = Deferred()
@@ -132,33 +132,17 @@ class BaseWorker(WorkerLifecycle, Generic[ConfigT]):
     async def malformed(self, delivery: Delivery, error: MalformedMessage) -> Outcome:
         """
         Say what becomes of a delivery that is not a vumi message. As it is:
-        logged, and requeued after a while.
+        logged and parked in ``<connector>.failures_of_application``.
         """
-        error_id = generate_id()
-        log.error(
-            "What came from {queue} is not a vumi message ({reason}); it goes back (error {error_id})",
-            queue=delivery.queue,
-            reason=str(error),
-            error_id=error_id,
-        )
-        return await self._requeue_later()
+        return await self._failed_messages.malformed(delivery, error)
 
     async def failed(self, delivery: Delivery, message: Any, failure: Failure) -> Outcome:
         """
         Say what becomes of a message on which a handler or a middleware
-        failed. As it is: logged, and requeued after a while.
+        failed. As it is: logged, and requeued after 1 s, doubling to 60 s;
+        after ``max_failures`` times parked in ``<connector>.failures_of_application``.
         """
-        log.failure(
-            "Handling a message from {queue} failed; it goes back (error {error_id})",
-            failure,
-            queue=delivery.queue,
-            error_id=generate_id(),
-        )
-        return await self._requeue_later()
-
-    async def _requeue_later(self) -> Outcome:
-        await self._rests.sleep(REQUEUE_DELAY)
-        return Outcome.REQUEUE
+        return await self._failed_messages.failed(delivery, failure)
 
     async def listen(self, endpoint: Union[str, IStreamServerEndpoint], factory: IProtocolFactory) -> IListeningPort:
         """
