@@ -21,7 +21,9 @@ from twisted.logger import Logger
 
 from .._version import __version__
 from ..delivery import Result
-from ..http.errors import ApiError
+from ..http import errors
+from ..http.errors import ApiError, Forbidden, Unauthorized
+from ..turn import errors as turn_errors
 from ..turn.verdicts import MESSAGE, STATUS, Verdict
 
 log = Logger()
@@ -150,7 +152,7 @@ class ChannelMetrics:
         self._tries = _Bound(families.tries, "inc", connector, product(KINDS, verdicts))
         self._answer_seconds = _Bound(families.answer_seconds, "observe", connector, [(kind,) for kind in KINDS])
         self._queue_seconds = _Bound(families.queue_seconds, "observe", connector, [(kind,) for kind in KINDS])
-        titles = ["ok", "ClientGone", *sorted({error.title for error in ApiError.__subclasses__()})]
+        titles = ["ok", "ClientGone", *sorted(_ERROR_TITLES)]
         self._outbound = _Bound(families.outbound, "inc", connector, [(title,) for title in titles])
         self._confirm_seconds = _Bound(families.confirm_seconds, "observe", connector, [()])
         self._without_recipient = _Bound(families.without_recipient, "inc", connector, [()])
@@ -283,6 +285,14 @@ class _Families:
             "statuses_without_recipient", "Statuses whose recipient the cache no longer knew."
         )
 
+
+#: What a POST of Turn's may be answered; the operator's page has errors of its own.
+_ERROR_TITLES = {
+    error.title
+    for module in (errors, turn_errors)
+    for error in vars(module).values()
+    if isinstance(error, type) and issubclass(error, ApiError) and error not in (ApiError, Forbidden, Unauthorized)
+}
 
 #: What a message may be parked for, but never gets from Turn.
 _NEVER_TRIED = (Verdict.MALFORMED, Verdict.ERROR, Verdict.STALE)
