@@ -181,9 +181,9 @@ class WorkerTests(PageCase):
         chosen = command_with("--newer-than 2h --json").replace(
             "vumi_turn_failures", f"vumi_turn_failures {self.broker}"
         )
-        shown = [json.loads(line) for line in self.run_command(chosen).splitlines() if line.startswith("{")]
+        objects = [json.loads(line) for line in self.run_command(chosen).splitlines() if line.startswith("{")]
         # The last object has the numbers.
-        self.assertEqual({one["id"] for one in shown[:-1]}, {name * 32 for name in "abc"})
+        self.assertEqual({one["id"] for one in objects[:-1]}, {name * 32 for name in "abc"})
         self.failures("drop MESSAGE_ID", "c" * 32, answer="yes\n")
         self.failures("replay MESSAGE_ID", "a" * 32)
         self.failures("replay --all")
