@@ -64,7 +64,7 @@ class InstallTests(SynchronousTestCase):
                 return ""
 
         try:
-            self.assertIn("*120*8864#", wait_for(page_text, "the sandbox's page", PATIENCE))
+            self.assertIn("<title>vumi_turn sandbox</title>", wait_for(page_text, "the sandbox's page", PATIENCE))
         finally:
             os.killpg(process.pid, signal.SIGTERM)
             process.wait(30)
