@@ -60,6 +60,8 @@ SHOWN = {
     "create --api-url http://127.0.0.1:8020": "tests.integration.test_simulator makes a channel there",
     "vumi_turn_channel check": "ChannelTests",
     "curl -X POST": SYNTAX_ONLY,
+    "curl -u operator": "tests.monitoring has the same requests",
+    "vumi_turn_trace": "tests.commands.test_trace has the same arguments",
     "cp etc/vumi_turn.service": SYNTAX_ONLY,
     "systemctl": SYNTAX_ONLY,
     "docker build": SYNTAX_ONLY,
