@@ -72,6 +72,8 @@ class _Nothing(Directive):
 class _Contents(_Nothing):
     """A directive whose content stands on the page."""
 
+    option_spec = {"noindex": directives.flag}
+
     def run(self) -> list[nodes.Node]:
         holder = nodes.container(directive=self.name, argument=(self.arguments or [""])[0])
         self.state.nested_parse(self.content, self.content_offset, holder)

@@ -44,15 +44,15 @@ class FakeFlow:
     def __init__(self) -> None:
         self.posted: list[tuple[str, dict[str, Any]]] = []
         self.pages: list[PageTurned] = []
-        self.answers: list[TurnResponse] = []
+        self.answers: list[Any] = []
         self.statuses: Any = None
         self.asked = 0
 
-    async def post_message(self, payload: dict[str, Any]) -> TurnResponse:
+    async def post_message(self, payload: dict[str, Any]) -> Any:
         self.posted.append((MESSAGE, payload))
         return OK
 
-    async def post_status(self, payload: dict[str, Any]) -> TurnResponse:
+    async def post_status(self, payload: dict[str, Any]) -> Any:
         self.posted.append((STATUS, payload))
         return self.answers.pop(0) if self.answers else OK
 

@@ -297,7 +297,10 @@ class OutboundTests(SynchronousTestCase):
 
     def test_other_types(self) -> None:
         """A message that is no text is carried as it is; half of an emoji anywhere in it is replaced."""
-        turn = {"type": "image", "image": {"link": "https://example.org/a.png", "caption": "cut \ud83d"}}
+        turn: dict[str, Any] = {
+            "type": "image",
+            "image": {"link": "https://example.org/a.png", "caption": "cut \ud83d"},
+        }
         request = self.parse(turn=turn, content="cut \ud83d")
         self.assertIsNone(request.text)
         self.assertEqual(request.turn, {**turn, "image": {**turn["image"], "caption": "cut \ufffd"}})
