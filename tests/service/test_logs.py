@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any, Optional
 
 from twisted.application.service import Application, Service
-from twisted.logger import ILogObserver, Logger, LogLevel, globalLogPublisher
+from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, eventAsText, formatEvent, globalLogPublisher
 from twisted.python import syslog
 from twisted.python.log import msg, textFromEventDict
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.cases import case
-from vumi_turn.service.logs import LoggedService, make_observer, observer_for
+from vumi_turn.service.logs import LoggedService, make_observer, message_of, observer_for, printable_event, text_line
 
 
 class LinesCase(SynchronousTestCase):
@@ -62,6 +62,60 @@ class TextTests(LinesCase):
         """A line says when, where and what."""
         self.logger().info("message {message_id} is held", message_id="m1")
         self.assertRegex(self.lines()[0], r"^\d{4}-.*\[some.module#info\] message m1 is held$")
+
+
+class Odd:
+    """Has an attribute, can be called, and cannot be shown."""
+
+    x = "an attribute"
+
+    def __call__(self) -> str:
+        return "called"
+
+    def __str__(self) -> str:
+        raise ValueError("it cannot be shown")
+
+
+class UsualLineTests(SynchronousTestCase):
+    """The short way for usual events writes what Twisted's own would."""
+
+    def event(self, log_format: Any, **fields: Any) -> LogEvent:
+        """What a logger emits."""
+        events: list[LogEvent] = []
+        observer: Any = events.append
+        Logger("some.module", observer=observer).info(log_format, **fields)
+        return {**events[0], "log_time": 1_700_000_000.75}
+
+    EXAMPLES: tuple[tuple[Any, dict[str, Any]], ...] = (
+        ("plain", {}),
+        ("{a} and {b}", {"a": 1, "b": None}),
+        ("{a} {missing}", {"a": 1}),
+        ("{a.x} {b()} {c!r} {d:>4} {e[k]}", {"a": Odd, "b": lambda: "b", "c": "c", "d": 1, "e": {"k": 2}}),
+        ("{a}", {"a": Odd()}),
+        ("{{a}} {a}", {"a": 1}),
+        ("{a", {"a": 1}),
+        ("{a}", {"a": "two\nlines \x1b[31m \ud800"}),
+        ("{a}", {"a": "", "log_system": "another"}),
+        ("{a}", {"a": ""}),
+        (b"bytes {a}", {"a": 1}),
+        (None, {"a": 1}),
+        ("x", {"log_system": "a system"}),
+    )
+
+    def test_messages(self) -> None:
+        """A message is what formatEvent makes of it."""
+        for log_format, fields in self.EXAMPLES:
+            with case(log_format=log_format):
+                event = self.event(log_format, **fields)
+                self.assertEqual(message_of(event), formatEvent(event))
+
+    def test_lines(self) -> None:
+        """A line of text is what eventAsText makes of the printable event."""
+        for log_format, fields in self.EXAMPLES:
+            with case(log_format=log_format):
+                event = self.event(log_format, **fields)
+                expected = eventAsText(printable_event(event))
+                self.assertEqual(text_line(event), expected + "\n" if expected else None)
 
 
 class JsonTests(LinesCase):

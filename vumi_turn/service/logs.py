@@ -12,21 +12,20 @@ import re
 import signal
 import sys
 from datetime import datetime, timezone
+from functools import lru_cache
 from typing import Any, Mapping, Optional, TextIO
 
 from twisted.application.service import IService, MultiService
 from twisted.logger import (
     FileLogObserver,
-    FilteringLogObserver,
     ILogObserver,
     LegacyLogObserverWrapper,
     LogEvent,
     Logger,
     LogLevel,
-    LogLevelFilterPredicate,
-    PredicateResult,
     eventAsText,
     formatEvent,
+    formatTime,
 )
 from twisted.python.components import Componentized
 from twisted.python.logfile import LogFile
@@ -38,6 +37,9 @@ log = Logger()
 
 FORMATS = ("text", "json")
 LEVELS = ("debug", "info", "warn", "error")
+
+#: The levels by how grave they are.
+_RANKS = {level: rank for rank, level in enumerate(LogLevel.iterconstants())}
 
 #: Keys of an event that are the logging system's own.
 _INNER_KEYS = frozenset({"format", "isError", "message", "time", "system", "failure", "why", "log_text"})
@@ -54,7 +56,7 @@ def json_line(event: LogEvent) -> str:
         "time": datetime.fromtimestamp(event.get("log_time", 0), timezone.utc).isoformat(timespec="microseconds"),
         "level": level.name if level is not None else "info",
         "namespace": event.get("log_namespace", ""),
-        "message": formatEvent(event),
+        "message": message_of(event),
     }
     for key, value in event.items():
         if key in line or key in _INNER_KEYS or key.startswith("log_"):
@@ -65,6 +67,29 @@ def json_line(event: LogEvent) -> str:
     if failure is not None:
         line["traceback"] = failure.getTraceback()
     return json.dumps(line) + "\n"
+
+
+#: A format that names fields and asks nothing else of them.
+_NAMED_ONLY = re.compile(r"(?:[^{}]|\{[a-z_]+\})*")
+
+
+@lru_cache(maxsize=1024)
+def _names_only(log_format: str) -> bool:
+    return _NAMED_ONLY.fullmatch(log_format) is not None
+
+
+def message_of(event: LogEvent) -> str:
+    """
+    What ``formatEvent`` says. That takes tens of microseconds, because a format
+    may call its fields; ours do not, and there is a line for each message.
+    """
+    log_format = event.get("log_format")
+    if type(log_format) is str and "log_flattened" not in event and _names_only(log_format):
+        try:
+            return log_format.format_map(event)
+        except Exception:  # a field is missing or cannot be shown: Twisted has words for that
+            pass
+    return formatEvent(event)
 
 
 def printable(text: str, also: str = "") -> str:
@@ -85,14 +110,36 @@ def text_line(event: LogEvent) -> Optional[str]:
     the lines of its traceback. What a field of the event holds cannot end
     the line, nor reach the terminal as a command.
     """
+    line = _one_line(event)
+    if line is not None:
+        return line
     text = eventAsText(printable_event(event))
     return printable(text.rstrip("\n").replace("\n", "\n\t"), also="\n\t") + "\n" if text else None
+
+
+def _one_line(event: LogEvent) -> Optional[str]:
+    """The same for the most usual events; None for any other."""
+    at, level = event.get("log_time"), event.get("log_level")
+    namespace = event.get("log_namespace")
+    if type(at) is not float or level is None or type(namespace) is not str or namespace == "log_legacy":
+        return None
+    if event.get("log_system") is not None or event.get("log_failure") is not None:
+        return None
+    message = message_of(event)
+    if not message:
+        return None
+    return printable(f"{_time_of(int(at))} [{namespace}#{level.name}] {message}") + "\n"
+
+
+@lru_cache(maxsize=8)
+def _time_of(second: int) -> str:
+    return formatTime(second)
 
 
 def printable_event(event: LogEvent) -> LogEvent:
     """The event with its message made :func:`printable`; Twisted's older ones may have several lines."""
     also = "\n\t" if event.get("log_namespace") == "log_legacy" else ""
-    return {**event, "log_format": "{log_printable}", "log_printable": printable(formatEvent(event), also)}
+    return {**event, "log_format": "{log_printable}", "log_printable": printable(message_of(event), also)}
 
 
 def make_observer(stream: TextIO, log_format: str, level: str) -> ILogObserver:
@@ -107,21 +154,25 @@ def make_observer(stream: TextIO, log_format: str, level: str) -> ILogObserver:
 
 def filtered(observer: ILogObserver, level: str) -> ILogObserver:
     """What lets only events of a level, and of higher ones, through to ``observer``."""
-    predicates: list[Any] = [LogLevelFilterPredicate(LogLevel.levelWithName(level))]
-    if level != "debug":
-        predicates.insert(0, without_noise)
-    return FilteringLogObserver(observer, predicates)
+    lowest = _RANKS[LogLevel.levelWithName(level)]
+    all_of_them = level == "debug"
+
+    def emit(event: LogEvent) -> None:
+        if _RANKS.get(event.get("log_level"), -1) >= lowest and (all_of_them or not is_noise(event)):
+            observer(event)
+
+    observing: ILogObserver = provider(ILogObserver)(emit)
+    return observing
 
 
 _PORT = re.compile(r"^\S+ starting on |^\((TCP|TLS|UNIX) Port .+ Closed\)$")
 
 
-def without_noise(event: LogEvent) -> Any:
-    """Leaves out Twisted's two lines for each connection that is made, and for each port: ours say more."""
-    noisy = str(event.get("log_format", "")).startswith(("Starting factory ", "Stopping factory "))
-    if event.get("log_namespace") == "log_legacy":
-        noisy = noisy or _PORT.search(str(event.get("log_text", ""))) is not None
-    return PredicateResult.no if noisy else PredicateResult.maybe
+def is_noise(event: LogEvent) -> bool:
+    """Whether it is one of Twisted's two lines for each connection that is made, or for each port: ours say more."""
+    if str(event.get("log_format", "")).startswith(("Starting factory ", "Stopping factory ")):
+        return True
+    return event.get("log_namespace") == "log_legacy" and _PORT.search(str(event.get("log_text", ""))) is not None
 
 
 def log_file_for(twistd: Mapping[str, Any]) -> Optional[LogFile]:
