@@ -183,6 +183,15 @@ class ReloadTests(FleetCase):
         self.assertEqual(len(FleetWorker.turns["two"].messages), 1)
         self.assertEqual(self.broker.queue_contents("two.inbound"), [])
 
+    def test_the_process_s_own(self) -> None:
+        """What is the process's own and has changed restarts no channel; it needs a restart of the process."""
+        workers = [self.fleet.worker_of(name) for name in ("one", "two")]
+        for _ in range(2):
+            self.reload(config("one", "two", shutdown_timeout=3, standby=True))
+        self.assertEqual([self.fleet.worker_of(name) for name in ("one", "two")], workers)
+        self.reload(config("one", "two", "three", shutdown_timeout=3))
+        self.assertEqual(self.fleet.worker_of("three").config.shutdown_timeout, 10)
+
     def test_wrong(self) -> None:
         """A file with an error changes nothing."""
         wrong = config("one", "three")

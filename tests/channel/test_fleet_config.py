@@ -116,6 +116,26 @@ class SpecTests(SynchronousTestCase):
         self.assertEqual(self.errors(), ["channels must have at least one channel"])
 
 
+class UnknownKeyTests(SynchronousTestCase):
+    def test_told_by_place(self) -> None:
+        """What is no option is told by where it stands: at the top, in the defaults or in a channel."""
+        found = TurnChannelsConfig.unknown_keys(
+            {
+                "http_bindd": "127.0.0.1:1",
+                "defaults": {"join_windo": 0},
+                "channels": [channel("one", worker_class="vumi_turn.TurnChannelsApi", max_retrys=1), channel("two")],
+            }
+        )
+        self.assertEqual(
+            found,
+            [
+                ("http_bindd", "did you mean http_bind?"),
+                ("channels[0] (one).max_retrys", "did you mean max_retries?"),
+                ("defaults.join_windo", "did you mean join_window?"),
+            ],
+        )
+
+
 class LaidOverTests(SynchronousTestCase):
     def test_set_options(self) -> None:
         """An option from the command line lies over the top level where it belongs there, else over the defaults."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import http.client
+import os
+import re
 import shutil
 import signal
 import subprocess
@@ -19,6 +21,11 @@ from tests.integration.waiting import wait_for
 
 WORKER_CLASS = "vumi_turn.TurnChannelsApi"
 
+#: What ends a reload, well or not.
+RELOADED = re.compile(
+    r"was read again, and is in use|the worker is restarted|nothing in it has changed|the one before stays in use"
+)
+
 
 class Worker:
     """
@@ -29,6 +36,8 @@ class Worker:
     :param flags: more of the command's flags, over those that name the
         broker; with ``--amqp-url`` those are left out.
     :param variables: added to its environment.
+    :param worker_class: what runs.
+    :ivar folder: where it runs, with its configuration and log.
     :ivar port: where it listens, on 127.0.0.1.
     :ivar health_port: where it tells its health; the same, unless it is changed.
     """
@@ -39,14 +48,16 @@ class Worker:
         amqp_port: int,
         flags: Sequence[str] = (),
         variables: Optional[Mapping[str, str]] = None,
+        worker_class: str = WORKER_CLASS,
     ) -> None:
+        self._worker_class = worker_class
         self.port = self.health_port = free_port()
         self.config = {"http_bind": f"127.0.0.1:{self.port}", **config}
         self._amqp_port = amqp_port
         self._flags = list(flags)
         self._variables = variables
-        self._folder = Path(tempfile.mkdtemp(prefix="vumi_turn_worker_"))
-        self._log = self._folder / "log"
+        self.folder = Path(tempfile.mkdtemp(prefix="vumi_turn_worker_"))
+        self._log = self.folder / "log"
         self._process: Optional[subprocess.Popen[Any]] = None
 
     @property
@@ -68,14 +79,13 @@ class Worker:
     def start(self, wait: bool = True) -> None:
         """Start it; return once it listens and its broker and Turn's state allow health 200."""
         assert not self.running, "the worker runs already"
-        path = self._folder / "worker.yaml"
-        path.write_text(yaml.safe_dump(self.config))
+        self.write_config()
         command = [
             *twistd(),
             "-n",
             "--pidfile=",
             "vumi_worker",
-            *("--worker-class", WORKER_CLASS, "--config", str(path)),
+            *("--worker-class", self._worker_class, "--config", str(self.path)),
         ]
         if "--amqp-url" not in self._flags:
             command += ["--hostname", "127.0.0.1", "--port", str(self._amqp_port), "--vhost", VHOST]
@@ -83,10 +93,26 @@ class Worker:
         command += self._flags
         with open(self._log, "ab") as log:
             self._process = start_process(
-                command, folder=self._folder, variables=self._variables, stdout=log, stderr=log
+                command, folder=self.folder, variables=self._variables, stdout=log, stderr=log
             )
         if wait:
             self.wait_until_healthy()
+
+    @property
+    def path(self) -> Path:
+        """Its configuration's file."""
+        return self.folder / "worker.yaml"
+
+    def write_config(self) -> None:
+        """Write the configuration as it is now; the worker reads it at its start and on SIGHUP."""
+        self.path.write_text(yaml.safe_dump(self.config))
+
+    def reload(self) -> None:
+        """SIGHUP after :meth:`write_config`; returns when the log says that the configuration was read again."""
+        before = len(self.log)
+        self.write_config()
+        os.kill(self.pid, signal.SIGHUP)
+        wait_for(lambda: RELOADED.search(self.log[before:]), "the configuration to be read again")
 
     def wait_until_healthy(self) -> None:
         """Wait until it consumes and publishes, as ``/health`` has it."""
@@ -126,7 +152,7 @@ class Worker:
         """End it, and remove its folder."""
         if self._process is not None:
             self.kill()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _end(self, how: signal.Signals) -> int:
         process, self._process = self._process, None

@@ -25,6 +25,7 @@ class StubBroker:
 
     state: BrokerState = BrokerState.CONNECTED
     reconnects: int = 2
+    reason: str = ""
 
 
 @dataclass
@@ -120,14 +121,17 @@ class HealthTests(SynchronousTestCase):
             {name: part["health"] for name, part in report["components"].items()},
             {"amqp": "ok", "turn": "ok", "cache": "ok", "parking": "ok"},
         )
-        self.assertEqual(self.component("amqp"), {"health": "ok", "state": "connected", "reconnects": 2})
+        self.assertEqual(self.component("amqp"), {"health": "ok", "state": "connected", "reason": "", "reconnects": 2})
 
     def test_no_broker(self) -> None:
         """Without a broker the worker is down: 503."""
         for state in (BrokerState.CONNECTING, BrokerState.CLOSED):
             self.worker.broker.state = state
             self.assertEqual(self.report(), (503, "down"))
-            self.assertEqual(self.component("amqp"), {"health": "down", "state": state.value, "reconnects": 2})
+            self.worker.broker.reason = "one.inbound: 406 PRECONDITION_FAILED"
+            found = self.component("amqp")
+            self.assertEqual((found["health"], found["state"]), ("down", state.value))
+            self.assertEqual(found["reason"], "one.inbound: 406 PRECONDITION_FAILED")
 
     def test_cannot_park(self) -> None:
         """While something cannot be parked the channel is degraded, and says how much and why."""
@@ -229,6 +233,15 @@ class FleetHealthTests(SynchronousTestCase):
         self.assertEqual((found["health"], found["reason"]), ("down", "queue one.inbound: PRECONDITION_FAILED"))
         self.fleet.add("one", self.workers["one"].health)
         self.assertEqual(self.report(), (200, "ok"))
+
+    def test_starting(self) -> None:
+        """A channel that is being set up does not work yet, so a process that begins is down."""
+        fleet = FleetHealth()
+        fleet.starting("one")
+        status, report = fleet.report()
+        self.assertEqual((status, report["channels"]["one"]["state"]), (503, "starting"))
+        fleet.add("one", self.workers["one"].health)
+        self.assertEqual(fleet.report()[0], 200)
 
     def test_removed(self) -> None:
         """A channel that has gone is not told of."""

@@ -104,7 +104,8 @@ class TurnChannels(BaseWorker[TurnChannelsConfig]):  # type: ignore[type-var]  #
         else:
             await self.listen(self.config.management_bind, self._site(management))
         await self.listen(self.config.http_bind, self._site(self._routes))
-        for channel in self._channels.values():
+        for name, channel in self._channels.items():
+            self.health.starting(name)
             channel.start()
 
     def _site(self, resource: IResource) -> BoundedSite:
@@ -161,7 +162,9 @@ class TurnChannels(BaseWorker[TurnChannelsConfig]):  # type: ignore[type-var]  #
             TurnChannelsConfig(config)
         except ConfigErrors as error:
             errors.extend(error.errors)
-        specs, wrong = channel_specs(config)
+        raw = {**config, **{key: self._raw_config.get(key) for key in PROCESS_OPTIONS}}
+        raw = {key: value for key, value in raw.items() if key in self._raw_config or key not in PROCESS_OPTIONS}
+        specs, wrong = channel_specs(raw)
         errors.extend(wrong)
         wanted = {spec.name: spec for spec in specs}
         changed = [spec for spec in specs if self._differs(spec)]
@@ -171,7 +174,7 @@ class TurnChannels(BaseWorker[TurnChannelsConfig]):  # type: ignore[type-var]  #
         for key in sorted(PROCESS_OPTIONS):
             if config.get(key) != self._raw_config.get(key):
                 log.warn("The option {key} is the process's own: its new value needs a restart", key=key)
-        self._raw_config = {**config, **{key: self._raw_config.get(key) for key in PROCESS_OPTIONS}}
+        self._raw_config = raw
         gone = [name for name in self._channels if name not in wanted or name in {spec.name for spec in changed}]
         await self._all([self._channels[name].stop() for name in gone])
         for name in gone:
@@ -179,6 +182,7 @@ class TurnChannels(BaseWorker[TurnChannelsConfig]):  # type: ignore[type-var]  #
         for spec, worker in built:
             channel = self._channels[spec.name] = _Channel(self, spec, worker)
             if not self.stopping:
+                self.health.starting(spec.name)
                 channel.start()
         log.info(
             "The configuration was read again: {started} channels started, {stopped} stopped, {kept} untouched",
@@ -202,7 +206,6 @@ class TurnChannels(BaseWorker[TurnChannelsConfig]):  # type: ignore[type-var]  #
     def set_up_failed(self, name: str, reason: str) -> None:
         """A channel's set-up has failed; it is tried again."""
         self.health.failed(name, reason)
-        self.management.views.failed(name, reason)
         self.management.views.failed(name, reason)
 
 

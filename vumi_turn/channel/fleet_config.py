@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Mapping, Optional
+from typing import Any, Iterable, Mapping, Optional
 from urllib.parse import quote
 
 from ..configuration.fields import (
@@ -68,6 +68,26 @@ class TurnChannelsConfig(Config):
             defaults = laid.get("defaults")
             laid["defaults"] = {**(defaults if isinstance(defaults, Mapping) else {}), **rest}
         return laid
+
+    @classmethod
+    def unknown_keys(cls, config_data: Mapping[str, Any], also_known: Iterable[str] = ()) -> list[tuple[str, str]]:
+        """Those at the top, and those of each channel, by its place and name."""
+        found = super().unknown_keys(config_data, also_known)
+        specs, _ = channel_specs(config_data)
+        by_defaults: dict[str, str] = {}
+        for spec in specs:
+            listed = spec.options.get("middleware")
+            names = (
+                {str(name) for item in listed if isinstance(item, Mapping) for name in item}
+                if isinstance(listed, (list, tuple))
+                else set()
+            )
+            for key, hint in spec.worker_class.CONFIG_CLASS.unknown_keys(spec.options, names):
+                if key in spec.own_keys:
+                    found.append((f"{spec.label}.{key}", hint))
+                else:
+                    by_defaults[f"defaults.{key}"] = hint
+        return found + list(by_defaults.items())
 
 
 #: What is the process's own, and stands at the top only.

@@ -14,8 +14,8 @@ from ..delivery import DeliveryScheduler
 #: From best to worst.
 OK, DEGRADED, DOWN = "ok", "degraded", "down"
 
-#: The state of a channel that has not been set up.
-FAILED = "failed"
+#: The states of a channel that has not been set up: it is tried again, or it is being set up.
+FAILED, STARTING = "failed", "starting"
 
 HEALTH_OF_BROKER = {BrokerState.CONNECTED: OK, BrokerState.BLOCKED: DEGRADED}
 
@@ -88,6 +88,7 @@ class ChannelHealth:
         return {
             "health": HEALTH_OF_BROKER.get(state, DOWN),
             "state": state.value,
+            "reason": self._broker.reason,
             "reconnects": self._broker.reconnects,
         }
 
@@ -136,6 +137,10 @@ class FleetHealth:
         self._channels[connector] = reporter
         self._failures.pop(connector, None)
 
+    def starting(self, connector: str) -> None:
+        """A channel is being set up."""
+        self._channels[connector] = None
+
     def failed(self, connector: str, reason: str) -> None:
         """A channel cannot be set up, for a reason."""
         self._channels[connector] = None
@@ -159,8 +164,9 @@ class FleetHealth:
     def _report_of(self, connector: str, reporter: Optional[Reporter]) -> dict[str, Any]:
         if reporter is not None:
             return reporter.report()[1]
-        reason = self._failures[connector]
-        return {"health": DOWN, "connector": connector, "state": FAILED, "reason": reason, "components": {}}
+        reason = self._failures.get(connector)
+        state = STARTING if reason is None else FAILED
+        return {"health": DOWN, "connector": connector, "state": state, "reason": reason or "", "components": {}}
 
 
 def worst_of(found: Iterable[str]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from tests.broker.amqp.case import BrokerCase
-from vumi_turn.broker.interface import Broker, BrokerState, ConnectionLost, Delivery, Outcome
+from vumi_turn.broker.interface import Broker, BrokerState, ConnectionLost, Consumer, Delivery, Outcome
 
 
 class ScopeCase(BrokerCase):
@@ -17,11 +17,13 @@ class ScopeCase(BrokerCase):
         super().setUp()
         self.up()
         self.taken: dict[str, list[Delivery]] = {"a": [], "b": []}
+        self.consumers: dict[str, Consumer] = {}
         self.scopes = {name: self.scope(name) for name in "ab"}
 
     def scope(self, name: str) -> Broker:
         scope = self.broker.scope(name)
-        scope.consume(f"{name}.inbound", self.taker(name), 5).unpause()
+        self.consumers[name] = scope.consume(f"{name}.inbound", self.taker(name), 5)
+        self.consumers[name].unpause()
         scope.publisher(f"{name}.outbound")
         scope.start()
         self.rabbit.advance()
@@ -173,6 +175,22 @@ class IsolationTests(ScopeCase):
         self.rabbit.advance()
         queues = [call.fields["queue"] for call in self.rabbit.consuming.called("basic.consume")]
         self.assertEqual(queues, ["b.inbound"])
+
+    def test_stop_while_cancelling(self) -> None:
+        """A channel is closed after its cancel was answered: RabbitMQ may answer a close first, and the cancel never."""
+        peer = self.rabbit.consuming
+        number = self.channel_of("a.inbound")
+        before = len(peer.called("channel.close"))
+        self.rabbit.silent.add("basic.cancel")
+        self.consumers["a"].pause()
+        self.rabbit.advance()
+        stopped = self.scopes["a"].stop(5)
+        self.rabbit.advance()
+        self.assertEqual(len(peer.called("channel.close")), before)
+        peer.method(number, "basic.cancel-ok", consumer_tag="a")
+        self.rabbit.advance()
+        self.assertEqual([call.channel for call in peer.called("channel.close")[before:]], [number])
+        self.successResultOf(stopped)
 
     def test_stop_is_bounded(self) -> None:
         """A scope stops in bounded time, though RabbitMQ does not answer."""

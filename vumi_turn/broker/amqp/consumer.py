@@ -10,6 +10,7 @@ from twisted.python.failure import Failure
 from txamqp.protocol import AMQChannel
 
 from ...timing.backoff import RECONNECT_FIRST, RECONNECT_LONGEST, Backoff
+from ...timing.one_time_event import OneTimeEvent
 from ..interface import Delivery, Handler, Outcome
 from ..settling import SettlingConsumer
 from .additional import AdditionalWindow
@@ -88,6 +89,7 @@ class AmqpConsumer(SettlingConsumer, Receiver):
         self._consuming = False  # True when RabbitMQ has answered
         self._additional = AdditionalWindow(prefetch)
         self._reconciling = False
+        self._reconciled: OneTimeEvent[None] = OneTimeEvent()
         self._backoff = Backoff(RECONNECT_FIRST, RECONNECT_LONGEST, at_once=True)
         self._retry: Any = None
         self._since = 0.0
@@ -158,6 +160,9 @@ class AmqpConsumer(SettlingConsumer, Receiver):
         """
         client, channel = self._client, self._channel
         self.end()
+        if self._reconciling:
+            # RabbitMQ may answer a close before a call that came earlier, which is then never answered.
+            await self._reconciled.wait()
         if client is not None and channel is not None and not client.closed:
             await client.close_channel(channel)
 
@@ -205,6 +210,7 @@ class AmqpConsumer(SettlingConsumer, Receiver):
 
     async def _reconcile(self, client: Client) -> None:
         self._reconciling = True
+        self._reconciled = OneTimeEvent()
         try:
             while client is self._client and self._retry is None and await self._step(client):
                 pass
@@ -215,6 +221,7 @@ class AmqpConsumer(SettlingConsumer, Receiver):
                 self._refused(error)
         finally:
             self._reconciling = False
+            self._reconciled.fire(None)
             self._changed()
         if client is not self._client:
             self._start_reconciling()  # another connection came while a call was under way
