@@ -177,7 +177,7 @@ class IsolationTests(ScopeCase):
         self.assertEqual(queues, ["b.inbound"])
 
     def test_stop_while_cancelling(self) -> None:
-        """A channel is closed after its cancel was answered: RabbitMQ may answer a close first, and the cancel never."""
+        """A channel is closed after its cancel was answered: RabbitMQ may answer a close first, the cancel never."""
         peer = self.rabbit.consuming
         number = self.channel_of("a.inbound")
         before = len(peer.called("channel.close"))
