@@ -132,9 +132,10 @@ class BodyTests(BadInputCase):
                 self.assertIn(path, details)
 
     def test_unsupported_types(self) -> None:
-        """A kind of message that cannot be carried is named."""
-        for kind in ("image", "audio", "template", "TEXT", "", "x" * 10_000):
-            details = self.refused(self.http.post(changed("turn.type", kind)), 400, "UnsupportedMessageType")
+        """A kind of message that cannot be carried, and has no text beside it, is named."""
+        for kind in ("template", "reaction", "TEXT", "", "x" * 10_000):
+            request = {**changed("turn.type", kind), "content": None}
+            details = self.refused(self.http.post(request), 400, "UnsupportedMessageType")
             self.assertIn(kind[:20], details)
             self.assertLess(len(details), 500)
 

@@ -118,14 +118,24 @@ class TurnTroubleTests(BridgeCase):
         self.assertEqual(self.peer.take_all(self.rig.queue("turn_failures")), [])
 
     def test_hanging(self) -> None:
-        """A try that hangs, in the headers or in the body, ends by its timeout; the next one delivers."""
-        for trouble in (TurnResponse(hang=True), TurnResponse(drip=True)):
+        """A try that hangs, before its headers or in an error's body, ends by its timeout; the next one delivers."""
+        for trouble in (TurnResponse(hang=True), TurnResponse(500, drip=True)):
             self.turn.script(trouble)
             message = self.say(inbound())
             self.delivered(message)
             self.turn.release()
             tries = [r for r in self.turn.of("messages") if r.id == message["message_id"]]
             self.assertEqual(len(tries), 2)
+
+    def test_hanging_after_a_yes(self) -> None:
+        """A 2xx whose body never ends is a yes: the message is acknowledged, and sent once."""
+        self.turn.script(TurnResponse(200, drip=True))
+        message = self.say(inbound())
+        wait_for(lambda: self.turn.of("messages"), "Turn to get it")
+        wait_for(lambda: self.rig.held("inbound") == 0, "its acknowledgement")
+        self.turn.release()
+        self.delivered(self.say(inbound(from_addr=message["from_addr"])))
+        self.assertEqual([r.id for r in self.turn.of("messages")].count(message["message_id"]), 1)
 
     def test_throttled(self) -> None:
         """After a 429 nothing is sent, message or status, until Turn said that it may be."""
