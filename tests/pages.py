@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple, Sequence
+from typing import Any, Callable, ClassVar, NamedTuple, Optional, Sequence
 
 import docutils.core
 from docutils import nodes
@@ -63,7 +63,7 @@ class _Nothing(Directive):
     has_content = True
     optional_arguments = 1
     final_argument_whitespace = True
-    option_spec = None
+    option_spec: ClassVar[Optional[dict[str, Callable[[str], Any]]]] = None
 
     def run(self) -> list[nodes.Node]:
         return []

@@ -7,6 +7,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.cases import case
 
 
+def next_of(mapping: dict[str, str]) -> str:
+    """What has no place in the mapping is a KeyError."""
+    return mapping["x"]
+
+
 class CaseTests(SynchronousTestCase):
     def test_message(self) -> None:
         """A failure names the example, all of them where loops are nested, and keeps what was said."""
@@ -19,5 +24,5 @@ class CaseTests(SynchronousTestCase):
         with case(status=200):
             pass
         with self.assertRaises(KeyError) as caught, case(status=200):
-            {}["x"]
+            next_of({})
         self.assertEqual(caught.exception.args, ("x",))

@@ -125,13 +125,13 @@ class Journey:
         self._heard += 1
         self.lines.append(f"Turn gets        {message['text']['body']}")
 
-    def turn_says(self, message: Any, waits: bool = True) -> None:
+    def turn_says(self, message: str | dict[str, Any], waits: bool = True) -> None:
         """Turn POSTs a message to the next of the workers."""
-        turn = {"type": "text", "text": {"body": message}} if isinstance(message, str) else message
-        content = message if isinstance(message, str) else None
+        turn: dict[str, Any] = {"type": "text", "text": {"body": message}} if isinstance(message, str) else message
+        content: dict[str, Any] = {"content": message if isinstance(message, str) else None}
         webhook = self._webhooks[self._posts % len(self._webhooks)]
         self._posts += 1
-        posted = outbound(self._phone.address, turn=turn, content=content, waiting_for_user_input=waits)
+        posted = outbound(self._phone.address, turn=turn, **content, waiting_for_user_input=waits)
         answer = webhook.post(posted)
         assert answer.status == 200, answer.body
         self.ids.append(answer.message_id)

@@ -204,7 +204,8 @@ class FleetTroubleTests(FleetCase):
     def amqp_of(self, name: str) -> dict[str, str]:
         """What ``/health`` says of a channel's side of the broker."""
         unknown = {"health": "", "reason": ""}
-        return self.health()["channels"].get(name, {}).get("components", {}).get("amqp", unknown)
+        found: dict[str, str] = self.health()["channels"].get(name, {}).get("components", {}).get("amqp", unknown)
+        return found
 
     def test_turn_hangs(self) -> None:
         """A channel whose Turn hangs takes no speed from another one at full load."""
