@@ -356,6 +356,19 @@ class CacheContract:
         self.assertIsNone(await self.cache.get_inbound(f"{2:032x}"))
         self.assertIsNone(await self.cache.get_last_inbound(SERVICE))
 
+    async def test_latest_session(self) -> None:
+        """Whether a message is in its sender's latest session, and that is open; None where it is not known."""
+        asked = self.cache.is_in_latest_session
+        self.assertIsNone(await asked(PERSON, f"{1:032x}"))
+        await self.cache.add_inbound(inbound(1, session_event="new"))
+        await self.cache.add_inbound(inbound(2, session_event="resume"))
+        self.assertEqual([await asked(PERSON, f"{number:032x}") for number in (1, 2, 9)], [True, True, None])
+        await self.cache.add_inbound(inbound(3, session_event="new", session="s2"))
+        await self.cache.add_inbound(inbound(4, session_event="resume", session="s2"))
+        self.assertEqual([await asked(PERSON, f"{number:032x}") for number in (1, 2, 4)], [False, False, True])
+        await self.cache.close_session(PERSON, f"{4:032x}")
+        self.assertIs(await asked(PERSON, f"{4:032x}"), False)
+
     # -- documents -----------------------------------------------------------------------------
 
     async def test_documents(self) -> None:

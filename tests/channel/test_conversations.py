@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from twisted.internet.defer import Deferred
 
 from tests.channel.test_worker import BridgeCase, inbound, request
+from vumi_turn.channel.outgoing import Outgoing
 from vumi_turn.conversation.joining import Part
+from vumi_turn.failures.headers import replay_headers
+from vumi_turn.turn.client import TurnResponse
 from vumi_turn.vumi.messages import TransportEvent, TransportUserMessage
 
 LIST = {
@@ -87,6 +91,21 @@ class MenuTests(ConversationCase):
         self.push("inbound", inbound(message_id="i2", content="1"))
         self.assertEqual(self.turn.messages[-1]["message"]["text"], {"body": "Yes"})
 
+    def test_replayed(self) -> None:
+        """A choice that was parked is used again when it is replayed, whatever is known by then."""
+        self.say("i1", None, "new")
+        self.ask("m1", LIST, waiting_for_user_input=True)
+        self.turn.answers.append(TurnResponse(status=400, error=None, wait=None, detail=""))
+        self.say("i2", "2")
+        (parked,) = self.parked()
+        self.stop(self.worker)
+        self.worker = self.start()
+        self.turn = self.worker.fake_turn
+        choice = parked.helper_metadata["turn"]["choice"]
+        self.broker.push("c.inbound", json.dumps(parked.message).encode(), headers=replay_headers(choice))
+        self.turns()
+        self.assertEqual(self.turn.messages[-1]["message"]["text"], {"body": "No"})
+
 
 class PageTests(ConversationCase):
     def test_pages(self) -> None:
@@ -107,6 +126,43 @@ class PageTests(ConversationCase):
         self.push("event", TransportEvent(user_message_id=pages[1].message_id, event_type="ack", sent_message_id="7"))
         self.push("event", TransportEvent(user_message_id="m1", event_type="ack", sent_message_id="8"))
         self.assertEqual([status["status"]["id"] for status in self.turn.statuses], ["m1"])
+
+    def test_other_session(self) -> None:
+        """But not into a later session."""
+        self.say("i1", None, "new")
+        self.ask("m1", LONG, waiting_for_user_input=True)
+        self.say("i2", "98")
+        self.say("i3", None, "new")
+        self.say("i4", "1")
+        self.ask("m2", "Thanks", reply_to="i1", waiting_for_user_input=True)
+        self.assertEqual(self.sent()[-1].in_reply_to, "i1")
+
+    def test_key_again(self) -> None:
+        """A key that is delivered again shows the same page under the same id."""
+        self.say("i1", None, "new")
+        self.ask("m1", LONG, waiting_for_user_input=True)
+        key = inbound(message_id="i2", content="98", session_event="resume", transport_type="ussd", to_addr="*120#")
+        self.push("inbound", key)
+        self.broker.push("c.inbound", key.to_json(), redelivered=True)
+        self.turns()
+        pages = self.sent()[1:]
+        self.assertEqual({(page.message_id, page.content) for page in pages}, {(pages[0].message_id, pages[0].content)})
+
+    def test_network_closes(self) -> None:
+        """A close from the network ends pages: the key is an answer then."""
+        self.say("i1", None, "new")
+        self.ask("m1", LONG, waiting_for_user_input=True)
+        self.say("i2", None, "close")
+        self.say("i3", "98", None)
+        self.assertEqual(self.turn.messages[-1]["message"]["text"], {"body": "98"})
+
+    def test_notice_keeps_pages(self) -> None:
+        """What asks for nothing leaves the pages that are shown."""
+        self.say("i1", None, "new")
+        self.ask("m1", LONG, waiting_for_user_input=True)
+        self.ask("m2", "A notice.")
+        self.say("i2", "98")
+        self.assertEqual(self.sent()[-1].in_reply_to, "i2")
 
     def test_answer_to_a_page(self) -> None:
         """Turn's reply to an input that a page has answered goes to the latest input of the session."""
@@ -175,9 +231,42 @@ class JoinTests(ConversationCase):
         self.ask("m1", "One.")
         self.assertEqual([message.content for message in self.sent()], ["One."])
 
+    def test_restarted(self) -> None:
+        """After a restart without Redis parts are published: nothing says that their session is over."""
+        self.say("i1", None, "new")
+        self.ask("m1", "One.")
+        self.stop(self.worker)
+        self.worker = self.start(join_window=1.0)
+        self.wait(1.1)
+        self.assertEqual([message.content for message in self.sent()], ["One."])
+
+    def test_resumed_in_another_session(self) -> None:
+        """What is held is not published into a later session that has gone on either."""
+        self.say("i1", None, "new")
+        self.ask("m1", "One.")
+        self.say("i2", None, "new")
+        self.say("i3", "x")
+        self.wait(1.1)
+        self.assertEqual(self.sent(), [])
+
+    def test_without_a_window(self) -> None:
+        """With join_window: 0 nothing is put into the queue, and what is left there is published."""
+        self.stop(self.worker)
+        self.worker = self.start(join_window=0)
+        self.say("i1", None, "new")
+        self.assertIsInstance(self.ask("m1", "One."), Outgoing)
+        left = Part(
+            "m0", inbound(message_id="i0", session_event="resume").bare(), {"text": {"body": "Left."}}, None, False
+        )
+        self.broker.push("c.turn_joining", left.to_json())
+        self.wait(0.1)
+        self.assertEqual([message.content for message in self.sent()], ["One.", "Left."])
+
     def test_junk(self) -> None:
-        """What is no part is parked."""
-        self.broker.push("c.turn_joining", b"junk")
-        self.turns()
-        self.assertEqual(len(self.parked()), 1)
+        """What is no part, or has no text, is parked, and cannot be replayed into another queue."""
+        empty = Part("m1", inbound(session_event="resume").bare(), {"type": "reaction"}, None, False)
+        for body in (b"junk", empty.to_json()):
+            self.broker.push("c.turn_joining", body)
+            self.turns()
+        self.assertEqual([p.helper_metadata["turn"]["queue"] for p in self.parked()], ["turn_joining"] * 2)
         self.assertEqual(self.queue("turn_joining"), [])

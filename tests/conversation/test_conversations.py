@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.cases import case
 from tests.conversation.documents import FakeDocuments
-from vumi_turn.conversation.conversations import CACHE_WAIT, Conversations, PageTurned, Shown
+from vumi_turn.conversation.conversations import CACHE_WAIT, Conversations, InputArrival, PageTurned, Shown
 from vumi_turn.conversation.menus import Choice
 from vumi_turn.conversation.rendering import render
 from vumi_turn.conversation.screen_options import ScreenOptions
@@ -78,7 +78,8 @@ class ConversationsCase(SynchronousTestCase):
         first: bool = True,
     ) -> Any:
         """What an input means."""
-        return self.run_now(self.conversations.read_input(self.message(content, message_id, session_event), first))
+        arrival = InputArrival.FIRST if first else InputArrival.AGAIN
+        return self.run_now(self.conversations.read_input(self.message(content, message_id, session_event), arrival))
 
 
 class MenuTests(ConversationsCase):
@@ -99,6 +100,15 @@ class MenuTests(ConversationsCase):
         self.assertIsNone(self.say("perhaps"))
         self.assertIsNone(self.say("7", "i2"))
         self.assertEqual(self.counts.choices, ["typed_through", "out_of_range"])
+
+    def test_replayed(self) -> None:
+        """What was parked and is replayed means what it meant; where that is not known it is what was typed."""
+        self.show(LIST)
+        self.say("1", "i1")
+        for message_id, chosen in (("i1", "Yes"), ("i2", None)):
+            message = self.message("1", message_id, "resume")
+            meant = self.run_now(self.conversations.read_input(message, InputArrival.REPLAYED))
+            self.assertEqual(meant and meant.title, chosen)
 
     def test_no_menu(self) -> None:
         """Without a menu nothing is chosen, counted or kept."""
@@ -216,7 +226,9 @@ class AwayTests(ConversationsCase):
         """An input waits for a cache that is soon back."""
         self.show(LIST)
         self.documents.away = True
-        meant = Deferred.fromCoroutine(self.conversations.read_input(self.message("1", "i1", "resume"), True))
+        meant = Deferred.fromCoroutine(
+            self.conversations.read_input(self.message("1", "i1", "resume"), InputArrival.FIRST)
+        )
         self.clock.pump([0.25] * 8)
         self.assertNoResult(meant)
         self.documents.away = False
@@ -226,7 +238,9 @@ class AwayTests(ConversationsCase):
     def test_gives_up(self) -> None:
         """After five seconds the input is what was typed, and counted."""
         self.documents.away = True
-        meant = Deferred.fromCoroutine(self.conversations.read_input(self.message("1", "i1", "resume"), True))
+        meant = Deferred.fromCoroutine(
+            self.conversations.read_input(self.message("1", "i1", "resume"), InputArrival.FIRST)
+        )
         self.clock.pump([0.25] * int(CACHE_WAIT / 0.25))
         self.assertIsNone(self.successResultOf(meant))
         self.assertEqual(self.counts.choices, ["cache_away"])

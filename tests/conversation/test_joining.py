@@ -17,6 +17,12 @@ from vumi_turn.vumi.messages import MalformedMessage, TransportUserMessage
 WINDOW = 1.0
 
 
+async def stop_joiner(joiner: Joiner, timeout: float) -> None:
+    """As a channel stops it."""
+    await joiner.drain(timeout)
+    joiner.give_back()
+
+
 class Flow:
     """Publishes into a list; can be told to fail, or to take its time."""
 
@@ -68,7 +74,7 @@ class JoinerCase(SynchronousTestCase):
     ) -> tuple[Delivery, Deferred[Outcome]]:
         """A part comes from the queue, as a worker has put it there."""
         part = self.part(name, input_id, waits)
-        self.run_now(self.answers.begin_waiting(input_id) if waits else self.answers.begin_part(input_id))
+        self.run_now(self.answers.begin_waiting(input_id, name) if waits else self.answers.begin_part(input_id, name))
         delivery = Delivery("c.turn_joining", part.to_json(), redelivered=False, received=0.0)
         return delivery, Deferred.fromCoroutine((joiner or self.joiner).take(part, delivery))
 
@@ -132,7 +138,7 @@ class JoinTests(JoinerCase):
     def test_waiting_under_way(self) -> None:
         """While a message that waits is on its way to the queue nothing is closed."""
         self.put("one")
-        self.run_now(self.answers.begin_waiting("i1"))
+        self.run_now(self.answers.begin_waiting("i1", "m9"))
         self.clock.advance(1)
         self.assertEqual((self.flow.published, self.joiner.held), ([], 1))
         self.put("two", waits=True)
@@ -141,7 +147,7 @@ class JoinTests(JoinerCase):
     def test_waiting_that_never_comes(self) -> None:
         """After three windows what is held is published, and the session goes on."""
         self.put("one")
-        self.run_now(self.answers.begin_waiting("i1"))
+        self.run_now(self.answers.begin_waiting("i1", "m9"))
         self.clock.pump([1.0] * 3)
         self.assertEqual(self.flow.published, [(["one"], "one", True)])
 
@@ -149,7 +155,7 @@ class JoinTests(JoinerCase):
         """What comes when the input has been answered is a message of its own, and closes nothing."""
         part = self.part("two")
         self.put("one")
-        self.run_now(self.answers.begin_part("i1"))
+        self.run_now(self.answers.begin_part("i1", "m9"))
         self.clock.advance(1)
         delivery = Delivery("c.turn_joining", part.to_json(), redelivered=False, received=0.0)
         Deferred.fromCoroutine(self.joiner.take(part, delivery))
@@ -214,8 +220,42 @@ class TroubleTests(JoinerCase):
         self.clock.advance(1)
         part = self.part("one")
         again = Deferred.fromCoroutine(self.make().take(part, Delivery("c.turn_joining", b"", True)))
+        self.clock.advance(1)
         self.assertEqual(self.successResultOf(again), Outcome.ACK)
         self.assertEqual(len(self.flow.published), 1)
+
+    def test_killed_before_the_200(self) -> None:
+        """A part that Turn has repeated is in the queue twice, and shown once; also when the rest comes later."""
+        self.put("one")
+        _, again = self.put("one")
+        self.put("two", waits=True)
+        self.assertEqual(self.flow.published, [(["one", "two"], "one", True)])
+        self.assertEqual(self.successResultOf(again), Outcome.ACK)
+        _, repeated = self.put("one")
+        self.clock.advance(1)
+        self.assertEqual((len(self.flow.published), self.successResultOf(repeated)), (1, Outcome.ACK))
+
+    def test_killed_while_closing(self) -> None:
+        """What was to end the session ends it also when it is published again, its pages too."""
+        self.flow.answers = [Deferred()]
+        self.put("one")
+        self.clock.advance(1)
+        self.run_now(self.answers.answered("i1", "one", page=True))
+        other = self.make()
+        Deferred.fromCoroutine(other.take(self.part("one"), Delivery("c.turn_joining", b"", True)))
+        self.clock.advance(1)
+        self.assertEqual(self.flow.published, [(["one"], "one", False)])
+
+    def test_ids_of_the_rest(self) -> None:
+        """Where only some parts come again, the joined message keeps the ids of all."""
+        self.flow.answers = [Deferred()]
+        self.put("one")
+        self.put("two")
+        self.clock.advance(1)
+        other = self.make()
+        Deferred.fromCoroutine(other.take(self.part("two"), Delivery("c.turn_joining", b"", True)))
+        self.clock.advance(1)
+        self.assertEqual(self.run_now(self.documents.get(TURN_IDS, "one")), ["one", "two"])
 
     def test_cache_away(self) -> None:
         """With the cache away parts are joined all the same."""
@@ -239,7 +279,7 @@ class TroubleTests(JoinerCase):
     def test_stop(self) -> None:
         """When stopping windows run out, and POSTs that join are taken; then parts go back."""
         _, one = self.put("one")
-        stopped = Deferred.fromCoroutine(self.joiner.stop(10))
+        stopped = Deferred.fromCoroutine(stop_joiner(self.joiner, 10))
         self.clock.advance(0.5)
         self.put("two")
         self.assertNoResult(stopped)
@@ -252,7 +292,7 @@ class TroubleTests(JoinerCase):
     def test_stop_in_time(self) -> None:
         """Parts whose window is longer than there is time go back to their queue."""
         _, one = self.put("one")
-        stopped = Deferred.fromCoroutine(self.joiner.stop(0.5))
+        stopped = Deferred.fromCoroutine(stop_joiner(self.joiner, 0.5))
         self.clock.pump([0.05] * 12)
         self.successResultOf(stopped)
         self.assertEqual((self.successResultOf(one), self.flow.published), (Outcome.REQUEUE, []))
@@ -277,13 +317,23 @@ class AnswerTests(JoinerCase):
     def test_states(self) -> None:
         """How an input was answered before is told to whoever answers it."""
         begin_part, begin_waiting = self.answers.begin_part, self.answers.begin_waiting
-        self.assertIs(self.run_now(begin_waiting("i1")), AnswerState.NONE)
-        self.assertIs(self.run_now(begin_part("i1")), AnswerState.NONE)
-        self.assertIs(self.run_now(begin_part("i1")), AnswerState.JOINING)
-        self.assertIs(self.run_now(begin_waiting("i1")), AnswerState.JOINING)
+        self.assertIs(self.run_now(begin_waiting("i1", "m9")), AnswerState.NONE)
+        self.assertIs(self.run_now(begin_part("i1", "m9")), AnswerState.NONE)
+        self.assertIs(self.run_now(begin_part("i1", "m9")), AnswerState.JOINING)
+        self.assertIs(self.run_now(begin_waiting("i1", "m9")), AnswerState.JOINING)
         self.run_now(self.answers.answered("i2", "m2"))
-        self.assertIs(self.run_now(begin_part("i2")), AnswerState.ANSWERED)
-        self.assertIs(self.run_now(begin_waiting("i2")), AnswerState.ANSWERED)
+        self.assertIs(self.run_now(begin_part("i2", "m9")), AnswerState.ANSWERED)
+        self.assertIs(self.run_now(begin_waiting("i2", "m9")), AnswerState.ANSWERED)
+
+    def test_repeats(self) -> None:
+        """A message of Turn's that comes again is no second answer: as a part it is known in the queue."""
+        begin_part, begin_waiting = self.answers.begin_part, self.answers.begin_waiting
+        self.run_now(self.answers.answered("i1", "m1"))
+        self.assertIs(self.run_now(begin_waiting("i1", "m1")), AnswerState.NONE)
+        self.run_now(self.answers.finish("i2", "m1", False, ["m1", "m2"]))
+        for name, state in (("m1", AnswerState.JOINING), ("m2", AnswerState.JOINING), ("m3", AnswerState.CLOSED)):
+            self.assertIs(self.run_now(begin_part("i2", name)), state)
+            self.assertIs(self.run_now(begin_waiting("i2", name)), state)
 
     def test_page(self) -> None:
         """An input that a page has answered is known as such."""

@@ -90,6 +90,9 @@ class OutboundCase(SynchronousTestCase):
             raise self.build_error
         return TransportUserMessage.send(wanted.to, wanted.text, message_id=message_id)
 
+    async def joins(self, wanted: OutboundRequest) -> bool:
+        return wanted.text == "joins"
+
     async def publish_outbound(self, message: TransportUserMessage) -> None:
         self.published.append(message)
         if isinstance(self.at_once, Exception):

@@ -404,6 +404,12 @@ class StopTests(OutboundCase):
         self.assertEqual(self.built, [])
         self.assertEqual(self.answer(signature=b"wrong").status, 401)
 
+    def test_one_that_joins(self) -> None:
+        """A message that joins one which is held is taken: the person waits for it."""
+        self.publisher.stop()
+        self.at_once = True
+        self.assertEqual(self.answer(outbound(turn={"type": "text", "text": {"body": "joins"}})).status, 200)
+
     def test_repeats(self) -> None:
         """A repeat of what is under way is no new message: after the stop it would be a second one."""
         self.post()

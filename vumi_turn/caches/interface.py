@@ -138,6 +138,17 @@ class MessageCache(abc.ABC):
         :raises CacheUnavailable: another worker may know it, which can soon be asked.
         """
 
+    async def is_in_latest_session(self, address: Optional[str], message_id: str) -> Optional[bool]:
+        """
+        Whether a message is in its sender's latest session, and that is open.
+
+        :param address: the person's.
+        :param message_id: of an inbound message of a session.
+        :return: None where that is not known.
+        :raises CacheUnavailable: another worker may know it, which can soon be asked.
+        """
+        return None
+
     @abc.abstractmethod
     async def close_session(self, address: Optional[str], message_id: str) -> None:
         """

@@ -12,7 +12,7 @@ from .addresses import person_of
 from .config import read_cache_config
 from .documents import Change, Document, DocumentStore, Kind, Result
 from .interface import MessageCache
-from .person import Arrival, ended
+from .person import Arrival, ended, is_open
 from .requests_memory import MemoryRequestStore
 from .shared import ProcessCaches
 from .tables import Tables, lean
@@ -83,6 +83,11 @@ class MemoryMessageCache(MessageCache):
         """See :meth:`MessageCache.get_last_inbound`; always available."""
         person = self._tables.people.get(person_of(address))
         return await self.get_inbound(person.message_id) if person is not None and person.open else None
+
+    async def is_in_latest_session(self, address: Optional[str], message_id: str) -> Optional[bool]:
+        """See :meth:`MessageCache.is_in_latest_session`; always available."""
+        person, record = self._tables.people.get(person_of(address)), self._tables.records.get(message_id)
+        return None if person is None or record is None else is_open(person, record.token)
 
     async def close_session(self, address: Optional[str], message_id: str) -> None:
         """See :meth:`MessageCache.close_session`."""

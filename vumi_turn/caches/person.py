@@ -115,6 +115,11 @@ def ended(person: Person, token: str) -> Person:
     return person._replace(closed=True)
 
 
+def is_open(person: Person, token: str) -> bool:
+    """Whether a session is a person's latest one, and has not ended."""
+    return token == person.session and not person.closed
+
+
 def _session_of(person: Optional[Person], message: TransportUserMessage, arrival: Arrival, marks: Marks) -> str:
     """The token of the session that a message is in, or begins."""
     event = message.session_event

@@ -20,7 +20,7 @@ from .config import read_cache_config
 from .documents import DocumentStore, Kind, Lifetime
 from .interface import CacheUnavailable, MessageCache
 from .keyed_lock import KeyedLock
-from .person import NO_SESSION, Arrival, Person, ended
+from .person import NO_SESSION, Arrival, Person, ended, is_open
 from .redis_backlog import Backlog, merged
 from .redis_config import RedisCacheConfig
 from .redis_connection import RedisAway
@@ -203,6 +203,13 @@ class RedisMessageCache(MessageCache):
         if asked:
             return merged(mine, shared)
         return mine if self._shared.alone else None
+
+    async def is_in_latest_session(self, address: Optional[str], message_id: str) -> Optional[bool]:
+        """See :meth:`MessageCache.is_in_latest_session`."""
+        key = person_of(address)
+        person = await self._latest(key) if key else None
+        token = await self._session_of(message_id)
+        return None if person is None or token == NO_SESSION else is_open(person, token)
 
     async def close_session(self, address: Optional[str], message_id: str) -> None:
         """See :meth:`MessageCache.close_session`; a Redis that is away is told later."""

@@ -10,7 +10,7 @@ what Turn POSTs goes to the connector (:meth:`Channel.build_outbound`,
 from __future__ import annotations
 
 import random
-from typing import Any, Mapping, Optional, Sequence, Union
+from typing import Any, Mapping, Optional, Union
 from uuid import uuid4
 
 from twisted.internet.defer import ensureDeferred, gatherResults
@@ -18,13 +18,12 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ..broker.interface import Broker, BrokerError, Delivery, Outcome
-from ..caches import CacheUnavailable, MessageCache
-from ..conversation.answers import AnswerState, InputAnswers
-from ..conversation.conversations import IN_SESSION, Conversations, Meaning, PageTurned
-from ..conversation.joining import TURN_IDS, Joiner, Part
+from ..caches import MessageCache
+from ..conversation.answers import InputAnswers
+from ..conversation.conversations import Conversations, Meaning, PageTurned
+from ..conversation.joining import Part
 from ..conversation.menus import ANSWERS, Choice
-from ..conversation.rendering import Rendered
-from ..conversation.replies import NewMessages, outbound_message
+from ..conversation.replies import NewMessages
 from ..conversation.screen_options import ScreenOptions
 from ..conversation.sessions import Sessions
 from ..delivery import DeliveryScheduler, Result
@@ -35,12 +34,13 @@ from ..monitoring.recorder import DeliveryRecorder
 from ..outbound.publisher import OutboundPublisher
 from ..timing.clock import wall_clock_of
 from ..turn import client as turn_client
-from ..turn.payloads import OutboundRequest, message_payload, status_of, status_payload
+from ..turn.payloads import OutboundRequest, message_payload
 from ..turn.verdicts import MESSAGE, STATUS, TurnResponse, Verdict
 from ..turn.webhook import Webhook
 from ..vumi.connectors import ReceiveInboundConnector
 from ..vumi.messages import MalformedMessage, TransportEvent, TransportUserMessage, generate_id
 from ..vumi.messages.base import DEFAULT_ENDPOINT_NAME
+from .answering import Answering
 from .config import TurnChannelsApiConfig, screen_of
 from .deliveries import (
     MessageDelivery,
@@ -48,13 +48,15 @@ from .deliveries import (
     StatusDelivery,
     TurnApi,
     UndeliverableRequest,
+    arrival_of,
     choice_of,
     delivery_of,
     is_first,
 )
-from .outgoing import Outgoing, OutgoingMessages, rendered, turn_of
-from .parts_queue import PartsQueue
+from .held_parts import HeldParts
+from .outgoing import Outgoing, OutgoingMessages
 from .standby import Standby
+from .statuses import Statuses
 from .window import ConnectorWindow
 
 log = Logger()
@@ -123,7 +125,7 @@ class Channel:
             clock,
             self._wall,
         )
-        self._new_messages = NewMessages(
+        new_messages = NewMessages(
             config.default_from_addr,
             config.connector_name,
             config.transport_type,
@@ -133,8 +135,28 @@ class Channel:
         self.standby: Optional[Standby] = None
         if config.standby:
             self.standby = Standby(broker, config.connector_name, clock, connector.unpause, connector.pause)
-        self._parts = PartsQueue(broker, config.connector_name, self._take_part, self._park_part)
-        self._joiner = Joiner(clock, config.join_window, cache.documents, self._answers, self)
+        self._answering = Answering(
+            cache,
+            self._sessions,
+            self._answers,
+            self._conversations,
+            self._outgoing,
+            new_messages,
+            config.join_window > 0,
+            metrics,
+        )
+        self._parts = HeldParts(
+            broker,
+            config.connector_name,
+            config.join_window,
+            cache,
+            self._answers,
+            self._outgoing,
+            recorder,
+            clock,
+            self._park_part,
+            self.deliver_status,
+        )
         self._failures = FailureQueue(broker.publisher(f"{config.connector_name}.{FAILURES}"), clock)
         self.scheduler = DeliveryScheduler(
             clock,
@@ -156,6 +178,7 @@ class Channel:
             request_timeout=config.request_timeout,
             publish_timeout=config.publish_timeout,
         )
+        self._statuses = Statuses(self._sessions, cache.documents, self.publisher.written, metrics)
         self.webhook = Webhook(
             secret=config.turn_hmac_secret,
             handler=self.publisher,
@@ -167,7 +190,7 @@ class Channel:
 
     def start(self) -> None:
         """Take parts of messages from their queue, and wait for the lock where there is one."""
-        self._parts.unpause()
+        self._parts.start()
         if self.standby is not None:
             self.standby.start()
 
@@ -179,9 +202,11 @@ class Channel:
         :param timeout: seconds for what is under way.
         """
         self.publisher.stop()
-        finishing = [self.scheduler.stop(timeout), self.publisher.drain(timeout), self._joiner.stop(timeout)]
+        ends_at = self._clock.seconds() + timeout
+        finishing = [self.scheduler.stop(timeout), self._parts.drain(timeout)]
         await gatherResults([ensureDeferred(part) for part in finishing], consumeErrors=True)
-        self._parts.pause()
+        await self.publisher.drain(max(ends_at - self._clock.seconds(), 0.0))
+        self._parts.stop()
         if self.standby is not None:
             await self.standby.stop()
 
@@ -213,10 +238,8 @@ class Channel:
 
     async def _record(self, message: TransportUserMessage) -> Meaning:
         """Write a message into the cache; what it means."""
-        first = is_first(message)
-        await self._cache.add_inbound(message, first=first)
-        chosen = choice_of(message)
-        return chosen or await self._conversations.read_input(message, first)
+        await self._cache.add_inbound(message, first=is_first(message))
+        return choice_of(message) or await self._conversations.read_input(message, arrival_of(message))
 
     async def post_message(self, payload: dict[str, Any]) -> TurnResponse:
         """See :class:`~.deliveries.MessageFlow`."""
@@ -267,106 +290,20 @@ class Channel:
         return await self._turn.post_status(payload)
 
     async def statuses_of(self, event: TransportEvent) -> list[dict[str, Any]]:
-        """
-        The statuses that an event is for Turn, once Turn has been told the
-        message's id: one; none where it is no news, or the message was a page;
-        several where the message was joined of several.
-        """
-        message_id = event.user_message_id
-        await self.publisher.written(message_id)
-        if not await self._sessions.is_news(message_id, status_of(event)):
-            self._metrics.status_backwards()
-            return []
-        ids = await self._turn_ids_of(message_id)
-        if not ids:
-            return []
-        recipient = await self._sessions.recipient_of(message_id)
-        return [status_payload(event.replace(user_message_id=turn_id), recipient) for turn_id in ids]
-
-    async def _turn_ids_of(self, message_id: str) -> list[str]:
-        try:
-            ids = await self._cache.documents.get(TURN_IDS, message_id)
-        except CacheUnavailable:
-            ids = None
-        return [message_id] if ids is None else ids
+        """See :class:`~.deliveries.StatusFlow`."""
+        return await self._statuses.of(event)
 
     # -- from Turn to a person ----------------------------------------------
 
     async def build_outbound(self, request: OutboundRequest, message_id: str) -> Union[Outgoing, Part]:
-        """
-        The message that Turn asks for: a reply where there is something to
-        reply to, because a USSD session lives from that, else a new message;
-        or a part of one, where others may answer the same input.
-
-        :param request: what Turn POSTed.
-        :param message_id: the id that Turn will be told.
-        :raises ApiUsageError: a part of it is missing or of the wrong kind, or
-            ``reply_to`` is another person's message.
-        :raises UnsupportedMessageType: it has no text that could be sent.
-        :raises MessageNotFound: ``reply_to`` is unknown or expired.
-        :raises CacheUnavailableError: what would know it cannot be asked now.
-        """
-        text = rendered(request)
-        self._note_reduced(text)
-        original = await self._latest_input(await self._sessions.original_of(request))
+        """See :class:`~vumi_turn.outbound.publisher.OutboundFlow` and :meth:`.answering.Answering.build`."""
+        outgoing = await self._answering.build(request, message_id)
         self._recorder.outbound_accepted(message_id, request.to)
-        in_session = original is not None and original.session_event in IN_SESSION
-        waits = request.waiting_for_user_input
-        late = False
-        if original is not None and in_session:
-            state = await self._begin_answer(original.message_id, waits)
-            if state is AnswerState.JOINING:
-                return Part(message_id, original.bare(), turn_of(request), request.content, waits)
-            late = state in (AnswerState.CLOSED, AnswerState.ANSWERED)
-            if late:
-                self._metrics.answers_late(1)
-        shown = self._conversations.compose([text], waits=waits, in_session=in_session)
-        message = outbound_message(
-            request,
-            original,
-            self._new_messages,
-            text=shown.text,
-            session_event=TransportUserMessage.SESSION_RESUME if late else shown.session_event,
-            message_id=message_id,
-            timestamp=self._outgoing.now(),
-        )
-        return Outgoing(message, shown, original.message_id if original is not None and in_session else None)
+        return outgoing
 
-    async def _latest_input(self, original: Optional[TransportUserMessage]) -> Optional[TransportUserMessage]:
-        """An input that a page has answered stands for the latest input of its session."""
-        if original is None or original.session_event not in IN_SESSION:
-            return original
-        try:
-            if not await self._answers.shows_page(original.message_id):
-                return original
-            last = await self._cache.get_last_inbound(original.from_addr)
-        except CacheUnavailable:
-            return original
-        goes_on = last is not None and last.session_event == TransportUserMessage.SESSION_RESUME
-        return last if goes_on else original
-
-    async def _begin_answer(self, input_id: str, waits: bool) -> AnswerState:
-        """
-        Note that an input of a session is being answered.
-
-        :return: ``joining`` where the message is a part.
-        """
-        if not self._config.join_window:
-            return AnswerState.NONE
-        try:
-            if waits:
-                return await self._answers.begin_waiting(input_id)
-            state = await self._answers.begin_part(input_id)
-        except CacheUnavailable:
-            # Other workers may hold parts: what all of them put into the queue keeps its order there.
-            return AnswerState.NONE if waits and self._cache.alone else AnswerState.JOINING
-        return AnswerState.JOINING if state is AnswerState.NONE else state
-
-    def _note_reduced(self, text: Rendered) -> None:
-        if text.by_content:
-            self._metrics.reduced(text.type, "content")
-        if text.lost_media:
-            self._metrics.reduced(text.type, "medium")
+    async def joins(self, request: OutboundRequest) -> bool:
+        """See :class:`~vumi_turn.outbound.publisher.OutboundFlow`."""
+        return await self._answering.joins_held(request)
 
     async def publish_outbound(self, outgoing: Union[Outgoing, Part]) -> None:
         """
@@ -379,47 +316,16 @@ class Channel:
             await self._outgoing.publish(outgoing)
         else:
             await self._parts.put(outgoing)
-            self._recorder.trace.add(outgoing.id, "held to be joined")
-
-    # -- several messages for one input: JoinedFlow -----------------------------
-
-    async def _take_part(self, part: Part, delivery: Delivery) -> Outcome:
-        return await self._joiner.take(part, delivery)
-
-    async def _park_part(self, delivery: Delivery, error: MalformedMessage) -> Outcome:
-        return await self._park(delivery, Verdict.MALFORMED, PERMANENT, f"Not a part of a message: {error}")
-
-    async def publish_joined(self, parts: Sequence[Part], message_id: str, waits: bool) -> None:
-        """See :class:`~vumi_turn.conversation.joining.JoinedFlow`."""
-        await self._outgoing.publish_joined(parts, message_id, waits)
-
-    async def session_goes_on(self, original: TransportUserMessage) -> bool:
-        """See :class:`~vumi_turn.conversation.joining.JoinedFlow`."""
-        return await self._outgoing.session_goes_on(original)
-
-    def late(self, count: int) -> None:
-        """See :class:`~vumi_turn.conversation.joining.JoinedFlow`."""
-        self._metrics.answers_late(count)
-
-    async def fail_part(self, part: Part, delivery: Delivery) -> Outcome:
-        """Tell Turn that a part was not shown, because its session was over."""
-        self._metrics.part_failed()
-        event = TransportEvent(
-            user_message_id=part.id,
-            event_type="nack",
-            nack_reason="the session was over",
-            timestamp=self._outgoing.now(),
-        )
-        body = event.to_json()
-        of_event = Delivery(f"{self._config.connector_name}.event", body, received=self._clock.seconds())
-        delivery.on_lost(of_event.lose)
-        return await self.deliver_status(event.replace(delivery=of_event))
 
     # -- what cannot be delivered ---------------------------------------------
 
     async def park_malformed(self, delivery: Delivery, error: MalformedMessage) -> Outcome:
         """Park what is not a vumi message."""
         return await self._park(delivery, Verdict.MALFORMED, PERMANENT, f"Not a vumi message: {error}")
+
+    async def _park_part(self, delivery: Delivery, error: MalformedMessage) -> Outcome:
+        """Park what is in the queue of parts and is none."""
+        return await self._park(delivery, Verdict.MALFORMED, PERMANENT, f"Not a part of a message: {error}")
 
     async def park_failed(self, delivery: Delivery, failure: Failure) -> Outcome:
         """Park a message on which our own code, or a middleware's, has failed."""

@@ -16,12 +16,12 @@ from twisted.logger import Logger
 
 from ..broker.interface import Delivery
 from ..caches import person_of
-from ..conversation.conversations import Meaning, PageTurned
+from ..conversation.conversations import InputArrival, Meaning, PageTurned
 from ..conversation.errors import UnreadableValue
 from ..conversation.menus import Choice
 from ..delivery import DeliveryRequest, Result
 from ..failures.dead_letter import DeadLetter
-from ..failures.headers import is_replay
+from ..failures.headers import choice_in, is_replay
 from ..failures.queue import FailureQueue
 from ..timing.shared_result import SharedResult
 from ..turn.verdicts import MESSAGE, STATUS, TurnResponse, Verdict, classify
@@ -94,13 +94,21 @@ def is_first(message: TransportUserMessage) -> bool:
     return not delivery.redelivered and not is_replay(delivery)
 
 
+def arrival_of(message: TransportUserMessage) -> InputArrival:
+    """How an input came: it means what it meant when it was first consumed."""
+    delivery = delivery_of(message)
+    if is_replay(delivery):
+        return InputArrival.REPLAYED
+    return InputArrival.AGAIN if delivery.redelivered else InputArrival.FIRST
+
+
 def choice_of(message: TransportUserMessage) -> Optional[Choice]:
     """What the person chose when the message was first consumed, where it was parked and replayed since."""
-    turn = message.helper_metadata.get("turn")
-    if not isinstance(turn, dict) or not is_replay(delivery_of(message)):
+    delivery = delivery_of(message)
+    if not is_replay(delivery):
         return None
     try:
-        return Choice.from_json(turn.get("choice"))
+        return Choice.from_json(choice_in(delivery.headers))
     except UnreadableValue:
         return None
 
@@ -245,6 +253,10 @@ class UndeliverableRequest(QueuedRequest):
         self.name = f"a message from {delivery.queue}"
         self.key = ""
         self.identity = identity_of("", delivery.body)
+
+    async def park(self, parking: DeadLetter) -> None:
+        # Of another queue, that of parts, it says so: then it cannot be replayed.
+        await self._failures.park(self._delivery.body, self._delivery.queue.rpartition(".")[2], parking)
 
     async def prepare(self) -> None:
         raise AssertionError("it is parked, and never posted")

@@ -166,17 +166,3 @@ class OutgoingMessages:
         for part in parts:
             self._trace.add(part.id, "joined", {"into": message_id, "parts": len(parts)})
         self._metrics.parts_joined(len(parts))
-
-    async def session_goes_on(self, original: TransportUserMessage) -> bool:
-        """See :class:`~vumi_turn.conversation.joining.JoinedFlow`."""
-        try:
-            last = await self._cache.get_last_inbound(original.from_addr)
-        except CacheUnavailable:
-            return True
-        if last is None:
-            return False
-        return last.message_id == original.message_id or last.session_event != TransportUserMessage.SESSION_NEW
-
-    def late(self, count: int) -> None:
-        """See :class:`~vumi_turn.conversation.joining.JoinedFlow`."""
-        self._metrics.answers_late(count)

@@ -21,7 +21,8 @@ class PartsQueue:
 
     :param broker: the channel's.
     :param connector: the connector's name.
-    :param take: holds a part; what becomes of its delivery.
+    :param take: holds a part; what becomes of its delivery. It raises
+        MalformedMessage for one that it cannot use.
     :param malformed: says what becomes of what is no part.
     """
 
@@ -56,7 +57,6 @@ class PartsQueue:
 
     async def _consume(self, delivery: Delivery) -> Outcome:
         try:
-            part = Part.from_json(delivery.body)
+            return await self._take(Part.from_json(delivery.body), delivery)
         except MalformedMessage as error:
             return await self._malformed(delivery, error)
-        return await self._take(part, delivery)

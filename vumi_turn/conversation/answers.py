@@ -13,13 +13,15 @@ answered   a message that waits for input  a message of its own, ``resume``
 =========  ==============================  =======================================
 
 While an input is ``joining`` and a message that waits is on its way to join
-(``waiting``), nothing is closed.
+(``waiting``), nothing is closed. A document names the message that answered
+(``id``), those of Turn's that were joined into it (``ids``), and whether it
+ended the session (``ends``) or was one of several pages (``page``).
 """
 
 from __future__ import annotations
 
 from enum import Enum
-from typing import Any
+from typing import Any, Sequence
 
 from ..caches.documents import Change, DocumentStore, Kind
 
@@ -59,28 +61,30 @@ class InputAnswers:
     def __init__(self, documents: DocumentStore) -> None:
         self._documents = documents
 
-    async def begin_part(self, input_id: str) -> AnswerState:
+    async def begin_part(self, input_id: str, message_id: str) -> AnswerState:
         """
         A message that does not wait answers an input: mark it, before the part
         is published.
 
+        :param message_id: its id.
         :return: how it was answered before. Where that is ``closed`` or
             ``answered`` there is nothing to join.
         """
 
         def begin(document: Any) -> Change[AnswerState]:
-            state = _state_of(document)
-            if state in (AnswerState.CLOSED, AnswerState.ANSWERED):
+            state = _state_for(document, message_id)
+            if _is_answered(document):
                 return Change(document, state)
             return Change({"state": AnswerState.JOINING.value, "waiting": _waiting(document)}, state)
 
         return await self._documents.update(ANSWER, input_id, begin)
 
-    async def begin_waiting(self, input_id: str) -> AnswerState:
+    async def begin_waiting(self, input_id: str, message_id: str) -> AnswerState:
         """
         A message that waits answers an input. Where parts of it are held it
         is to join them, and nothing is closed until it has.
 
+        :param message_id: its id.
         :return: how the input was answered before.
         """
 
@@ -88,8 +92,8 @@ class InputAnswers:
             return AnswerState.NONE
 
         def begin(document: Any) -> Change[AnswerState]:
-            state = _state_of(document)
-            if state is AnswerState.JOINING:
+            state = _state_for(document, message_id)
+            if state is AnswerState.JOINING and not _is_answered(document):
                 return Change({"state": AnswerState.JOINING.value, "waiting": True}, state)
             return Change(document, state)
 
@@ -106,15 +110,21 @@ class InputAnswers:
         :param message_id: its id.
         :param page: it is one of several pages.
         """
-        document = {"state": AnswerState.ANSWERED.value, "id": message_id, **({"page": True} if page else {})}
-        await self._documents.put(ANSWER, {input_id: document})
+
+        def answer(document: Any) -> Change[None]:
+            answered = {"state": AnswerState.ANSWERED.value, "id": message_id, **({"page": True} if page else {})}
+            if _is_answered(document) and document.get("id") == message_id:
+                answered = {**document, **answered}
+            return Change(answered, None)
+
+        await self._documents.update(ANSWER, input_id, answer)
 
     async def shows_page(self, input_id: str) -> bool:
         """Whether an input was answered with one of several pages."""
         document = await self._documents.get(ANSWER, input_id)
         return isinstance(document, dict) and document.get("page") is True
 
-    async def finish(self, input_id: str, message_id: str, waits: bool) -> Finish:
+    async def finish(self, input_id: str, message_id: str, waits: bool, ids: Sequence[str]) -> Finish:
         """
         What is held for an input is about to be published as one message.
         Asked again with the same id, after a restart for example, the answer
@@ -122,21 +132,25 @@ class InputAnswers:
 
         :param message_id: of the joined message.
         :param waits: it waits for an answer.
+        :param ids: of the messages that are joined into it.
         :return: how it is to be published, or that it is to be held on.
         """
 
         def finish(document: Any) -> Change[Finish]:
-            state = _state_of(document)
-            if state in (AnswerState.CLOSED, AnswerState.ANSWERED):
+            if _is_answered(document):
                 if document.get("id") != message_id:
                     return Change(document, Finish.LATE)
-                closed = state is AnswerState.CLOSED and not waits
-                return Change(document, Finish.CLOSE if closed else Finish.RESUME)
+                ends = document.get("ends") is True and not waits
+                more = [name for name in ids if name not in _ids_of(document)]
+                same = {**document, "ids": [*_ids_of(document), *more]} if more else document
+                return Change(same, Finish.CLOSE if ends else Finish.RESUME)
             if waits:
-                return Change({"state": AnswerState.ANSWERED.value, "id": message_id}, Finish.RESUME)
+                answered = {"state": AnswerState.ANSWERED.value, "id": message_id, "ids": list(ids)}
+                return Change(answered, Finish.RESUME)
             if _waiting(document):
                 return Change(document, Finish.HOLD)
-            return Change({"state": AnswerState.CLOSED.value, "id": message_id}, Finish.CLOSE)
+            closed = {"state": AnswerState.CLOSED.value, "id": message_id, "ids": list(ids), "ends": True}
+            return Change(closed, Finish.CLOSE)
 
         return await self._documents.update(ANSWER, input_id, finish)
 
@@ -146,6 +160,29 @@ def _state_of(document: Any) -> AnswerState:
         return AnswerState(document["state"])
     except (KeyError, TypeError, ValueError):
         return AnswerState.NONE
+
+
+def _is_answered(document: Any) -> bool:
+    return _state_of(document) in (AnswerState.CLOSED, AnswerState.ANSWERED)
+
+
+def _ids_of(document: Any) -> list[str]:
+    ids = document.get("ids") if isinstance(document, dict) else None
+    return ids if isinstance(ids, list) else []
+
+
+def _state_for(document: Any, message_id: str) -> AnswerState:
+    """
+    How an input was answered, for one more message. One that comes again, as
+    Turn's repeat, does not answer it a second time: if it was joined its way
+    is the queue, where it is known; else it is the answer itself.
+    """
+    state = _state_of(document)
+    if state not in (AnswerState.CLOSED, AnswerState.ANSWERED):
+        return state
+    if message_id in _ids_of(document):
+        return AnswerState.JOINING
+    return AnswerState.NONE if document.get("id") == message_id else state
 
 
 def _waiting(document: Any) -> bool:

@@ -6,7 +6,9 @@ Kept as documents in the message cache, so that every worker knows them:
 =========  ====================  ===================================================
 kind       key                   document
 =========  ====================  ===================================================
-person     the address           ``menu``, ``pages``, ``page``: what the person sees
+person     the address           ``menu``, ``pages``, ``page``: what the person sees;
+                                 the input that turned the page is its ``key``, and
+                                 ``shown_by`` is the id of the message that shows it
 input      an inbound message    ``choice``, ``typed``, or the page that was shown
 =========  ====================  ===================================================
 """
@@ -14,6 +16,7 @@ input      an inbound message    ``choice``, ``typed``, or the page that was sho
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import Enum
 from itertools import chain
 from typing import Any, Callable, Mapping, Optional, Protocol, Sequence, Union
 
@@ -59,6 +62,16 @@ class PageTurned:
     def to_json(self) -> dict[str, Any]:
         """Itself as a JSON object."""
         return {"page": self.text, "id": self.message_id, "end": self.ends_session}
+
+
+class InputArrival(Enum):
+    """How an input came."""
+
+    FIRST = "first"
+    #: The broker delivers it once more.
+    AGAIN = "again"
+    #: It was parked, and was put back into its queue.
+    REPLAYED = "replayed"
 
 
 #: What an input means; None: what was typed.
@@ -126,30 +139,32 @@ class Conversations:
 
     # -- from a person ------------------------------------------------------------
 
-    async def read_input(self, message: TransportUserMessage, first: bool) -> Meaning:
+    async def read_input(self, message: TransportUserMessage, arrival: InputArrival) -> Meaning:
         """
         What a person means. It is decided once, when the message is first
         consumed, and remembered for when it comes again.
 
-        :param first: False for a message that was delivered before, or is replayed.
+        :param arrival: how it came.
         :return: None where it is what was typed, also where the cache cannot
             be asked for :data:`CACHE_WAIT` seconds.
         """
         given_up_at = self._clock.seconds() + CACHE_WAIT
         while True:
             try:
-                return await self._read(message, first)
+                return await self._read(message, arrival)
             except CacheUnavailable:
                 if self._clock.seconds() >= given_up_at:
                     self._observer.choice("cache_away")
                     return None
             await deferLater(self._clock, CACHE_RETRY)
 
-    async def _read(self, message: TransportUserMessage, first: bool) -> Meaning:
-        if not first:
+    async def _read(self, message: TransportUserMessage, arrival: InputArrival) -> Meaning:
+        if arrival is not InputArrival.FIRST:
             note = await self._documents.get(INPUT, message.message_id)
             if note is not None:
                 return _meaning_of(note)
+            if arrival is InputArrival.REPLAYED:
+                return None  # the person's menu is another one by now
         person = person_of(message.from_addr)
         seen = await self._documents.get(PERSON, person) if person else None
         if seen is None:
@@ -171,22 +186,27 @@ class Conversations:
     async def _turn_page(
         self, person: str, seen: Mapping[str, Any], typed: str, message_id: str
     ) -> Optional[PageTurned]:
-        pages = _pages_of(seen)
-        if pages is None:
+        if _pages_of(seen) is None:
             return None
-        page = pages.turned(seen.get("page", 0), typed)
-        if page is None:
-            return None
-        turned = PageTurned(pages.texts[page], self._new_id(), pages.is_end(page))
-        await self._documents.put(INPUT, {message_id: turned.to_json()})
+        new_id = self._new_id()
 
-        def turn(document: Any) -> Change[None]:
-            if document is None or document.get("pages") != seen.get("pages"):
-                return Change(document, None)  # another message has taken their place
-            return Change({**document, "page": page}, None)
+        def turn(document: Any) -> Change[Optional[PageTurned]]:
+            pages = _pages_of(document or {})
+            if pages is None:
+                return Change(document, None)
+            if document.get("key") == message_id:  # a worker was killed before it noted more of it
+                page, shown_by = document.get("page", 0), document.get("shown_by", new_id)
+            else:
+                page, shown_by = pages.turned(document.get("page", 0), typed), new_id
+            if page is None:
+                return Change(document, None)
+            turned = PageTurned(pages.texts[page], shown_by, pages.is_end(page))
+            return Change({**document, "page": page, "key": message_id, "shown_by": shown_by}, turned)
 
-        await self._documents.update(PERSON, person, turn)
-        self._observer.page_shown()
+        turned = await self._documents.update(PERSON, person, turn)
+        if turned is not None:
+            await self._documents.put(INPUT, {message_id: turned.to_json()})
+            self._observer.page_shown()
         return turned
 
     async def _choose(self, seen: Mapping[str, Any], typed: str, message_id: str) -> Optional[Choice]:
@@ -239,6 +259,8 @@ class Conversations:
         if not person:
             return
         if shown.menu is None and shown.pages is None:
+            if not shown.waits:
+                return  # nothing is asked: what was asked before still is
             if await self._documents.get(PERSON, person) is None:
                 return
 

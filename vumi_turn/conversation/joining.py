@@ -32,7 +32,7 @@ from twisted.logger import Logger
 
 from ..broker.interface import BrokerError, Delivery, Outcome
 from ..caches import CacheUnavailable
-from ..caches.documents import DocumentStore, Kind, Lifetime
+from ..caches.documents import Change, DocumentStore, Kind, Lifetime
 from ..timing.backoff import Backoff
 from ..vumi.messages import MalformedMessage, TransportUserMessage
 from .answers import Finish, InputAnswers
@@ -183,8 +183,6 @@ class Joiner:
 
         :return: what becomes of its delivery.
         """
-        if await self._is_published(part):
-            return Outcome.ACK
         if self._stopping or delivery.lost:
             return Outcome.REQUEUE
         member = _Member(part, delivery, Deferred())
@@ -199,15 +197,18 @@ class Joiner:
             self._hold(part.input_id, group)
         return await member.settled
 
-    async def stop(self, timeout: float) -> None:
+    async def drain(self, timeout: float) -> None:
         """
-        Let windows run out, and give back what is left.
+        Let windows run out; what comes meanwhile is held too.
 
-        :param timeout: seconds.
+        :param timeout: seconds to wait at most.
         """
         ends_at = self._clock.seconds() + timeout
         while (self._groups or self._publishing) and self._clock.seconds() < ends_at:
             await deferLater(self._clock, min(0.05, timeout))
+
+    def give_back(self) -> None:
+        """Give back what is left, now that no more comes."""
         self._stopping = True
         for group in list(self._groups.values()):
             self._cancel(group)
@@ -242,13 +243,6 @@ class Joiner:
         if group.timer is not None:
             group.timer.cancel()
             group.timer = None
-
-    async def _is_published(self, part: Part) -> bool:
-        try:
-            note = await self._documents.get(JOINED, part.id)
-        except CacheUnavailable:
-            return False  # it may be shown twice rather than not at all
-        return isinstance(note, dict) and note.get("published") is True
 
     # -- publishing ----------------------------------------------------------------
 
@@ -285,15 +279,16 @@ class Joiner:
                 _settle(member, Outcome.REQUEUE)
 
     async def _publish_members(self, input_id: str, group: _Group, waits: bool) -> None:
-        members = group.members
-        original = members[0].part.original
-        if not await self._flow.session_goes_on(original):
+        members, message_id = await self._unpublished(group.members)
+        if not members:
+            return
+        if not await self._flow.session_goes_on(members[0].part.original):
             for member in members:
                 _settle(member, await self._flow.fail_part(member.part, member.delivery))
             return
-        message_id = await self._note_joined(members)
+        await self._note_joined(members, message_id)
         held_long = self._clock.seconds() >= group.first_at + MOST_WINDOWS * self._window
-        finish = await self._finish(input_id, message_id, waits, held_long)
+        finish = await self._finish(input_id, message_id, waits, held_long, [member.part.id for member in members])
         if finish is Finish.HOLD:
             self._take_back(input_id, group)
             return
@@ -306,7 +301,7 @@ class Joiner:
             if not members:
                 return
             try:
-                await self._flow.publish_joined([member.part for member in members], message_id, waits)
+                await self._flow.publish_joined(_parts_of(members), message_id, waits)
                 break
             except BrokerError:
                 if self._stopping:
@@ -335,30 +330,50 @@ class Joiner:
 
     # -- what is noted ---------------------------------------------------------------
 
-    async def _finish(self, input_id: str, message_id: str, waits: bool, held_long: bool) -> Finish:
+    async def _finish(self, input_id: str, message_id: str, waits: bool, held_long: bool, ids: Sequence[str]) -> Finish:
         try:
-            finish = await self._answers.finish(input_id, message_id, waits)
+            finish = await self._answers.finish(input_id, message_id, waits, ids)
             if finish is Finish.HOLD and held_long:
                 # One that waits has been on its way for long; it is not to find a closed session.
-                finish = await self._answers.finish(input_id, message_id, True)
+                finish = await self._answers.finish(input_id, message_id, True, ids)
             return finish
         except CacheUnavailable:
             return Finish.RESUME if waits else Finish.CLOSE
 
-    async def _note_joined(self, members: list[_Member]) -> str:
-        """The id of the joined message: the first part's, or the one that it had before."""
-        message_id = members[0].part.id
-        try:
-            for member in members:
+    async def _unpublished(self, members: list[_Member]) -> tuple[list[_Member], str]:
+        """
+        Those that were not published before, by a worker that was killed then
+        for example; the others are settled. And the id of the joined message:
+        the first part's, or the one that was noted before.
+        """
+        message_id: Optional[str] = None
+        left = []
+        for member in members:
+            try:
                 note = await self._documents.get(JOINED, member.part.id)
-                if isinstance(note, dict) and isinstance(note.get("id"), str):
-                    message_id = note["id"]
-                    break
-            await self._documents.put(JOINED, {member.part.id: {"id": message_id} for member in members})
-            await self._documents.put(TURN_IDS, {message_id: [member.part.id for member in members]})
+            except CacheUnavailable:
+                note = None  # it may be shown twice rather than not at all
+            note = note if isinstance(note, dict) else {}
+            if note.get("published") is True:
+                _settle(member, Outcome.ACK)
+                continue
+            left.append(member)
+            if message_id is None and isinstance(note.get("id"), str):
+                message_id = note["id"]
+        return left, message_id or (left[0].part.id if left else "")
+
+    async def _note_joined(self, members: list[_Member], message_id: str) -> None:
+        ids = [part.id for part in _parts_of(members)]
+
+        def with_ids(document: Any) -> Change[None]:
+            known = document if isinstance(document, list) else []
+            return Change([*known, *(name for name in ids if name not in known)], None)
+
+        try:
+            await self._documents.put(JOINED, {name: {"id": message_id} for name in ids})
+            await self._documents.update(TURN_IDS, message_id, with_ids)
         except CacheUnavailable:
             pass  # after a kill in the next moment a text may be shown twice
-        return message_id
 
     async def _note_published(self, members: list[_Member], message_id: str) -> None:
         note = {"id": message_id, "published": True}
@@ -366,6 +381,11 @@ class Joiner:
             await self._documents.put(JOINED, {member.part.id: note for member in members})
         except CacheUnavailable:
             pass  # as above
+
+
+def _parts_of(members: Sequence[_Member]) -> list[Part]:
+    """Each part once: a POST that Turn has repeated may be in the queue twice."""
+    return list({member.part.id: member.part for member in members}.values())
 
 
 def _settle(member: _Member, outcome: Outcome) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Collection, Optional
 
@@ -35,6 +35,7 @@ class Parked:
     :ivar attempts: how often it was sent to Turn; None where that is not known.
     :ivar last_status: the last HTTP status of Turn's.
     :ivar raw: the original's bytes, where it was parked as it came.
+    :ivar choice: what the person chose from a menu; a replay uses it again.
     """
 
     id: str
@@ -48,6 +49,7 @@ class Parked:
     attempts: Optional[int] = None
     last_status: Optional[int] = None
     raw: Optional[bytes] = None
+    choice: Optional[dict[str, Any]] = field(default=None, repr=False)
 
     @property
     def person(self) -> Optional[str]:
@@ -80,6 +82,7 @@ def read_parked(delivery: Delivery) -> Parked:
         delivery,
         _number(turn.get("attempts")),
         _number(turn.get("last_status")),
+        choice=turn["choice"] if isinstance(turn.get("choice"), dict) else None,
     )
 
 
@@ -104,6 +107,7 @@ def _read_raw(delivery: Delivery, digest: str) -> Parked:
         _number(found.get(headers.ATTEMPTS)),
         _number(found.get(headers.LAST_STATUS)),
         delivery.body,
+        headers.choice_in(found),
     )
 
 

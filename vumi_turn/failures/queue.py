@@ -71,4 +71,5 @@ class FailureQueue:
             timestamp=now,
             helper_metadata={"turn": turn},
         )
-        await park(self._publisher, failure, body, headers_of(queue, dead_letter, format_vumi_date(now)))
+        headers = headers_of(queue, dead_letter, format_vumi_date(now), choice)
+        await park(self._publisher, failure, body, headers)

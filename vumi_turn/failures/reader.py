@@ -26,7 +26,7 @@ from ..broker.interface import (
     QueueCounts,
     QueueLock,
 )
-from .headers import REPLAY, ours
+from .headers import ours, replay_headers
 from .parked import Parked, read_parked
 from .queue import FAILURES, body_of
 
@@ -251,4 +251,4 @@ class FailuresQueueReader:
         """Publish the original to the queue it came from, marked as a replay; returns once the broker has it."""
         publisher = self._broker.publisher(f"{self.connector}.{parked.queue}")
         body = body_of(parked.original) if parked.raw is None else parked.raw
-        await publisher.publish(body, headers={REPLAY: True})
+        await publisher.publish(body, headers=replay_headers(parked.choice))

@@ -51,6 +51,9 @@ class OutboundFlow(Protocol[M]):
         :raises ApiError: there can be none, or not now.
         """
 
+    async def joins(self, request: OutboundRequest) -> bool:
+        """Whether a request's message is to join one that is held, so that it is taken while stopping."""
+
     async def publish_outbound(self, message: M) -> None:
         """
         Publish a message; returns once the broker has it.
@@ -220,8 +223,9 @@ class OutboundPublisher(OutboundHandler):
 
     def stop(self) -> None:
         """
-        Take no new messages; what is under way goes on, and its repeats are
-        answered: the next worker might take them for new messages.
+        Take no new messages but those that join one which is held; what is
+        under way goes on, and its repeats are answered: the next worker might
+        take them for new messages.
         """
         self._stopping = True
 
@@ -282,7 +286,7 @@ class OutboundPublisher(OutboundHandler):
         if claim.step is Step.ANSWER:
             return
         try:
-            if self._stopping:
+            if self._stopping and not await self._flow.joins(request):
                 raise BrokerUnavailableError(STOPPING)
             if claim.answered_before:
                 await self._check_presence(publishing)
