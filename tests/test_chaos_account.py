@@ -31,7 +31,7 @@ from tests.integration.chaos.ledger import (
     Said,
     Seen,
 )
-from tests.integration.chaos.plan import BLOWS, MOODS, plan_of
+from tests.integration.chaos.plan import PROCESS_FAULTS, TURN_FAULTS, plan_of
 
 TIMEOUT, PREFETCH = 1.5, 20
 
@@ -107,12 +107,12 @@ class PlacesTests(AccountCase):
         )
 
     def test_left(self) -> None:
-        """In fine weather only one that Turn never takes may stay in the queue, with those behind it."""
+        """Without faults only one that Turn never takes may stay in the queue, with those behind it."""
         self.say("poison", "stuck", POISON)
         self.say("behind", "stuck")
         self.say("left", "person")
         self.ledger.queued.update(("poison", "behind", "left"))
-        self.wrong("1 messages to Turn were left in the queue in fine weather: left")
+        self.wrong("1 messages to Turn were left in the queue without faults: left")
 
     def test_not_said(self) -> None:
         """Turn must not get what nobody said."""
@@ -281,9 +281,9 @@ class OutboundTests(AccountCase):
         self.wrong("1 messages from Turn were answered 200 and are in no queue: asking 1 (id-1)")
 
     def test_unanswered(self) -> None:
-        """In fine weather every request is answered 200 in the end."""
+        """Without faults every request is answered 200 in the end."""
         self.ask(503, None)
-        self.wrong("1 messages from Turn never got a 200, also in fine weather: asking 1")
+        self.wrong("1 messages from Turn never got a 200, also without faults: asking 1")
 
     def test_same_id_twice(self) -> None:
         """The same id is published twice only over the broker's death."""
@@ -317,10 +317,10 @@ class PlanTests(SynchronousTestCase):
         self.assertNotEqual(plan_of(1, 100, 10), plan_of(2, 100, 10))
 
     def test_all_troubles(self) -> None:
-        """There is every trouble in a minute of bad weather, and people say several things in a row."""
+        """There is every trouble in a minute with faults, and people say several things in a row."""
         plan = plan_of(3, 3000, 60)
-        self.assertEqual({mood.name for mood in plan.moods}, set(MOODS))
-        self.assertEqual({blow.name for blow in plan.blows[:6]}, set(BLOWS))
+        self.assertEqual({turn_fault.name for turn_fault in plan.turn_faults}, set(TURN_FAULTS))
+        self.assertEqual({fault.name for fault in plan.process_faults[:6]}, set(PROCESS_FAULTS))
         self.assertEqual(len(plan.sayings), 3000)
         self.assertGreater(len({saying.person for saying in plan.sayings}), 200)
         self.assertLess(max(saying.at for saying in plan.sayings), 121)

@@ -24,6 +24,6 @@ class ChaosTests(SynchronousTestCase):
         if report.account.wrongs:
             print(run.log[-20_000:])
         self.assertEqual(report.account.wrongs, [])
-        # The bad weather was bad, and the load came through.
+        # There were faults, and the load came through.
         self.assertGreaterEqual(report.account.counts["messages to Turn"]["delivered"], MESSAGES * 0.8)
         self.assertGreaterEqual(len(report.account.counts["troubles"]), 8)

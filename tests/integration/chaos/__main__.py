@@ -15,7 +15,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.integration.chaos", description=__doc__)
     parser.add_argument("--seeds", default="1", help="numbers, with commas between them")
     parser.add_argument("--messages", type=int, default=3000, help="from people; half as many from Turn")
-    parser.add_argument("--seconds", type=float, default=40.0, help="of bad weather")
+    parser.add_argument("--seconds", type=float, default=40.0, help="with faults")
     parser.add_argument(
         "--stay", type=float, default=8.0, help="seconds after which a held message goes back to its queue"
     )

@@ -82,7 +82,7 @@ def account_for(ledger: Ledger, timeout: float, prefetch: int) -> Account:
     :param prefetch: the worker's: so many may be in flight for each queue.
     """
     account = Account()
-    account.counts["troubles"] = dict(sorted(ledger.weather.items()))
+    account.counts["troubles"] = dict(sorted(ledger.faults.items()))
     taken: dict[str, list[Seen]] = defaultdict(list)
     for seen in ledger.seen:
         if seen.fate in TAKEN:
@@ -132,7 +132,7 @@ def _places(
         },
     }
     account.check(f"{title} are unaccounted for", lost)
-    account.check(f"{title} were left in the queue in fine weather", left)
+    account.check(f"{title} were left in the queue without faults", left)
 
 
 def _place(said: Said, ledger: Ledger, taken: dict[str, list[Seen]], parked: dict[str, list[Parked]]) -> str:
@@ -328,7 +328,7 @@ def _outbound(account: Account, ledger: Ledger) -> None:
         "copies with another id": other,
         "unaccounted": len(lost),
     }
-    account.check("messages from Turn never got a 200, also in fine weather", unanswered)
+    account.check("messages from Turn never got a 200, also without faults", unanswered)
     account.check("messages from Turn were answered 200 and are in no queue", lost)
     account.check("messages from Turn were published twice without a reason", wrong)
     account.check("messages were published that Turn never asked for", sorted(by_marker))

@@ -152,7 +152,7 @@ class Ledger:
         self.parked: list[Parked] = []
         self.queued: set[str] = set()
         self.deaths: list[Death] = []
-        self.weather: dict[str, int] = {}
+        self.faults: dict[str, int] = {}
         self.tracebacks: list[str] = []
         self._number = 0
 
@@ -170,10 +170,10 @@ class Ledger:
             if seen.fate in TAKEN:
                 self.taken.add(seen.key)
 
-    def blow(self, trouble: str) -> None:
+    def count_fault(self, trouble: str) -> None:
         """Count a trouble."""
         with self.lock:
-            self.weather[trouble] = self.weather.get(trouble, 0) + 1
+            self.faults[trouble] = self.faults.get(trouble, 0) + 1
 
     def history(self) -> str:
         """All that happened, a line each, by the seconds since the first of it; for whoever looks for a cause."""

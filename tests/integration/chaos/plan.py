@@ -1,5 +1,5 @@
 """
-What a seed decides: who says what and when, and the weather. Nothing happens here.
+What a seed decides: who says what and when, and the faults. Nothing happens here.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from tests.integration.chaos.ledger import JUNK, NOTHING, POISON, REFUSED, TO_TURN
 
-#: Turn's moods. In the last one it is merely slow.
+#: Turn's faults. In the last one it is merely slow.
 REFUSE, HANG, THROTTLE, SEVER, ERRORS, LIE, SLOW = (
     "refuses",
     "hangs",
@@ -19,7 +19,7 @@ REFUSE, HANG, THROTTLE, SEVER, ERRORS, LIE, SLOW = (
     "lies",
     "is slow",
 )
-MOODS = (REFUSE, HANG, THROTTLE, SEVER, ERRORS, LIE, SLOW)
+TURN_FAULTS = (REFUSE, HANG, THROTTLE, SEVER, ERRORS, LIE, SLOW)
 
 KILL_BROKER, KILL_WORKER, STOP_WORKER, KILL_BOTH, FREEZE_BROKER, FREEZE_AND_KILL = (
     "broker killed",
@@ -29,9 +29,9 @@ KILL_BROKER, KILL_WORKER, STOP_WORKER, KILL_BOTH, FREEZE_BROKER, FREEZE_AND_KILL
     "broker frozen",
     "broker frozen and killed",
 )
-BLOWS = (KILL_WORKER, KILL_BROKER, STOP_WORKER, KILL_BOTH, FREEZE_BROKER, FREEZE_AND_KILL)
+PROCESS_FAULTS = (KILL_WORKER, KILL_BROKER, STOP_WORKER, KILL_BOTH, FREEZE_BROKER, FREEZE_AND_KILL)
 
-#: The load goes on for so many times the bad weather, whose time stands still while something is down.
+#: The load goes on for so many times the time with faults, which stands still while something is down.
 SPREAD = 2.0
 
 
@@ -60,8 +60,8 @@ class Asking:
 
 
 @dataclass(frozen=True)
-class Mood:
-    """Turn's mood for a while; ``share`` of the requests feel it."""
+class TurnFault:
+    """A fault of Turn's for a while; ``share`` of the requests meet it."""
 
     name: str
     fine: float
@@ -70,7 +70,7 @@ class Mood:
 
 
 @dataclass(frozen=True)
-class Blow:
+class ProcessFault:
     """After ``pause`` seconds something is struck; it stays down for ``down`` seconds at least."""
 
     name: str
@@ -84,22 +84,22 @@ class Plan:
 
     sayings: list[Saying]
     askings: list[Asking]
-    moods: list[Mood]
-    blows: list[Blow]
+    turn_faults: list[TurnFault]
+    process_faults: list[ProcessFault]
 
 
 def plan_of(seed: int, messages: int, seconds: float) -> Plan:
     """
     :param messages: how many people's messages; half as many come from Turn.
-    :param seconds: of bad weather, in which most of them begin their way.
+    :param seconds: with faults, in which most of them begin their way.
     """
     rng = random.Random(seed)
     people = [f"+2665{seed % 1000:03}{number:05}" for number in range(max(messages // 6, 20))]
     return Plan(
         _sayings(rng, people, messages, SPREAD * seconds),
         _askings(rng, people, messages // 2, SPREAD * seconds),
-        _moods(rng, seconds),
-        _blows(rng, seconds),
+        _turn_faults(rng, seconds),
+        _process_faults(rng, seconds),
     )
 
 
@@ -126,23 +126,23 @@ def _askings(rng: random.Random, people: list[str], messages: int, seconds: floa
     return sorted(askings, key=lambda asking: asking.at)
 
 
-def _moods(rng: random.Random, seconds: float) -> list[Mood]:
-    """Every mood in the first part, if there is time; then whatever comes."""
-    moods: list[Mood] = []
+def _turn_faults(rng: random.Random, seconds: float) -> list[TurnFault]:
+    """Every fault in the first part, if there is time; then whatever comes."""
+    turn_faults: list[TurnFault] = []
     total = 0.0
     coming: list[str] = []
     while total < seconds:
-        coming = coming or rng.sample(MOODS, len(MOODS))
-        mood = Mood(coming.pop(), rng.uniform(0.2, 1.2), rng.uniform(1.0, 3.0), rng.choice((0.3, 0.7, 1.0)))
-        moods.append(mood)
-        total += mood.fine + mood.seconds
-    return moods
+        coming = coming or rng.sample(TURN_FAULTS, len(TURN_FAULTS))
+        turn_fault = TurnFault(coming.pop(), rng.uniform(0.2, 1.2), rng.uniform(1.0, 3.0), rng.choice((0.3, 0.7, 1.0)))
+        turn_faults.append(turn_fault)
+        total += turn_fault.fine + turn_fault.seconds
+    return turn_faults
 
 
-def _blows(rng: random.Random, seconds: float) -> list[Blow]:
+def _process_faults(rng: random.Random, seconds: float) -> list[ProcessFault]:
     """More than there is time for."""
-    blows: list[Blow] = []
+    process_faults: list[ProcessFault] = []
     for _ in range(1 + int(seconds / 10)):
-        for name in rng.sample(BLOWS, len(BLOWS)):
-            blows.append(Blow(name, rng.uniform(1.5, 4.5), rng.uniform(0.1, 1.5)))
-    return blows
+        for name in rng.sample(PROCESS_FAULTS, len(PROCESS_FAULTS)):
+            process_faults.append(ProcessFault(name, rng.uniform(1.5, 4.5), rng.uniform(0.1, 1.5)))
+    return process_faults

@@ -1,4 +1,4 @@
-"""One run: bad weather for a while, fine weather until all has drained, and the account."""
+"""One run: a while with faults, then none until all has drained, and the account."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from typing import Mapping
 import tests
 from tests.integration.amqp_peer import AmqpPeer
 from tests.integration.chaos.account import Account, account_for
-from tests.integration.chaos.blows import Blows, Weather
 from tests.integration.chaos.ledger import MESSAGE, NOTHING, POISON, STATUS, STAY, Ledger, Parked
 from tests.integration.chaos.load import Asker, Loads, Network, Speaker
 from tests.integration.chaos.plan import plan_of
-from tests.integration.chaos.turn import MoodyTurn
+from tests.integration.chaos.process_faults import FaultClock, ProcessFaults
+from tests.integration.chaos.turn import FaultyTurn
 from tests.integration.http_peer import HttpPeer
 from tests.integration.rabbitmq import RabbitMQ
 from tests.integration.worker import Worker
@@ -29,7 +29,7 @@ TIMEOUT = 1.5
 
 PREFETCH = 20
 
-#: In fine weather something has to move within so many seconds, as long as anything is left ...
+#: Without faults something has to move within so many seconds, as long as anything is left ...
 STANDSTILL = 25.0
 #: ... and all has to be over within so many.
 DRAIN = 90.0
@@ -40,7 +40,7 @@ class Report:
     """
     What came of a run.
 
-    :ivar seconds: it took; ``draining`` of them after the weather became fine.
+    :ivar seconds: it took; ``draining`` of them after the last fault.
     """
 
     seed: int
@@ -59,7 +59,7 @@ class Run:
     """
     :param node: a RabbitMQ that runs, and that may be killed.
     :param messages: from people; half as many from Turn, and statuses of those.
-    :param seconds: of bad weather.
+    :param seconds: with faults.
     :param stay: seconds after which a held message goes back to its queue.
     """
 
@@ -70,7 +70,7 @@ class Run:
         self._plan = plan_of(seed, messages, seconds)
         self._connector = f"chaos_{seed}_{int(time.time())}"
         self._ledger = Ledger()
-        self._turn = MoodyTurn(TOKEN, self._ledger, TIMEOUT, seed)
+        self._turn = FaultyTurn(TOKEN, self._ledger, TIMEOUT, seed)
         config = {
             "connector_name": self._connector,
             "turn_api_url": self._turn.url,
@@ -133,15 +133,15 @@ class Run:
         peer.close()
 
     def _storm(self, loads: Loads) -> float:
-        """The load in bad weather, and then in fine; gives the moment at which that began."""
+        """The load with faults, and then without; gives the moment at which that began."""
         ledger, port, seed = self._ledger, self._node.port, self._seed
         speaker = Speaker(ledger, loads, port, self._connector, self._plan.sayings, seed)
         asker = Asker(ledger, loads, HttpPeer(self._worker.port, SECRET), self._plan.askings, seed)
         network = Network(ledger, loads, port, self._connector, asker.refused, seed)
-        weather = Weather(self._seconds)
-        blows = Blows(ledger, self._node, self._worker, self._plan.blows, weather)
+        fault_clock = FaultClock(self._seconds)
+        process_faults = ProcessFaults(ledger, self._node, self._worker, self._plan.process_faults, fault_clock)
         bad = Loads()
-        bad.start(lambda: self._moods(weather), blows.run)
+        bad.start(lambda: self._turn_faults(fault_clock), process_faults.run)
         loads.start(speaker.run, network.run, *[asker.run] * Asker.THREADS)
         bad.join(4 * self._seconds + 120)
         fine = time.monotonic()
@@ -149,11 +149,11 @@ class Run:
         self._drain(loads, lambda: speaker.done and not asker.open)
         return fine
 
-    def _moods(self, weather: Weather) -> None:
-        for mood in self._plan.moods:
-            if not weather.wait(mood.fine):
+    def _turn_faults(self, fault_clock: FaultClock) -> None:
+        for turn_fault in self._plan.turn_faults:
+            if not fault_clock.wait(turn_fault.fine):
                 break
-            self._turn.live(mood, weather)
+            self._turn.live(turn_fault, fault_clock)
 
     def _drain(self, loads: Loads, load_is_over: object) -> None:
         """Until everything is somewhere, or nothing moves any more."""

@@ -1,4 +1,4 @@
-"""A Turn with moods, on the tests' local HTTP server."""
+"""A Turn with faults, on the tests' local HTTP server."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import time
 from collections import Counter
 from typing import Optional
 
-from tests.integration.chaos.blows import Weather
 from tests.integration.chaos.ledger import (
     ACCEPTED,
     CUT,
@@ -25,7 +24,8 @@ from tests.integration.chaos.ledger import (
     Ledger,
     Seen,
 )
-from tests.integration.chaos.plan import ERRORS, HANG, LIE, REFUSE, SEVER, SLOW, THROTTLE, Mood
+from tests.integration.chaos.plan import ERRORS, HANG, LIE, REFUSE, SEVER, SLOW, THROTTLE, TurnFault
+from tests.integration.chaos.process_faults import FaultClock
 from tests.integration.requirements import free_port
 from tests.integration.turn_server import MESSAGES, Request, TurnResponse, TurnServer
 
@@ -37,17 +37,17 @@ def key_of(request: Request) -> tuple[str, str]:
     return STATUS, f"{request.id} {request.json['status']['status']}"
 
 
-class MoodyTurn:
+class FaultyTurn:
     """
     :param timeout: the worker's, for each POST, in seconds: what a lie has to outlast.
-    :param seed: decides, with the message and the number of the try, who feels a mood.
+    :param seed: decides, with the message and the number of the try, who meets a fault.
     """
 
     def __init__(self, token: str, ledger: Ledger, timeout: float, seed: int) -> None:
         self._ledger = ledger
         self._timeout = timeout
         self._seed = seed
-        self._mood: Optional[Mood] = None
+        self._turn_fault: Optional[TurnFault] = None
         self._tries: Counter[str] = Counter()
         self._server = TurnServer(token)
         self._server.refuse()
@@ -56,21 +56,21 @@ class MoodyTurn:
         self._server.decide = self._decide
         self.url = self._server.url
 
-    def live(self, mood: Mood, weather: Weather) -> None:
-        """Be in a mood for its time."""
-        self._ledger.blow(f"Turn {mood.name}")
-        self._mood = mood
-        if mood.name == REFUSE:
+    def live(self, turn_fault: TurnFault, fault_clock: FaultClock) -> None:
+        """Have a fault for its time."""
+        self._ledger.count_fault(f"Turn {turn_fault.name}")
+        self._turn_fault = turn_fault
+        if turn_fault.name == REFUSE:
             began = time.monotonic()
             self._server.refuse()
             self._ledger.deaths.append(Death(TURN, "cut", began, time.monotonic()))
-        end = weather.left - mood.seconds
-        while weather.left > max(end, 0):
-            weather.wait(0.2)
-            if mood.name == SEVER:
+        end = fault_clock.left - turn_fault.seconds
+        while fault_clock.left > max(end, 0):
+            fault_clock.wait(0.2)
+            if turn_fault.name == SEVER:
                 self._server.release()
-        self._mood = None
-        if mood.name == REFUSE:
+        self._turn_fault = None
+        if turn_fault.name == REFUSE:
             self._server.listen()
         self._server.release()
 
@@ -87,13 +87,13 @@ class MoodyTurn:
             number = self._tries[key]
         said = self._ledger.said.get(key)
         rng = random.Random(f"{self._seed} {key[-8:]} {number}")
-        mood = self._mood
-        if mood is not None and rng.random() < mood.share:
-            fate, answer = self._moody(mood.name, rng)
+        turn_fault = self._turn_fault
+        if turn_fault is not None and rng.random() < turn_fault.share:
+            fate, answer = self._faulty_answer(turn_fault.name, rng)
         else:
             fate, answer = ACCEPTED, TurnResponse()
         if fate in (ACCEPTED, LIED, CUT) and said is not None:
-            # What Turn will never take, whatever its mood.
+            # What Turn will never take, whatever its fault.
             if said.expect == REFUSED:
                 fate, answer = FAILED, TurnResponse(400, body=b'{"errors": []}')
             elif said.expect == POISON:
@@ -101,12 +101,12 @@ class MoodyTurn:
         self._ledger.see(Seen(kind, key, fate, request.began, request))
         return answer
 
-    def _moody(self, mood: str, rng: random.Random) -> tuple[str, TurnResponse]:
-        if mood == HANG:
+    def _faulty_answer(self, turn_fault: str, rng: random.Random) -> tuple[str, TurnResponse]:
+        if turn_fault == HANG:
             return HUNG, TurnResponse(hang=True)
-        if mood == THROTTLE:
+        if turn_fault == THROTTLE:
             return THROTTLED, TurnResponse(429, headers={"Retry-After": "1"})
-        if mood == SEVER:
+        if turn_fault == SEVER:
             return rng.choice(
                 (
                     (DROPPED, TurnResponse(cut=True)),
@@ -114,10 +114,10 @@ class MoodyTurn:
                     (CUT, TurnResponse(drip=True)),  # until the next release
                 )
             )
-        if mood == ERRORS:
+        if turn_fault == ERRORS:
             return FAILED, TurnResponse(rng.choice((500, 500, 502, 503, 504, 408)))
-        if mood == LIE:
+        if turn_fault == LIE:
             return LIED, TurnResponse(delay=self._timeout + rng.uniform(0.3, 1.0))
-        if mood == SLOW:
+        if turn_fault == SLOW:
             return ACCEPTED, TurnResponse(delay=rng.uniform(0.05, 0.4))
         return ACCEPTED, TurnResponse()

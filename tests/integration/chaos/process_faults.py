@@ -7,18 +7,25 @@ import time
 from typing import Sequence
 
 from tests.integration.chaos.ledger import BROKER, WORKER, Death, Ledger
-from tests.integration.chaos.plan import FREEZE_AND_KILL, FREEZE_BROKER, KILL_BOTH, KILL_BROKER, STOP_WORKER, Blow
+from tests.integration.chaos.plan import (
+    FREEZE_AND_KILL,
+    FREEZE_BROKER,
+    KILL_BOTH,
+    KILL_BROKER,
+    STOP_WORKER,
+    ProcessFault,
+)
 from tests.integration.process import PATIENCE
 from tests.integration.rabbitmq import RabbitMQ
 from tests.integration.worker import Worker
 
 
-class Weather:
+class FaultClock:
     """
     The time of a run, which passes only while messages can flow: how long a
     broker takes to start must not decide how much a run tries.
 
-    :param seconds: of bad weather.
+    :param seconds: with faults.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -30,7 +37,7 @@ class Weather:
 
     @property
     def left(self) -> float:
-        """Seconds of bad weather that are left."""
+        """Seconds with faults that are left."""
         with self._lock:
             now = time.monotonic()
             if self.flowing.is_set():
@@ -56,28 +63,35 @@ class Weather:
         return self.left > 0
 
 
-class Blows:
+class ProcessFaults:
     """
-    :param weather: its time stands still while something is down.
+    :param fault_clock: its time stands still while something is down.
     """
 
-    def __init__(self, ledger: Ledger, node: RabbitMQ, worker: Worker, blows: Sequence[Blow], weather: Weather) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        node: RabbitMQ,
+        worker: Worker,
+        process_faults: Sequence[ProcessFault],
+        fault_clock: FaultClock,
+    ) -> None:
         self._ledger = ledger
         self._node = node
         self._worker = worker
-        self._blows = blows
-        self._weather = weather
+        self._process_faults = process_faults
+        self._fault_clock = fault_clock
 
     def run(self) -> None:
         """One after another; returns with everything running."""
-        for blow in self._blows:
-            if not self._weather.wait(blow.pause):
+        for fault in self._process_faults:
+            if not self._fault_clock.wait(fault.pause):
                 break
-            self._ledger.blow(blow.name)
-            self._weather.stop()
-            self._strike(blow)
+            self._ledger.count_fault(fault.name)
+            self._fault_clock.stop()
+            self._inject(fault)
             self._wait_until_healthy()
-            self._weather.go_on()
+            self._fault_clock.go_on()
 
     def _wait_until_healthy(self) -> None:
         """Now and then a look: the machine has better things to do."""
@@ -86,15 +100,15 @@ class Blows:
             assert time.monotonic() < deadline, f"the worker is not well; its log:\n{self._worker.log[-5000:]}"
             time.sleep(0.2)
 
-    def _strike(self, blow: Blow) -> None:
-        if blow.name == KILL_BROKER:
-            self._broker(blow.down)
-        elif blow.name == KILL_BOTH:
-            self._both(blow.down)
-        elif blow.name in (FREEZE_BROKER, FREEZE_AND_KILL):
-            self._freeze(blow.down, blow.name == FREEZE_AND_KILL)
+    def _inject(self, fault: ProcessFault) -> None:
+        if fault.name == KILL_BROKER:
+            self._broker(fault.down)
+        elif fault.name == KILL_BOTH:
+            self._both(fault.down)
+        elif fault.name in (FREEZE_BROKER, FREEZE_AND_KILL):
+            self._freeze(fault.down, fault.name == FREEZE_AND_KILL)
         else:
-            self._worker_process("SIGTERM" if blow.name == STOP_WORKER else "SIGKILL", blow.down)
+            self._worker_process("SIGTERM" if fault.name == STOP_WORKER else "SIGKILL", fault.down)
 
     def _freeze(self, down: float, and_kill: bool) -> None:
         """It takes what is sent to it, and says nothing."""
