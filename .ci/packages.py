@@ -21,6 +21,7 @@ COMMANDS = (
     "twistd vumi_worker --help",
     "twistd vumi_worker --worker-class vumi_turn.TurnChannelsApi --worker-help",
     "vumi_turn_failures --help",
+    "vumi_turn_trace --help",
     "vumi_turn_channel --help",
 )
 

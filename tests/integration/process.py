@@ -19,6 +19,7 @@ PATIENCE = 60.0
 COMMANDS = {
     "vumi_turn_channel": "vumi_turn.commands.channel",
     "vumi_turn_failures": "vumi_turn.commands.failures",
+    "vumi_turn_trace": "vumi_turn.commands.trace",
 }
 
 Output = Union[int, Any]

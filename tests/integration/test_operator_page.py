@@ -78,6 +78,16 @@ class ChannelsTests(OperatorCase):
         self.other_turn.decide = lambda request: TurnResponse()
         self.shows("#channel-remarks", "All well", 70.0)
 
+    def test_focus(self) -> None:
+        """What changes in a row does not take the focus from what stays in it."""
+        self.open()
+        self.shows("#channel-table", "ussd_lesotho")
+        self.browser.script("document.querySelector('tr[data-key=ussd_lesotho] button').focus()")
+        self.say("ussd_lesotho")
+        row = "document.querySelector('tr[data-key=ussd_lesotho]')"
+        wait_for(lambda: self.browser.script(f"return {row}.children[2].innerText") != "0.0", "a rate", SOON)
+        self.assertTrue(self.browser.script(f"return {row}.contains(document.activeElement)"))
+
     def test_wrong_token(self) -> None:
         """A token that Turn does not accept is said as such."""
         self.open()

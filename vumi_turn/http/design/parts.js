@@ -214,8 +214,14 @@ export function dataTable(table, columns, keyOf, emptyText = "Nothing here.") {
     note.className = kind;
     note.replaceChildren(...what);
   };
+  // A cell that looks the same stays, so that what has the focus in it keeps it.
   function fill(row, item) {
-    row.replaceChildren(...columns.map((one) => element("td", { class: one.class, data: { label: one.title || "" } }, one.cell(item))));
+    for (const [index, one] of columns.entries()) {
+      const cell = element("td", { class: one.class, data: { label: one.title || "" } }, one.cell(item));
+      const old = row.children[index];
+      if (!old) row.append(cell);
+      else if (!old.isEqualNode(cell)) old.replaceWith(cell);
+    }
   }
   return {
     rows(list) {
