@@ -34,7 +34,8 @@ from ..http.responses import respond_error
 from ..timing.clock import wall_clock_of
 from ..timing.timeouts import Timeouts
 from .live import LiveUpdates
-from .parked import ParkedFilter, ParkedMessages
+from .parked import ParkedMessages
+from .parked_rows import ParkedFilter
 from .queue_counts import LOOKED_AT, QueueCounters
 from .trace import TraceStore
 from .views import ChannelViews

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Awaitable, Callable, Collection, Mapping, Optional
+from dataclasses import dataclass
+from typing import Any, Awaitable, Callable, Collection, Optional
 
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IReactorTime
@@ -15,6 +15,7 @@ from ..failures.parked import Parked
 from ..failures.queue import FAILURES
 from ..failures.reader import FailuresQueueReader
 from ..timing.clock import wall_clock_of
+from .parked_rows import ParkedFilter, ParkedRow, row_of
 from .queue_counts import QueueCounters
 from .trace import PersonHash
 from .views import ChannelView, ChannelViews
@@ -23,9 +24,6 @@ log = Logger()
 
 #: Parked messages that are listed, at the most, of all channels together.
 MOST_LISTED = 20_000
-
-#: Characters of a message that are shown, where messages are shown at all.
-MOST_CONTENT = 500
 
 #: What was read is read anew after so many seconds, where the queue's number has changed ...
 READ_AGAIN = 5.0
@@ -37,96 +35,6 @@ FORGET = 900.0
 
 #: Seconds for the AMQP channels that a queue is read by to be there.
 CONNECT_TIMEOUT = 10.0
-
-#: Reasons that go on with words of what was parked.
-QUOTING = ("Not a vumi message", "Not a failure message")
-
-#: What separates our reason from Turn's own words: see DeadLetter.full_reason.
-_TURN_SAYS = " Turn says: "
-
-
-@dataclass(frozen=True, slots=True)
-class ParkedRow:
-    """
-    One parked message.
-
-    :ivar connector: whose failures queue it is in.
-    :ivar id: its ``message_id`` or ``event_id``.
-    :ivar digest: tells it from others with the same id.
-    :ivar queue: ``inbound`` or ``event``; None where it cannot be replayed.
-    :ivar code: ``permanent``, ``temporary`` or ``unreadable``.
-    :ivar reason: why it was parked.
-    :ivar words: Turn's own words, masked.
-    :ivar when: Unix seconds.
-    :ivar attempts: how often it was sent.
-    :ivar last_status: Turn's last HTTP status.
-    :ivar person: the hash of the person's address.
-    :ivar content: what the person wrote; None where that is not shown.
-    """
-
-    connector: str
-    id: str
-    digest: str
-    queue: Optional[str]
-    code: str
-    reason: str
-    words: str
-    when: Optional[float]
-    attempts: Optional[int]
-    last_status: Optional[int]
-    person: Optional[str]
-    content: Optional[str]
-
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class ParkedFilter:
-    """
-    Which parked messages are meant: those for which everything that is given here holds.
-
-    :ivar connector: of this channel; None is any.
-    :ivar ids: with one of these ids.
-    :ivar digests: with one of these digests.
-    :ivar reason: a text that their reason, or Turn's words, contain, in any letter case.
-    :ivar person: the hash of the person's address.
-    :ivar older_than: seconds since they were parked, at least.
-    :ivar newer_than: seconds since they were parked, at most.
-    :ivar status: the last HTTP status of Turn's; 0 for none.
-    """
-
-    connector: Optional[str] = None
-    ids: frozenset[str] = frozenset()
-    digests: frozenset[str] = frozenset()
-    reason: Optional[str] = None
-    person: Optional[str] = None
-    older_than: Optional[float] = None
-    newer_than: Optional[float] = None
-    status: Optional[int] = None
-
-    @property
-    def chooses(self) -> bool:
-        """Whether it says more than a channel."""
-        return replace(self, connector=None) != ParkedFilter()
-
-    def matches(self, row: ParkedRow, now: float) -> bool:
-        """
-        :param now: Unix seconds.
-        :return: whether a row is meant. One that does not say what is asked for is not.
-        """
-        age = None if row.when is None else now - row.when
-        return (
-            (self.connector is None or self.connector == row.connector)
-            and (not self.ids or row.id in self.ids)
-            and (not self.digests or row.digest in self.digests)
-            and (self.reason is None or self.reason.casefold() in f"{row.reason} {row.words}".casefold())
-            and (self.person is None or self.person == row.person)
-            and (self.older_than is None or (age is not None and age >= self.older_than))
-            and (self.newer_than is None or (age is not None and age <= self.newer_than))
-            and (self.status is None or self.status == (row.last_status or 0))
-        )
 
 
 @dataclass
@@ -296,7 +204,7 @@ class ParkedMessages:
         rows: list[ParkedRow] = []
 
         def keep(parked: Parked) -> Optional[ParkedRow]:
-            return self._row_of(name, parked) if len(rows) < room else None
+            return row_of(name, parked, self._person_hash, self.content) if len(rows) < room else None
 
         async def show(row: ParkedRow) -> Outcome:
             rows.append(row)
@@ -328,7 +236,7 @@ class ParkedMessages:
         done: set[str] = set()
 
         def keep(parked: Parked) -> Optional[Parked]:
-            return parked if wanted.matches(self._row_of(name, parked), now) else None
+            return parked if wanted.matches(row_of(name, parked, self._person_hash, self.content), now) else None
 
         async def work(reader: FailuresQueueReader) -> tuple[int, int]:
             async def treat(parked: Parked) -> Outcome:
@@ -382,35 +290,3 @@ class ParkedMessages:
             if self._clock.seconds() > deadline:
                 raise BrokerUnavailable("there is no usable connection to RabbitMQ")
             await deferLater(self._clock, 0.05)
-
-    def _row_of(self, connector: str, parked: Parked) -> ParkedRow:
-        reason, _, words = parked.reason.partition(_TURN_SAYS)
-        person = parked.person
-        return ParkedRow(
-            connector,
-            parked.id,
-            parked.digest,
-            parked.queue,
-            parked.code,
-            reason if self.content else _without_quotes(reason),
-            words,
-            None if parked.when is None else parked.when.timestamp(),
-            parked.attempts,
-            parked.last_status,
-            None if person is None else self._person_hash.of(person),
-            _content_of(parked.original) if self.content else None,
-        )
-
-
-def _without_quotes(reason: str) -> str:
-    """A reason without what it quotes of a message that is none."""
-    start, separator, _ = reason.partition(": ")
-    return f"{start}; vumi_turn_failures list says why" if separator and start in QUOTING else reason
-
-
-def _content_of(original: Any) -> str:
-    """What a person wrote; all of it where it is no message."""
-    if isinstance(original, Mapping):
-        content = original.get("content")
-        return "" if content is None else str(content)[:MOST_CONTENT]
-    return str(original)[:MOST_CONTENT].encode("utf-8", "replace").decode("utf-8")
