@@ -6,6 +6,7 @@ from typing import Any
 
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.task import Clock
+from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
@@ -14,6 +15,7 @@ from tests.http.case import Client, chunked, request, take_turns
 from vumi_turn.http.connection import ARRIVAL_TIME, BEYOND_LIMIT_TIME, IDLE_TIME, LINGER_SIZE, LINGER_TIME, RESET_TIME
 from vumi_turn.http.responses import respond
 from vumi_turn.http.server import MIN_WAIT, BoundedSite, Paths
+from vumi_turn.timing.debug_lines import debug_lines
 
 LIMIT = 1000
 MAX_HELD = 2500
@@ -585,3 +587,28 @@ class RequestTests(SiteCase):
         healthy = [path for path, body in found.items() if body == b"health"]
         self.assertEqual(healthy, ["/health", "/health?x=y"])
         self.assertEqual(set(found.values()), {b"health", b"main"})
+
+
+class DebugLineTests(SiteCase):
+    """The line for each request, at debug."""
+
+    def lines(self) -> list[str]:
+        """Those of two requests."""
+        events: list[Any] = []
+        globalLogPublisher.addObserver(events.append)  # type: ignore[arg-type]
+        try:
+            client = self.connect()
+            for _ in range(2):
+                client.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+        finally:
+            globalLogPublisher.removeObserver(events.append)  # type: ignore[arg-type]
+        return [formatEvent(event) for event in events if "answered" in event.get("log_format", "")]
+
+    def test_wanted(self) -> None:
+        """There is one where somebody reads debug lines."""
+        self.assertEqual(self.lines(), ["b'GET' b'/' was answered 200"] * 2)
+
+    def test_not_wanted(self) -> None:
+        """There is none where the log leaves them out."""
+        self.patch(debug_lines, "wanted", False)
+        self.assertEqual(self.lines(), [])

@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.cases import case
 from vumi_turn.service.logs import LoggedService, make_observer, message_of, observer_for, printable_event, text_line
+from vumi_turn.timing.debug_lines import debug_lines
 
 
 class LinesCase(SynchronousTestCase):
@@ -145,12 +146,24 @@ class JsonTests(LinesCase):
 
 
 class ServiceTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.addCleanup(setattr, debug_lines, "wanted", debug_lines.wanted)
+
     def test_observer_of_the_application(self) -> None:
         """Put into twistd's application, the service brings its observer along."""
         application = Application("x")
         service = LoggedService(Service(), {"logfile": "-", "nodaemon": True}, "json", "info")
         service.setServiceParent(application)
         self.assertIsNotNone(application.getComponent(ILogObserver, None))
+
+    def test_debug_lines_are_wanted(self) -> None:
+        """What makes a debug line for each request knows whether the log has these."""
+        for level, wanted in (("debug", True), ("info", False)):
+            with case(level=level):
+                service = LoggedService(Service(), {"logfile": "-", "nodaemon": True}, "text", level)
+                service.setServiceParent(Application("a"))
+                self.assertIs(debug_lines.wanted, wanted)
 
     def test_control_characters(self) -> None:
         """What a sender wrote neither ends a line nor reaches the terminal as a command; the JSON has it whole."""

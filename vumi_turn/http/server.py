@@ -12,6 +12,7 @@ from twisted.logger import Logger
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import Request, Site
 
+from ..timing.debug_lines import debug_lines
 from .connection import IDLE_TIME, BoundedChannel
 from .errors import ApiError
 from .responses import BoundedRequest
@@ -129,7 +130,10 @@ class BoundedSite(Site):
             channel.close_after_answer()
 
     def log(self, request: Any) -> None:
-        log.debug("{method} {path} was answered {code}", method=request.method, path=request.path, code=request.code)
+        if debug_lines.wanted:
+            log.debug(
+                "{method} {path} was answered {code}", method=request.method, path=request.path, code=request.code
+            )
 
     def acceptableProtocols(self) -> list[bytes]:
         """For TLS endpoints: HTTP/2 would come without these limits."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from itertools import product
 from typing import Any, Callable, Iterable, Iterator, Mapping, Optional, Union
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -25,6 +25,7 @@ from ..http import errors
 from ..http.errors import ApiError, Forbidden, Unauthorized
 from ..turn import errors as turn_errors
 from ..turn.verdicts import MESSAGE, STATUS, Verdict
+from .counting import CounterFamily, Family, HistogramFamily
 
 log = Logger()
 
@@ -145,22 +146,22 @@ class ChannelMetrics:
     def __init__(self, connector: str, families: _Families, watched: _Watched) -> None:
         self.connector = connector
         self._watched = watched
-        self._consumed = _Bound(families.consumed, "inc", connector, [(kind,) for kind in KINDS])
+        self._consumed = _Bound(families.consumed, connector, [(kind,) for kind in KINDS])
         results = [*(result.value for result in Result), NOTHING_TO_SEND]
-        self._settled = _Bound(families.settled, "inc", connector, product(KINDS, results))
+        self._settled = _Bound(families.settled, connector, product(KINDS, results))
         verdicts = [verdict.value for verdict in Verdict if verdict not in _NEVER_TRIED]
-        self._tries = _Bound(families.tries, "inc", connector, product(KINDS, verdicts))
-        self._answer_seconds = _Bound(families.answer_seconds, "observe", connector, [(kind,) for kind in KINDS])
-        self._queue_seconds = _Bound(families.queue_seconds, "observe", connector, [(kind,) for kind in KINDS])
+        self._tries = _Bound(families.tries, connector, product(KINDS, verdicts))
+        self._answer_seconds = _Bound(families.answer_seconds, connector, [(kind,) for kind in KINDS])
+        self._queue_seconds = _Bound(families.queue_seconds, connector, [(kind,) for kind in KINDS])
         titles = ["ok", "ClientGone", *sorted(_ERROR_TITLES)]
-        self._outbound = _Bound(families.outbound, "inc", connector, [(title,) for title in titles])
-        self._confirm_seconds = _Bound(families.confirm_seconds, "observe", connector, [()])
-        self._without_recipient = _Bound(families.without_recipient, "inc", connector, [()])
-        self._choices = _Bound(families.choices, "inc", connector, [(outcome,) for outcome in CHOICES])
-        self._pages = _Bound(families.pages, "inc", connector, [()])
-        self._parts = _Bound(families.parts, "inc", connector, [(outcome,) for outcome in PARTS])
-        self._reduced = _Bound(families.reduced, "inc", connector, product(REDUCED_TYPES, ("content", "medium")))
-        self._backwards = _Bound(families.backwards, "inc", connector, [()])
+        self._outbound = _Bound(families.outbound, connector, [(title,) for title in titles])
+        self._confirm_seconds = _Bound(families.confirm_seconds, connector, [()])
+        self._without_recipient = _Bound(families.without_recipient, connector, [()])
+        self._choices = _Bound(families.choices, connector, [(outcome,) for outcome in CHOICES])
+        self._pages = _Bound(families.pages, connector, [()])
+        self._parts = _Bound(families.parts, connector, [(outcome,) for outcome in PARTS])
+        self._reduced = _Bound(families.reduced, connector, product(REDUCED_TYPES, ("content", "medium")))
+        self._backwards = _Bound(families.backwards, connector, [()])
         #: How many seconds the broker took to confirm a message from Turn.
         self.confirmed: Callable[[float], None] = self._confirm_seconds[()]
         #: A status was sent whose recipient nobody knew.
@@ -256,11 +257,15 @@ class _Families:
     """What channels count with: each family once, with a label for the connector."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        def counter(name: str, documentation: str, *labels: str) -> Counter:
-            return Counter(PREFIX + name, documentation, (CONNECTOR, *labels), registry=registry)
+        def counter(name: str, documentation: str, *labels: str) -> CounterFamily:
+            family = CounterFamily(PREFIX + name, documentation, (CONNECTOR, *labels))
+            registry.register(family)
+            return family
 
-        def histogram(name: str, documentation: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
-            return Histogram(PREFIX + name, documentation, (CONNECTOR, *labels), buckets=buckets, registry=registry)
+        def histogram(name: str, documentation: str, buckets: tuple[float, ...], *labels: str) -> HistogramFamily:
+            family = HistogramFamily(PREFIX + name, documentation, (CONNECTOR, *labels), buckets)
+            registry.register(family)
+            return family
 
         self.consumed = counter("consumed", "Messages and events taken from the queues.", "kind")
         self.settled = counter("settled", "Messages and events by what became of them.", "kind", "result")
@@ -300,23 +305,21 @@ _NEVER_TRIED = (Verdict.MALFORMED, Verdict.ERROR, Verdict.STALE)
 
 class _Bound(dict[tuple[str, ...], Callable[..., None]]):
     """
-    A metric's method by its labels beside the connector: looking labels up
-    anew costs more than counting. Series are there from the start, at 0: a
+    A metric's series by their labels beside the connector. Series are there from the start, at 0: a
     rate needs to see the first step.
     """
 
-    def __init__(self, metric: Any, method: str, connector: str, values: Iterable[tuple[str, ...]]) -> None:
+    def __init__(self, metric: Family[Any], connector: str, values: Iterable[tuple[str, ...]]) -> None:
         super().__init__()
         self._metric = metric
-        self._method = method
         self._connector = connector
         for each in values:
             self[each]
 
     def __missing__(self, labels: tuple[str, ...]) -> Callable[..., None]:
-        child: Callable[..., None] = getattr(self._metric.labels(self._connector, *labels), self._method)
-        self[labels] = child
-        return child
+        series: Callable[..., None] = self._metric.labels(self._connector, *labels)
+        self[labels] = series
+        return series
 
     def remove(self) -> None:
         """Forget these series."""

@@ -31,6 +31,7 @@ from twisted.python.components import Componentized
 from twisted.python.logfile import LogFile
 from zope.interface import provider
 
+from ..timing.debug_lines import debug_lines
 from .twistd_process import on_signal
 
 log = Logger()
@@ -236,6 +237,7 @@ class LoggedService(MultiService):
             self._file = log_file_for(self._twistd)
             observer = observer_for(self._twistd, self._log_format, self._level, self._file)
             parent.setComponent(ILogObserver, observer)
+            debug_lines.wanted = self._level == "debug"
         super().setServiceParent(parent)
 
     def startService(self) -> None:

@@ -79,7 +79,8 @@ class _Reader(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if not self.done.called:
             # Without a length or chunks the end of the connection is the end of the body.
-            self._body.complete = reason.check(ResponseDone, PotentialDataLoss) is not None
+            done = reason.type is ResponseDone  # the usual case; check() takes much longer
+            self._body.complete = done or reason.check(ResponseDone, PotentialDataLoss) is not None
             self.done.callback(None)
 
     def _hang_up(self) -> None:
