@@ -12,7 +12,7 @@ from http import HTTPStatus
 from typing import Any, Optional
 
 from OpenSSL import SSL
-from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import (
     ConnectError,
     ConnectingCancelledError,
@@ -91,6 +91,26 @@ class TurnResponse:
     words: str = field(default="", repr=False, compare=False)
 
 
+class _Post:
+    """
+    A POST that is under way.
+
+    :ivar waits_for: the answer's head, then its body; what is cancelled to end it.
+    :ivar timed_out: it took too long.
+    """
+
+    __slots__ = ("waits_for", "timed_out")
+
+    def __init__(self, waits_for: Deferred[Any]) -> None:
+        self.waits_for = waits_for
+        self.timed_out = False
+
+    def time_out(self) -> None:
+        """Its time is over."""
+        self.timed_out = True
+        self.waits_for.cancel()
+
+
 class TurnClient:
     """
     Turn's HTTP API, as far as we use it.
@@ -151,7 +171,7 @@ class TurnClient:
                 b"User-Agent": [b"vumi_turn"],
             }
         )
-        self._pending: set[Deferred[TurnResponse]] = set()
+        self._pending: set[_Post] = set()
 
     async def post_message(self, payload: dict[str, Any]) -> TurnResponse:
         """POST a person's message."""
@@ -164,7 +184,7 @@ class TurnClient:
     async def close(self) -> None:
         """Close all connections; POSTs that are under way end as ``lost``."""
         for pending in list(self._pending):
-            pending.cancel()
+            pending.waits_for.cancel()
         closed: Deferred[None] = Deferred()
         # Over TLS each connection waits for the other side.
         timer = self._reactor.callLater(CLOSE_TIMEOUT, closed.callback, None)
@@ -180,41 +200,32 @@ class TurnClient:
 
     async def _post(self, url: PreparedURL, payload: dict[str, Any], timeout: float) -> TurnResponse:
         body = _encode(payload).encode("ascii")
-        exchange: Deferred[TurnResponse] = ensureDeferred(self._exchange(url, body, payload))
-        if exchange.called and not exchange.paused:
-            return await exchange
-        timed_out = False
-
-        def time_out() -> None:
-            nonlocal timed_out
-            timed_out = True
-            exchange.cancel()
-
-        timer = self._reactor.callLater(timeout, time_out)
-        self._pending.add(exchange)
+        answered: Deferred[IResponse] = self._http.post(
+            url.to_text(), data=body, headers=self._headers, allow_redirects=False, unbuffered=True
+        )
+        post = _Post(answered)
+        timer = self._reactor.callLater(timeout, post.time_out)
+        self._pending.add(post)
         try:
-            answer = await exchange
+            return await self._read(post, answered, payload)
+        except NETWORK_TROUBLE as error:
+            if post.timed_out:
+                return TurnResponse(None, "timeout", detail=f"no answer within {timeout:g} s")
+            return answer_for_failure(error)
         finally:
-            self._pending.discard(exchange)
+            self._pending.discard(post)
             if timer.active():
                 timer.cancel()
-        if timed_out and answer.status is None:
-            return TurnResponse(None, "timeout", detail=f"no answer within {timeout:g} s")
-        return answer
 
-    async def _exchange(self, url: PreparedURL, body: bytes, payload: dict[str, Any]) -> TurnResponse:
+    async def _read(self, post: _Post, answered: Deferred[IResponse], payload: dict[str, Any]) -> TurnResponse:
+        response = await answered
+        body = Body()
+        post.waits_for = read_body(response, body)
         try:
-            response = await self._http.post(
-                url.to_text(), data=body, headers=self._headers, allow_redirects=False, unbuffered=True
-            )
-        except NETWORK_TROUBLE as error:
-            return answer_for_failure(error)
-        answered = Body()
-        try:
-            await read_body(response, answered)
+            await post.waits_for
         except CancelledError:
             pass  # it is too late for the rest of the body; the answer is there
-        return self._answer(response, answered, payload)
+        return self._answer(response, body, payload)
 
     def _answer(self, response: IResponse, body: Body, payload: dict[str, Any]) -> TurnResponse:
         status, headers = response.code, response.headers
