@@ -100,7 +100,9 @@ class LineTests(SentryCase):
             },
         )
         self.assertEqual(report["extra"], {"message_id": ID, "queue": "c.inbound"})
-        self.assertEqual((report["server_name"], report["tags"]), ("production", {"worker": "some.Worker"}))
+        self.assertEqual(
+            (report["server_name"], report["tags"]), ("production", {"worker": "some.Worker", "connector": "c"})
+        )
         self.assertEqual(report["release"], f"vumi_turn@{vumi_turn.__version__}")
 
     def test_parts(self) -> None:

@@ -11,11 +11,20 @@ from typing import Any, Optional
 from twisted.application.service import Application, Service
 from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, eventAsText, formatEvent, globalLogPublisher
 from twisted.python import syslog
+from twisted.python.failure import Failure
 from twisted.python.log import msg, textFromEventDict
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.cases import case
-from vumi_turn.service.logs import LoggedService, make_observer, message_of, observer_for, printable_event, text_line
+from vumi_turn.service.logs import (
+    LoggedService,
+    json_line,
+    make_observer,
+    message_of,
+    observer_for,
+    printable_event,
+    text_line,
+)
 from vumi_turn.timing.debug_lines import debug_lines
 
 
@@ -229,3 +238,35 @@ class ServiceTests(SynchronousTestCase):
         Logger("some.module", observer=observer).info("hello")
         with open(path) as file:
             self.assertIn("hello", file.read())
+
+
+class ConnectorTests(SynchronousTestCase):
+    """What a channel logs names its connector."""
+
+    def event(self, **fields: Any) -> dict[str, Any]:
+        return {
+            "log_time": 0.0,
+            "log_level": LogLevel.info,
+            "log_namespace": "vumi_turn.some",
+            "log_format": "A line",
+            **fields,
+        }
+
+    def test_text(self) -> None:
+        """In text it stands before the message, also for a failure's line; a queue's name says it too."""
+        try:
+            raise RuntimeError
+        except RuntimeError:
+            failure = Failure()
+        for fields in ({"connector": "ussd"}, {"queue": "ussd.inbound"}, {"connector": "ussd", "log_failure": failure}):
+            line = text_line(self.event(**fields))
+            assert line is not None
+            self.assertTrue(line.splitlines()[0].endswith("[vumi_turn.some#info] ussd: A line"), line)
+        self.assertTrue(str(text_line(self.event())).endswith("] A line\n"))
+
+    def test_json(self) -> None:
+        """In JSON it is a field of its own, and the message stays as it is."""
+        for fields in ({"connector": "ussd"}, {"queue": "ussd.inbound"}):
+            line = json.loads(json_line(self.event(**fields)))
+            self.assertEqual((line["connector"], line["message"]), ("ussd", "A line"))
+        self.assertNotIn("connector", json.loads(json_line(self.event())))

@@ -72,6 +72,7 @@ class RedisMessageCache(MessageCache):
             prefix,
             worker_id or uuid4().hex,
             self._catch_up,
+            connector,
         )
         self._people = RedisPeople(self._shared, tables, prefix, timeout)
         self._sent = RedisSent(self._shared, tables, prefix, outbound_timeout)

@@ -15,6 +15,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ..timing.limited_log import RateLimitedLogger
+from ..timing.named_log import named
 from .redis_connection import ANSWER_TIMEOUT, RedisAway, RedisListener, ScriptFailed, WriteRefused, observer_of
 from .redis_format import HEARTBEAT, LEAVE, REMOVE, RUN_ID
 from .redis_members import Members
@@ -62,6 +63,7 @@ class SharedRedis:
     :param worker_id: this worker's name among them.
     :param catch_up: writes what could not be written; told whether Redis may
         have lost what it had.
+    :param connector: named in log lines.
     :ivar ready: see above.
     :ivar worker_id: this worker's name.
     :ivar workers_key: where the workers are listed.
@@ -75,7 +77,9 @@ class SharedRedis:
         prefix: str,
         worker_id: str,
         catch_up: Callable[[bool], Awaitable[None]],
+        connector: str = "",
     ) -> None:
+        self._log = named(log, connector)
         self._connection = connection
         self._clock = clock
         self.workers_key, self._worker = f"{prefix}workers", f"{prefix}worker:"
@@ -91,8 +95,8 @@ class SharedRedis:
         self._away_since: Optional[float] = clock.seconds()
         self._refusal = ""
         self._outage = False
-        self._refusals = RateLimitedLogger(log, clock, lines=1)
-        self._replacements = RateLimitedLogger(log, clock, lines=1)
+        self._refusals = RateLimitedLogger(self._log, clock, lines=1)
+        self._replacements = RateLimitedLogger(self._log, clock, lines=1)
         self.ready = False
         self.replaced = 0
 
@@ -269,7 +273,7 @@ class SharedRedis:
     def _cycle_ended(self, failure: Failure) -> None:
         self._started()
         if not failure.check(RedisAway):
-            log.failure("Sharing the message cache has ended", failure)
+            self._log.failure("Sharing the message cache has ended", failure)
 
     # -- what is said -------------------------------------------------------------
 

@@ -33,6 +33,7 @@ from ..monitoring.metrics import NOTHING_TO_SEND
 from ..monitoring.recorder import DeliveryRecorder
 from ..outbound.publisher import OutboundPublisher
 from ..timing.clock import wall_clock_of
+from ..timing.named_log import named
 from ..turn import client as turn_client
 from ..turn.payloads import OutboundRequest, message_payload
 from ..turn.verdicts import MESSAGE, STATUS, TurnResponse, Verdict
@@ -105,6 +106,7 @@ class Channel:
         rng: random.Random,
     ) -> None:
         self._config = config
+        self._log = named(log, config.connector_name)
         self._connector = connector
         self._turn = turn
         self._cache = cache
@@ -112,7 +114,7 @@ class Channel:
         metrics = self._metrics = recorder.metrics
         self._clock = clock
         self._wall = wall_clock_of(clock)
-        self._sessions = Sessions(cache, metrics.status_without_recipient)
+        self._sessions = Sessions(cache, metrics.status_without_recipient, config.connector_name)
         self._answers = InputAnswers(cache.documents)
         self._conversations = Conversations(cache.documents, clock, _screen_of(config), generate_id, metrics)
         self._outgoing = OutgoingMessages(
@@ -168,6 +170,7 @@ class Channel:
             max_deliveries=config.max_deliveries,
             observer=recorder,
             window=ConnectorWindow(connector),
+            connector=config.connector_name,
         )
         self.publisher = OutboundPublisher(
             clock,
@@ -177,6 +180,7 @@ class Channel:
             new_id=generate_id,
             request_timeout=config.request_timeout,
             publish_timeout=config.publish_timeout,
+            connector=config.connector_name,
         )
         self._statuses = Statuses(self._sessions, cache.documents, self.publisher.written, metrics)
         self.webhook = Webhook(
@@ -186,6 +190,7 @@ class Channel:
             api_path=config.vumi_api_path,
             max_request_size=config.max_request_size,
             observe=metrics.outbound,
+            connector=config.connector_name,
         )
 
     def start(self) -> None:
@@ -330,7 +335,7 @@ class Channel:
     async def park_failed(self, delivery: Delivery, failure: Failure) -> Outcome:
         """Park a message on which our own code, or a middleware's, has failed."""
         error_id = uuid4().hex
-        log.failure(
+        self._log.failure(
             "Handling a message from {queue} failed (error {error_id})",
             failure,
             queue=delivery.queue,

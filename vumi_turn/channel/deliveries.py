@@ -197,7 +197,12 @@ class MessageDelivery(QueuedRequest):
         """The request is settled: log a failure of the cache that nobody has asked for."""
         failure = self._recorded.unseen_failure
         if failure is not None:
-            log.failure("Recording {message_id} in the message cache failed", failure, message_id=self.name)
+            log.failure(
+                "Recording {message_id} in the message cache failed",
+                failure,
+                message_id=self.name,
+                queue=self._delivery.queue,
+            )
 
 
 class StatusDelivery(QueuedRequest):

@@ -138,7 +138,7 @@ class TurnChannels(BaseWorker[TurnChannelsConfig]):  # type: ignore[type-var]  #
 
     async def serve(self, connector: str, webhook: Webhook, health: ChannelHealth) -> None:
         """See :class:`~vumi_turn.channel.host.ChannelHost`."""
-        self._routes.put(webhook.path.encode("ascii"), webhook.resource())
+        self._routes.put(webhook.path.encode("ascii"), webhook.route())
         self._channels[connector].path = webhook.path.encode("ascii")
         self.health.add(connector, health)
 

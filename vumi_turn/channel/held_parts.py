@@ -59,7 +59,7 @@ class HeldParts:
         self._clock = clock
         self._report = report
         self._queue = PartsQueue(broker, connector, self._take, park)
-        self._joiner = Joiner(clock, window, cache.documents, answers, self)
+        self._joiner = Joiner(clock, window, cache.documents, answers, self, connector)
 
     def start(self) -> None:
         """Take parts, if no other worker does."""

@@ -26,6 +26,7 @@ from twisted.python.failure import Failure
 
 from ..broker.interface import Broker, BrokerError
 from ..configuration.fields import ConfigBool, ConfigError
+from ..timing.named_log import named
 
 log = Logger()
 
@@ -89,6 +90,7 @@ class Standby:
         self.state = StandbyState.WAITING
         self._broker = broker
         self._connector = connector
+        self._log = named(log, connector)
         self._clock = clock
         self._unpause = unpause
         self._pause = pause
@@ -142,10 +144,10 @@ class Standby:
                 ended: Deferred[None] = Deferred()
                 self._ended = ended
                 self._unpause()
-                log.info("{connector}: this worker consumes now", connector=self._connector)
+                self._log.info("This worker consumes now")
                 await ended
                 self._pause()
-                log.warn("{connector}: this worker has lost the lock, and waits", connector=self._connector)
+                self._log.warn("This worker has lost the lock, and waits")
             await deferLater(self._clock, LOOK)
 
     async def _try(self) -> bool:
@@ -169,7 +171,7 @@ class Standby:
 
     def _broken(self, failure: Failure) -> None:
         if self._tick_call is not None:
-            log.failure("Standing by failed; this worker does not consume any more", failure)
+            self._log.failure("Standing by failed; this worker does not consume any more", failure)
 
     # -- a reactor that stood still --------------------------------------------------
 

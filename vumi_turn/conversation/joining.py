@@ -34,6 +34,7 @@ from ..broker.interface import BrokerError, Delivery, Outcome
 from ..caches import CacheUnavailable
 from ..caches.documents import Change, DocumentStore, Kind, Lifetime
 from ..timing.backoff import Backoff
+from ..timing.named_log import named
 from ..vumi.messages import MalformedMessage, TransportUserMessage
 from .answers import Finish, InputAnswers
 
@@ -153,6 +154,7 @@ class Joiner:
     :param documents: of the message cache.
     :param answers: how inputs were answered.
     :param flow: makes and publishes messages.
+    :param connector: named in log lines.
     """
 
     def __init__(
@@ -162,7 +164,9 @@ class Joiner:
         documents: DocumentStore,
         answers: InputAnswers,
         flow: JoinedFlow,
+        connector: str = "",
     ) -> None:
+        self._log = named(log, connector)
         self._clock = clock
         self._window = window
         self._documents = documents
@@ -265,14 +269,14 @@ class Joiner:
     def _published(self, result: Any, input_id: str) -> None:
         self._publishing.pop(input_id, None)
         if result is not None:
-            log.failure("Joining the answers to an input failed", result)
+            self._log.failure("Joining the answers to an input failed", result)
 
     async def _publish(self, input_id: str, group: _Group, waits: bool) -> None:
         """Publish a group; a boundary of its own: each of its members is settled."""
         try:
             await self._publish_members(input_id, group, waits)
         except Exception:
-            log.failure(
+            self._log.failure(
                 "Publishing the answers to {message_id} failed; they go back to their queue", message_id=input_id
             )
             for member in group.members:

@@ -12,6 +12,7 @@ from twisted.logger import Logger
 
 from ..caches import CacheUnavailable, MessageCache, person_of
 from ..http.errors import ApiUsageError
+from ..timing.named_log import named
 from ..turn.errors import CacheUnavailableError, MessageNotFound
 from ..turn.payloads import OutboundRequest
 from ..vumi.messages import TransportUserMessage
@@ -28,7 +29,8 @@ class Sessions:
         cache does not know.
     """
 
-    def __init__(self, cache: MessageCache, without_recipient: Callable[[], None]) -> None:
+    def __init__(self, cache: MessageCache, without_recipient: Callable[[], None], connector: str = "") -> None:
+        self._log = named(log, connector)
         self._cache = cache
         self._without_recipient = without_recipient
 
@@ -66,7 +68,7 @@ class Sessions:
         try:
             await self._cache.close_session(message.to_addr, message.in_reply_to)
         except Exception:
-            log.failure("The session that {message_id} closes stays open", message_id=message.message_id)
+            self._log.failure("The session that {message_id} closes stays open", message_id=message.message_id)
 
     async def recipient_of(self, message_id: str) -> Optional[str]:
         """Whom we sent a message to; None, and counted, where the cache does not say."""

@@ -72,16 +72,17 @@ class CircuitBreaker:
 
     :param clock: what probes are timed by.
     :param admission: admits nothing but probes while Turn is away.
+    :param connector: named in log lines.
     :ivar state: changed by :meth:`_move` only.
     :ivar troubled: there is something that an accepted request would end.
     """
 
-    def __init__(self, clock: IReactorTime, admission: AdmissionControl) -> None:
+    def __init__(self, clock: IReactorTime, admission: AdmissionControl, connector: str = "") -> None:
         self.state = BreakerState.CLOSED
         self.troubled = False
         self._clock = clock
         self._admission = admission
-        self._log = OutageLog(clock, lambda: len(admission))
+        self._log = OutageLog(clock, lambda: len(admission), connector)
         self._misconfigured: set[str] = set()
         self._opened = 0.0
         #: Probes under way: one, or a second one of another person's.

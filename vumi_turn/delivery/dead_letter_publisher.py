@@ -11,6 +11,7 @@ from twisted.logger import Logger
 from ..failures.dead_letter import DeadLetter
 from ..timing.backoff import Backoff
 from ..timing.limited_log import RateLimitedLogger
+from ..timing.named_log import named
 from ..turn.verdicts import Verdict
 from .request import Result
 from .task import DeliveryTask, Event, State
@@ -23,16 +24,18 @@ class DeadLetterPublisher:
     Parks requests.
 
     :param clock: what delays are measured by.
+    :param connector: whose requests they are.
     :ivar failing: how many requests could not be parked yet.
     :ivar last_error: why not, the last time, in a word.
     """
 
-    def __init__(self, clock: IReactorTime) -> None:
+    def __init__(self, clock: IReactorTime, connector: str = "") -> None:
+        self._log = named(log, connector)
         self.failing = 0
         self.last_error = ""
         self._clock = clock
-        self._parked = RateLimitedLogger(log, clock)
-        self._failed = RateLimitedLogger(log, clock, lines=10)
+        self._parked = RateLimitedLogger(self._log, clock)
+        self._failed = RateLimitedLogger(self._log, clock, lines=10)
 
     async def park(self, task: DeliveryTask, dead_letter: DeadLetter) -> Result:
         """Park a request; where that fails, again after 1 s, doubling to 60 s."""
@@ -73,7 +76,7 @@ class DeadLetterPublisher:
                 message_id=task.request.name,
                 error=type(error).__name__,
             )
-            log.debug("Parking failed: {error!r}", error=error)
+            self._log.debug("Parking failed: {error!r}", error=error)
 
     def _done(self, task: DeliveryTask, dead_letter: DeadLetter) -> Result:
         self._parked.warn(

@@ -10,6 +10,7 @@ from typing import Optional
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+from ..timing.named_log import named
 from ..turn.verdicts import Verdict
 from .request import DeliveryObserver, DeliveryRequest, Result, Window
 
@@ -19,22 +20,23 @@ log = Logger()
 class ErrorIsolatingObserver:
     """Passes calls on to an observer, if there is one; logs its exceptions, never propagates them."""
 
-    def __init__(self, observer: Optional[DeliveryObserver]) -> None:
+    def __init__(self, observer: Optional[DeliveryObserver], connector: str = "") -> None:
         self._observer = observer
+        self._log = named(log, connector)
 
     def tried(self, request: DeliveryRequest, verdict: Verdict, what: str, seconds: float, words: str = "") -> None:
         if self._observer is not None:
             try:
                 self._observer.tried(request, verdict, what, seconds, words)
             except Exception:  # a boundary: an observer must not change what it observes
-                log.failure("Counting a try failed")
+                self._log.failure("Counting a try failed")
 
     def settled(self, request: DeliveryRequest, result: Result) -> None:
         if self._observer is not None:
             try:
                 self._observer.settled(request, result)
             except Exception:  # a boundary, as above
-                log.failure("Counting a result failed")
+                self._log.failure("Counting a result failed")
 
 
 class BlockedTasks:
@@ -48,8 +50,9 @@ class BlockedTasks:
     :param window: is told, or None.
     """
 
-    def __init__(self, clock: IReactorTime, window: Optional[Window]) -> None:
+    def __init__(self, clock: IReactorTime, window: Optional[Window], connector: str = "") -> None:
         self._clock = clock
+        self._log = named(log, connector)
         self._window = window
         self._counts: Counter[str] = Counter()
         self._told: Counter[str] = Counter()
@@ -81,4 +84,4 @@ class BlockedTasks:
                 try:
                     self._window.blocked(kind, count)
                 except Exception:  # a boundary: a window must not change what becomes of a request
-                    log.failure("Opening the window failed")
+                    self._log.failure("Opening the window failed")

@@ -10,6 +10,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from ..timing.limited_log import RateLimitedLogger
+from ..timing.named_log import named
 
 log = Logger()
 
@@ -24,12 +25,14 @@ class OutageLog:
 
     :param clock: what is measured by.
     :param waiting: says how many requests wait for Turn.
+    :param connector: whose they are.
     """
 
-    def __init__(self, clock: IReactorTime, waiting: Callable[[], int]) -> None:
+    def __init__(self, clock: IReactorTime, waiting: Callable[[], int], connector: str = "") -> None:
         self._clock = clock
+        self._log = named(log, connector)
         self._waiting = waiting
-        self._errors = RateLimitedLogger(log, clock, lines=1, tell=False)
+        self._errors = RateLimitedLogger(self._log, clock, lines=1, tell=False)
         self._since = 0.0
         self._what = ""
         self._misconfigured = False
@@ -59,7 +62,7 @@ class OutageLog:
             if misconfigured:
                 self.misconfigured(what)
             else:
-                log.warn("Turn is away ({what}): what goes there is held until it is back", what=what)
+                self._log.warn("Turn is away ({what}): what goes there is held until it is back", what=what)
         self._reminder = self._clock.callLater(REMINDER, self._remind)
 
     def update(self, what: str, misconfigured: bool) -> None:
@@ -82,13 +85,13 @@ class OutageLog:
             self._complained = False
             seconds = round(self._clock.seconds() - self._since, 1)
             but = f", but did not take what was sent ({what})" if what else ""
-            log.warn("Turn is back after {seconds} s{but}", seconds=seconds, but=but)
+            self._log.warn("Turn is back after {seconds} s{but}", seconds=seconds, but=but)
 
     def let_in(self) -> None:
         """Turn takes what it did not let in, and was not away meanwhile."""
         if self._complained:
             self._complained = False
-            log.warn("Turn lets us in again")
+            self._log.warn("Turn lets us in again")
 
     def stop(self) -> None:
         """Leave no timer."""
@@ -103,7 +106,7 @@ class OutageLog:
         if self._misconfigured:
             self.misconfigured(self._what)
         else:
-            log.warn(
+            self._log.warn(
                 "Turn has been away for {seconds} s ({what}); {waiting} wait for it",
                 seconds=round(self._clock.seconds() - self._since),
                 what=self._what,

@@ -15,6 +15,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ..failures.dead_letter import DeadLetter
+from ..timing.named_log import named
 from ..timing.one_time_event import OneTimeEvent
 from .admission import AdmissionControl
 from .circuit_breaker import CircuitBreaker
@@ -44,6 +45,7 @@ class DeliveryScheduler:
     :param max_deliveries: a request that went back to its queue so often is parked.
     :param observer: counts what happens, or None.
     :param window: is opened by as many as are blocked, or None.
+    :param connector: named in log lines.
     """
 
     def __init__(
@@ -58,11 +60,13 @@ class DeliveryScheduler:
         max_deliveries: int = MAX_DELIVERIES,
         observer: Optional[DeliveryObserver] = None,
         window: Optional[Window] = None,
+        connector: str = "",
     ) -> None:
+        self._log = named(log, connector)
         self._clock = clock
-        self._observer: DeliveryObserver = ErrorIsolatingObserver(observer)
+        self._observer: DeliveryObserver = ErrorIsolatingObserver(observer, connector)
         self._admission = AdmissionControl(clock, prefetch)
-        self._breaker = CircuitBreaker(clock, self._admission)
+        self._breaker = CircuitBreaker(clock, self._admission, connector)
         self._sender = DeliverySender(
             clock,
             rng,
@@ -71,10 +75,11 @@ class DeliveryScheduler:
             self._breaker,
             self._observer,
             max_deliveries,
+            connector,
         )
-        self._dead_letters = DeadLetterPublisher(clock)
+        self._dead_letters = DeadLetterPublisher(clock, connector)
         self._queues = KeyedQueues()
-        self._blocked = BlockedTasks(clock, window)
+        self._blocked = BlockedTasks(clock, window, connector)
         self._tasks = OpenTasks(clock, partial(self._end, result=Result.REQUEUE))
         self._requeued = RequeueTracker(clock)
         self._ready: deque[DeliveryTask] = deque()
@@ -272,7 +277,7 @@ class DeliveryScheduler:
         """
         if task.state is not State.ENDED:
             task.on(Event.STRAND)
-        log.failure(
+        self._log.failure(
             "Delivering {message_id} failed; it goes back to its queue later",
             failure,
             message_id=task.request.name,

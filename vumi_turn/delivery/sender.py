@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 from ..failures.dead_letter import TEMPORARY, DeadLetter
 from ..timing.backoff import FIRST_DELAY
 from ..timing.limited_log import RateLimitedLogger
+from ..timing.named_log import named
 from ..turn.verdicts import TurnResponse, Verdict, classify, describe
 from .accepted import AcceptedIdentities
 from .admission import AdmissionControl, Ticket
@@ -42,6 +43,7 @@ class DeliverySender:
     :param breaker: knows whether Turn is away.
     :param observer: is told of each try.
     :param max_deliveries: a request that went back to its queue so often is parked.
+    :param connector: whose requests they are.
     :ivar posting: how many requests are under way, of each kind.
     """
 
@@ -54,7 +56,9 @@ class DeliverySender:
         breaker: CircuitBreaker,
         observer: DeliveryObserver,
         max_deliveries: int = MAX_DELIVERIES,
+        connector: str = "",
     ) -> None:
+        self._log = named(log, connector)
         self._clock = clock
         self._rng = rng
         self._plan = plan
@@ -65,7 +69,7 @@ class DeliverySender:
         self._sent = AcceptedIdentities()
         self._accepted = 0
         self._refusals = Refusals()
-        self._held_lines = RateLimitedLogger(log, clock)
+        self._held_lines = RateLimitedLogger(self._log, clock)
         self.posting: Counter[str] = Counter()
 
     async def send(self, task: DeliveryTask) -> Union[Result, DeadLetter]:
@@ -219,7 +223,7 @@ class DeliverySender:
 
     def _error(self, request: DeliveryRequest, error: Exception, attempts: int) -> DeadLetter:
         error_id = f"{self._rng.getrandbits(128):032x}"
-        log.failure(
+        self._log.failure(
             "Sending {message_id} failed (error {error_id})",
             Failure(error),
             message_id=request.name,

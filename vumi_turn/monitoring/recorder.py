@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from ..delivery import DeliveryRequest, Result
+from ..timing.named_log import named
 from ..turn.verdicts import MESSAGE, Verdict
 from .metrics import ChannelMetrics
 from .rates import RateCounter
@@ -33,6 +34,7 @@ class DeliveryRecorder:
         self.metrics = metrics
         self.trace = trace
         self._clock = clock
+        self._log = named(log, metrics.connector)
         self._received = RateCounter(clock)
         self._delivered = RateCounter(clock)
         self._statuses = RateCounter(clock)
@@ -102,12 +104,11 @@ class DeliveryRecorder:
             (self._delivered if request.kind == MESSAGE else self._statuses).add()
         milliseconds = round(seconds * 1000)
         self.trace.add(request.name, result.value, {"kind": request.kind, "tries": request.tries, "ms": milliseconds})
-        log.info(
+        self._log.info(
             "{kind} {message_id}: {result} after {tries} tries, {milliseconds} ms",
             kind=request.kind,
             message_id=request.name,
             result=result.value,
             tries=request.tries,
             milliseconds=milliseconds,
-            connector=self.metrics.connector,
         )

@@ -23,6 +23,7 @@ from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 
 from .._version import __version__
+from ..timing.named_log import connector_of
 
 #: What stands for what is not told.
 LEFT_OUT = "[left out]"
@@ -166,6 +167,9 @@ class Reporter:
             return
         report = report_of(event)
         report["tags"] = {"worker": self._worker}
+        connector = connector_of(event)
+        if connector:
+            report["tags"]["connector"] = connector
         if left_out:
             report["extra"]["reports_left_out"] = left_out
         self._capture(report)

@@ -18,6 +18,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ..caches.requests import RequestStore, Step
+from ..timing.named_log import named
 from ..turn.errors import ApiError, BrokerUnavailableError, InternalError, RequestTimeoutError
 from ..turn.handler import Client, OutboundHandler
 from ..turn.payloads import OutboundRequest
@@ -156,7 +157,9 @@ class OutboundPublisher(OutboundHandler):
         new_id: Callable[[], str],
         request_timeout: float,
         publish_timeout: float,
+        connector: str = "",
     ) -> None:
+        self._log = named(log, connector)
         self._clock = clock
         self._flow = flow
         self._retryable = retryable
@@ -257,7 +260,7 @@ class OutboundPublisher(OutboundHandler):
             error = refusal
         except Exception:  # the boundary of a message
             error_id = self._new_id()
-            log.failure("Making a message of a POST of Turn's failed ({error_id})", error_id=error_id)
+            self._log.failure("Making a message of a POST of Turn's failed ({error_id})", error_id=error_id)
             error = InternalError(error_id)
         publishing.done = True
         del self._publishing[publishing.key]

@@ -32,6 +32,7 @@ from twisted.python.logfile import LogFile
 from zope.interface import provider
 
 from ..timing.debug_lines import debug_lines
+from ..timing.named_log import connector_of
 from .twistd_process import on_signal
 
 log = Logger()
@@ -49,8 +50,8 @@ _INNER_KEYS = frozenset({"format", "isError", "message", "time", "system", "fail
 def json_line(event: LogEvent) -> str:
     """
     A log event as one line of JSON: ``time``, ``level``, ``namespace`` and
-    ``message``; the event's own fields where they are plain values; and for an
-    exception its ``traceback``.
+    ``message``; the event's own fields where they are plain values; the
+    ``connector`` of what a channel logs; and for an exception its ``traceback``.
     """
     level = event.get("log_level")
     line: dict[str, Any] = {
@@ -64,6 +65,9 @@ def json_line(event: LogEvent) -> str:
             continue
         if value is None or isinstance(value, (str, int, float, bool)):
             line[key] = value
+    connector = connector_of(event)
+    if connector:
+        line["connector"] = connector
     failure = event.get("log_failure")
     if failure is not None:
         line["traceback"] = failure.getTraceback()
@@ -105,6 +109,12 @@ def printable(text: str, also: str = "") -> str:
     return "".join(c if c.isprintable() or c in also else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
+def with_connector(event: LogEvent, message: str) -> str:
+    """A message, after the connector that it is about."""
+    connector = connector_of(event)
+    return f"{connector}: {message}" if connector else message
+
+
 def text_line(event: LogEvent) -> Optional[str]:
     """
     A log event as twistd writes it: one line, for an exception followed by
@@ -129,6 +139,7 @@ def _one_line(event: LogEvent) -> Optional[str]:
     message = message_of(event)
     if not message:
         return None
+    message = with_connector(event, message)
     return printable(f"{_time_of(int(at))} [{namespace}#{level.name}] {message}") + "\n"
 
 
@@ -140,7 +151,11 @@ def _time_of(second: int) -> str:
 def printable_event(event: LogEvent) -> LogEvent:
     """The event with its message made :func:`printable`; Twisted's older ones may have several lines."""
     also = "\n\t" if event.get("log_namespace") == "log_legacy" else ""
-    return {**event, "log_format": "{log_printable}", "log_printable": printable(message_of(event), also)}
+    return {
+        **event,
+        "log_format": "{log_printable}",
+        "log_printable": printable(with_connector(event, message_of(event)), also),
+    }
 
 
 def make_observer(stream: TextIO, log_format: str, level: str) -> ILogObserver:

@@ -24,6 +24,7 @@ from ..http.responses import internal_error, respond, respond_error
 from ..http.routing import answer_routing_errors
 from ..http.server import BoundedSite, Paths
 from ..timing.limited_log import RateLimitedLogger
+from ..timing.named_log import named
 from .errors import SignatureMismatchError
 from .handler import OutboundHandler
 from .payloads import MESSAGES_PATH, parse_outbound
@@ -56,6 +57,7 @@ class Webhook:
     :param max_request_size: bytes of a body.
     :param observe: is told of each answer: :data:`OK`, :data:`GONE` or an
         error's title.
+    :param connector: named in log lines.
     """
 
     def __init__(
@@ -67,7 +69,9 @@ class Webhook:
         api_path: str = "",
         max_request_size: int,
         observe: Optional[Callable[[str], None]] = None,
+        connector: str = "",
     ) -> None:
+        self._log = named(log, connector)
         self._secret = secret.encode("utf-8")
         self._handler = handler
         self._clock = clock
@@ -87,13 +91,17 @@ class Webhook:
         resource: IResource = self._app.resource()
         return resource
 
+    def route(self) -> IResource:
+        """The same, without klein's routing for the POSTs that are meant for it."""
+        return DirectRoute(self.resource(), b"POST", self.path.encode("utf-8"), self.messages)
+
     def site(self, beside: Optional[Mapping[bytes, IResource]] = None) -> BoundedSite:
         """
         What to listen with.
 
         :param beside: further resources by their exact paths.
         """
-        resource: IResource = DirectRoute(self.resource(), b"POST", self.path.encode("utf-8"), self.messages)
+        resource = self.route()
         if beside:
             resource = Paths(resource, beside)
         return BoundedSite(resource, self._clock, self._max_request_size, observe=self._note)
@@ -140,7 +148,7 @@ class Webhook:
         self._observe(error.title)
         refusals = self._refusals.get(error.title)
         if refusals is None:
-            refusals = self._refusals[error.title] = RateLimitedLogger(log, self._clock, lines=1)
+            refusals = self._refusals[error.title] = RateLimitedLogger(self._log, self._clock, lines=1)
         refusals.emit(
             LogLevel.warn,
             "A POST of Turn's was answered {status} {title}: {details}{path}{check}",

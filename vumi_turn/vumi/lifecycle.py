@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 from .._version import __version__
 from ..broker.interface import Broker
 from ..configuration.fields import ConfigErrors
+from ..timing.named_log import named
 from ..timing.timeouts import Timeouts, deferred_of
 from .heartbeat import Heartbeat
 from .messages import generate_id
@@ -61,6 +62,11 @@ class WorkerLifecycle(MultiService):
     _is_set_up: bool
     _heartbeat: Optional[Heartbeat]
 
+    @property
+    def log(self) -> Logger:
+        """Names the connector, where the worker has one."""
+        return named(log, getattr(self.config, "connector_name", None) or "")
+
     def validate_config(self) -> Any:
         """Check what ``CONFIG_CLASS`` cannot; an exception here stops the start."""
 
@@ -82,7 +88,7 @@ class WorkerLifecycle(MultiService):
     def startService(self) -> None:
         """Start the broker, and set up; nothing waits until the broker is there."""
         super().startService()
-        log.info("{worker} is starting (vumi_turn {version})", worker=type(self).__name__, version=__version__)
+        self.log.info("{worker} is starting (vumi_turn {version})", worker=type(self).__name__, version=__version__)
         self.broker.start()
         self._set_up = ensureDeferred(self._start())
         self._set_up.addErrback(self._not_started)
@@ -125,11 +131,11 @@ class WorkerLifecycle(MultiService):
         if failure.check(ConfigErrors, CannotListenError):
             reason = "; ".join(getattr(failure.value, "errors", None) or [str(failure.value)])
             self.set_up_error = reason
-            log.critical("{worker} cannot start: {reason}", worker=name, reason=reason)
+            self.log.critical("{worker} cannot start: {reason}", worker=name, reason=reason)
         else:
             error_id = generate_id()
             self.set_up_error = f"its set-up failed; the log has the error {error_id}"
-            log.failure("{worker} cannot start (error {error_id})", failure, worker=name, error_id=error_id)
+            self.log.failure("{worker} cannot start (error {error_id})", failure, worker=name, error_id=error_id)
         self.when_set_up.callback(False)
         if self.fatal is not None:
             self.fatal()
@@ -164,7 +170,7 @@ class WorkerLifecycle(MultiService):
             self._heartbeat.stop()
         await self._finish("closing the broker's connections", self._stop_broker, None)
         await _done(super().stopService())
-        log.info("{worker} has stopped", worker=type(self).__name__)
+        self.log.info("{worker} has stopped", worker=type(self).__name__)
 
     def _stop_broker(self) -> Deferred[None]:
         return self.broker.stop(BROKER_STOP_TIMEOUT)
@@ -175,9 +181,9 @@ class WorkerLifecycle(MultiService):
         try:
             await self._bounded(finish(), max(seconds, 1.0), what)
         except TooSlow as error:
-            log.error("While stopping: {error}", error=str(error))
+            self.log.error("While stopping: {error}", error=str(error))
         except Exception:  # the other parts have to be stopped all the same
-            log.failure("Stopping, {what} failed", what=what)
+            self.log.failure("Stopping, {what} failed", what=what)
 
     async def _bounded(self, result: Any, seconds: float, what: str) -> None:
         pending = deferred_of(result)

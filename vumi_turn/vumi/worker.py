@@ -160,7 +160,7 @@ class BaseWorker(WorkerLifecycle, Generic[ConfigT]):
         except OSError as error:
             raise ConfigErrors([f"it cannot listen on {endpoint} ({error.strerror})"]) from None
         self._ports.append(port)
-        log.info("{worker} listens on {address}", worker=type(self).__name__, address=_shown(port.getHost()))
+        self.log.info("{worker} listens on {address}", worker=type(self).__name__, address=_shown(port.getHost()))
         return port
 
     def health_components(self) -> dict[str, dict[str, Any]]:

@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 from txamqp.protocol import AMQChannel
 
 from ...timing.backoff import RECONNECT_FIRST, RECONNECT_LONGEST, Backoff
+from ...timing.named_log import named
 from ..errors import BrokerUnavailable, ConnectionLost, MessageTooLarge, Nacked, Returned
 from ..interface import MAX_UNCONFIRMED, VUMI_EXCHANGE, Publisher
 from .client import Client
@@ -60,7 +61,9 @@ class ConfirmingPublisher(Receiver):
         limit: SizeLimit,
         changed: Callable[[], None],
         channel_lost: Callable[[], None],
+        connector: str = "",
     ) -> None:
+        self._log = named(log, connector)
         self.error = ""
         self._clock = clock
         self._new_id = new_id
@@ -182,7 +185,7 @@ class ConfirmingPublisher(Receiver):
     def _refused(self, error: Exception) -> None:
         if str(error) != self.error:
             self.error = str(error)
-            log.error("RabbitMQ does not let us publish ({reason}); trying again", reason=self.error)
+            self._log.error("RabbitMQ does not let us publish ({reason}); trying again", reason=self.error)
         if self._retry is None:
             self._retry = self._clock.callLater(self._backoff.next(), self._start_set_up)
         resend, self._resend = self._resend or [], None
@@ -248,7 +251,7 @@ class ConfirmingPublisher(Receiver):
         known = prefix == self._prefix.decode("ascii") and tag.isdecimal()
         entry = self._pending.get(int(tag)) if known else None
         if entry is None:
-            log.warn("RabbitMQ returned a message that is not among the unconfirmed ones")
+            self._log.warn("RabbitMQ returned a message that is not among the unconfirmed ones")
         else:
             entry.returned = True
 
@@ -260,7 +263,7 @@ class ConfirmingPublisher(Receiver):
         if self._limit.learn(error) and any(self._limit.excludes(entry.body) for entry in pending):
             self._replace_channel(pending)
         else:
-            log.error("RabbitMQ closed the publishing channel ({reason}); opening another one", reason=str(error))
+            self._log.error("RabbitMQ closed the publishing channel ({reason}); opening another one", reason=str(error))
             self._changed()  # first, so that who hears of a failed publish sees the new state
             for entry in pending:
                 entry.done.errback(ConnectionLost(f"RabbitMQ closed the channel before it confirmed: {error}"))
@@ -281,7 +284,7 @@ class ConfirmingPublisher(Receiver):
                 self._resend.append(entry)
         for entry in pending:
             if self._limit.excludes(entry.body):
-                log.error(
+                self._log.error(
                     "RabbitMQ refused a message of {size} bytes for {queue}: its max_message_size is {limit}",
                     size=len(entry.body),
                     queue=entry.key,

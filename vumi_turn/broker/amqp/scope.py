@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from ...timing.named_log import named
 from ...timing.timeouts import Timeouts
 from ..errors import BrokerUnavailable
 from ..interface import Broker, Consumer, Handler, Publisher, QueueCounts, QueueLock
@@ -32,14 +33,17 @@ class AmqpScope(Broker, ConnectionUser):
     """
     What :meth:`AmqpBroker.scope` gives.
 
-    :param name: shown in log lines.
+    :param name: shown in log lines of the scope itself.
     :param pair: the connections.
     :param clock: the reactor's clock.
     :param new_id: makes ids that are unique.
+    :param connector: named in log lines of publishing; empty where the scope is no channel's.
     """
 
-    def __init__(self, name: str, pair: ConnectionPair, clock: Any, new_id: Callable[[], str]) -> None:
-        self._name = name
+    def __init__(
+        self, name: str, pair: ConnectionPair, clock: Any, new_id: Callable[[], str], connector: str = ""
+    ) -> None:
+        self._log = named(log, connector or name)
         self._pair = pair
         self._clock = clock
         self._new_id = new_id
@@ -48,7 +52,9 @@ class AmqpScope(Broker, ConnectionUser):
         self._published_before = False
         self._consumers: list[AmqpConsumer] = []
         self._locks: list[AmqpLock] = []
-        self._publisher = ConfirmingPublisher(clock, new_id, pair.limit, self.refresh, self._declare_consumed_again)
+        self._publisher = ConfirmingPublisher(
+            clock, new_id, pair.limit, self.refresh, self._declare_consumed_again, connector
+        )
 
     # The interface
 
@@ -93,7 +99,7 @@ class AmqpScope(Broker, ConnectionUser):
         return self._publisher.add_transient(exchange, routing_key)
 
     def scope(self, name: str) -> AmqpScope:
-        return AmqpScope(name, self._pair, self._clock, self._new_id)
+        return AmqpScope(name, self._pair, self._clock, self._new_id, name)
 
     def lock(self, queue: str) -> QueueLock:
         lock = AmqpLock(queue, self._pair.consuming)
@@ -138,7 +144,7 @@ class AmqpScope(Broker, ConnectionUser):
 
     def _not_closed(self, failure: Failure) -> None:
         failure.trap(BrokerUnavailable)
-        log.warn("{name}: closing its AMQP channels: {reason}", name=self._name, reason=failure.getErrorMessage())
+        self._log.warn("Closing the AMQP channels: {reason}", reason=failure.getErrorMessage())
 
     # The connections
 
