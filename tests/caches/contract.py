@@ -367,7 +367,7 @@ class CacheContract:
         await self.cache.add_inbound(inbound(4, session_event="resume", session="s2"))
         self.assertEqual([await asked(PERSON, f"{number:032x}") for number in (1, 2, 4)], [False, False, True])
         await self.cache.close_session(PERSON, f"{4:032x}")
-        self.assertIs(await asked(PERSON, f"{4:032x}"), False)
+        self.assertEqual(await asked(PERSON, f"{4:032x}"), False)
 
     # -- documents -----------------------------------------------------------------------------
 
