@@ -280,6 +280,24 @@ class OutboundTests(AccountCase):
         self.find(("p1", "id-0"))
         self.wrong("1 messages from Turn were answered 200 and are in no queue: asking 1 (id-1)")
 
+    def test_joined(self) -> None:
+        """What was joined into another message of Turn's is there, and its statuses are nobody's invention."""
+        self.ask(200)
+        other = Asked("asking 2", b"{}", [Attempt(11.0, 11.5, 200, "id-2")])
+        self.ledger.asked.append(other)
+        self.find(("p1", "id-1"))
+        self.ledger.found["p2"] = Found("p2", "id-1", "asking 2")
+        request = FakeRequest(12.0)
+        self.ledger.see(Seen(STATUS, "id-2 sent", ACCEPTED, 11.9, request))
+        self.assertEqual(self.right().counts["messages from Turn"]["joined into another one"], 1)
+
+    def test_session_over(self) -> None:
+        """What was held when its session ended is accounted for where Turn was told that it failed."""
+        self.ask(200)
+        self.wrong("1 messages from Turn were answered 200 and are in no queue: asking 1 (id-1)")
+        self.ledger.see(Seen(STATUS, "id-1 failed", ACCEPTED, 11.9, FakeRequest(12.0)))
+        self.assertEqual(self.right().counts["messages from Turn"]["session was over, Turn was told"], 1)
+
     def test_unanswered(self) -> None:
         """Without faults every request is answered 200 in the end."""
         self.ask(503, None)

@@ -15,8 +15,8 @@ from tests.integration.chaos.ledger import (
     ACCEPTED,
     BROKER,
     MESSAGE,
-    NOTHING,
     POISON,
+    QUIET,
     STATUS,
     TAKEN,
     TO_TURN,
@@ -33,6 +33,9 @@ from tests.integration.chaos.ledger import (
 
 #: Seconds that an acknowledgement may need from Turn's answer to the broker on a busy machine.
 ON_ITS_WAY = 1.0
+
+#: Seconds from the 200 for a message that is held until its joined message is acknowledged.
+HELD = 5.0
 
 #: Seconds of acknowledgements that a killed RabbitMQ may not have written down yet.
 UNWRITTEN = 2.0
@@ -96,7 +99,10 @@ def account_for(ledger: Ledger, timeout: float, prefetch: int) -> Account:
         _repeats(account, ledger, kind, title, taken, timeout, prefetch)
         _parking(account, ledger, kind, title, parked)
         _both(account, ledger, kind, title, taken, parked, timeout)
-    account.check("requests for what nobody said", sorted(set(taken) - set(ledger.said)))
+    told = {attempt.message_id for asked in ledger.asked for attempt in asked.attempts}
+    unknown = sorted(set(taken) - set(ledger.said))
+    # A status of a message that was joined into another one, or was not shown.
+    account.check("requests for what nobody said", [key for key in unknown if key.split(" ")[0] not in told])
     _outbound(account, ledger)
     account.check("tracebacks in the worker's log", ledger.tracebacks)
     return account
@@ -142,7 +148,7 @@ def _place(said: Said, ledger: Ledger, taken: dict[str, list[Seen]], parked: dic
         return "parked"
     if said.key in ledger.queued:
         return "queued"
-    if said.expect == NOTHING:
+    if said.expect in QUIET:
         return "nothing to send"
     return "unaccounted" if said.certain else "never confirmed"
 
@@ -303,19 +309,24 @@ def _outbound(account: Account, ledger: Ledger) -> None:
     by_marker: dict[str, list[Found]] = defaultdict(list)
     for found in ledger.found.values():
         by_marker[found.marker].append(found)
-    ids = {found.message_id for found in ledger.found.values()}
-    unanswered, lost, same, other, wrong = [], [], 0, 0, []
+    failed = {key.split(" ")[0] for key in ledger.taken if key.endswith(" failed")}
+    # A joined message has the id of the first of them.
+    told = {asked.answer.message_id for asked in ledger.asked if asked.answer is not None}
+    unanswered, lost, same, other, over, joined, wrong = [], [], 0, 0, 0, 0, []
     for asked in ledger.asked:
         answer = asked.answer
         copies = by_marker.pop(asked.marker, [])
         if answer is None:
             unanswered.append(asked.marker)
-        elif answer.message_id not in ids:
+        elif not copies and answer.message_id in failed:
+            over += 1  # its session had ended, and Turn was told
+        elif not {found.message_id for found in copies} & (told | {answer.message_id}):
             lost.append(f"{asked.marker} ({answer.message_id})")
         distinct = {found.message_id for found in copies}
+        joined += answer is not None and bool(copies) and answer.message_id not in distinct
         repeated, changed = len(copies) - len(distinct), max(len(distinct) - 1, 0)
         same, other = same + repeated, other + changed
-        if repeated and not _died_during(asked, ledger, BROKER):
+        if repeated and not (_died_during(asked, ledger, BROKER) or _died_during(asked, ledger, WORKER)):
             wrong.append(f"{asked.marker} (the same id)")
         if changed and not (_died_during(asked, ledger, WORKER) or any(a.left for a in asked.attempts)):
             wrong.append(f"{asked.marker} (another id)")
@@ -324,6 +335,8 @@ def _outbound(account: Account, ledger: Ledger) -> None:
         "requests": sum(len(asked.attempts) for asked in ledger.asked),
         "answered 200": len(ledger.asked) - len(unanswered),
         "never answered 200": len(unanswered),
+        "joined into another one": joined,
+        "session was over, Turn was told": over,
         "copies with the same id": same,
         "copies with another id": other,
         "unaccounted": len(lost),
@@ -337,6 +350,5 @@ def _outbound(account: Account, ledger: Ledger) -> None:
 def _died_during(asked: Asked, ledger: Ledger, who: str) -> bool:
     began, ended = asked.attempts[0].began, asked.attempts[-1].ended
     return any(
-        death.who == who and began - ON_ITS_WAY <= death.gone and death.began <= ended + ON_ITS_WAY
-        for death in ledger.deaths
+        death.who == who and began - ON_ITS_WAY <= death.gone and death.began <= ended + HELD for death in ledger.deaths
     )

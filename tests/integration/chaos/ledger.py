@@ -10,7 +10,11 @@ from typing import Any, Optional
 MESSAGE, STATUS = "message", "status"
 
 #: What is to become of something that was said.
-TO_TURN, REFUSED, POISON, JUNK, NOTHING = "to Turn", "refused", "poison", "junk", "nothing"
+#: A key may turn a page; then Turn hears nothing of it.
+TO_TURN, REFUSED, POISON, JUNK, NOTHING, KEY = "to Turn", "refused", "poison", "junk", "nothing", "key"
+
+#: Those that Turn need not hear of.
+QUIET = (NOTHING, KEY)
 
 #: What Turn did with a request. It has taken those of :data:`TAKEN`.
 ACCEPTED, LIED, CUT, THROTTLED, FAILED, DROPPED, HUNG = (
@@ -99,7 +103,7 @@ class Asked:
 @dataclass(frozen=True)
 class Found:
     """
-    What lay in the outbound queue.
+    One text of what lay in the outbound queue: a message may be joined of several.
 
     :ivar publish_id: of this publish: the same again is only the broker's repeat.
     """

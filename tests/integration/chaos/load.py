@@ -14,13 +14,16 @@ import pika
 from pika.exceptions import AMQPError
 
 from tests.integration.amqp_peer import EXCHANGE, AmqpPeer
-from tests.integration.chaos.ledger import JUNK, MESSAGE, NOTHING, STATUS, TO_TURN, Asked, Attempt, Found, Ledger
-from tests.integration.chaos.plan import Asking, Saying
+from tests.integration.chaos.ledger import JUNK, KEY, MESSAGE, NOTHING, STATUS, TO_TURN, Asked, Attempt, Found, Ledger
+from tests.integration.chaos.plan import LONG, MENU, Asking, Saying
 from tests.integration.http_peer import HttpPeer, outbound
 from tests.integration.vumi_words import event, inbound
 
 #: What a broken connection may raise in pika; the last one by its timers.
 BROKEN = (AMQPError, OSError, ValueError)
+
+#: What the texts of Turn's messages begin with, by which they are found again.
+MARKER = "asking "
 
 PERSISTENT = pika.BasicProperties(delivery_mode=2)
 
@@ -136,6 +139,8 @@ class Speaker:
             return {"message_id": name, "junk": True}
         if saying.expect == NOTHING:
             return inbound(message_id=name, from_addr=saying.person, content=None, session_event="close")
+        if saying.expect == KEY:
+            return inbound(message_id=name, from_addr=saying.person, content="98" if number % 2 else "1")
         return inbound(message_id=name, from_addr=saying.person, content=f"saying {number}")
 
 
@@ -172,17 +177,20 @@ class Network:
         if method is None:
             return False
         value = json.loads(body)
-        found = Found(properties.message_id, value["message_id"], value["content"], time.monotonic())
-        self._ledger.found[found.publish_id] = found
-        if found.message_id not in self._reported:
-            self._reported.add(found.message_id)
-            for kind, status in self._fate(found.marker):
-                self._report(channel, kind, status, found.message_id)
+        message_id = value["message_id"]
+        markers = [line for line in value["content"].split("\n") if line.startswith(MARKER)]
+        for marker in markers:
+            name = f"{properties.message_id} {marker}"
+            self._ledger.found[name] = Found(name, message_id, marker, time.monotonic())
+        if markers and message_id not in self._reported:  # of further pages Turn hears nothing
+            self._reported.add(message_id)
+            for kind, status in self._fate(markers):
+                self._report(channel, kind, status, message_id)
         channel.basic_ack(method.delivery_tag)
         return True
 
-    def _fate(self, marker: str) -> list[tuple[str, str]]:
-        if marker in self._refused:
+    def _fate(self, markers: Sequence[str]) -> list[tuple[str, str]]:
+        if self._refused.intersection(markers):
             return [("nack", "failed")]
         return [("ack", "sent"), ("delivery_report", "delivered")]
 
@@ -194,6 +202,18 @@ class Network:
         body = json.dumps(event(kind, message_id)).encode("ascii")
         channel.basic_publish(EXCHANGE, f"{self._connector}.event", body, PERSISTENT, mandatory=True)
         said.certain = True
+
+
+def _turn(form: str, marker: str) -> dict[str, Any]:
+    """A message as Turn means it, the marker a line of its own on its first page."""
+    text = marker
+    if form == LONG:
+        text = f"{marker}\n" + " ".join(f"word{number}" for number in range(50))
+    if form == MENU:
+        buttons = [{"type": "reply", "reply": {"id": title, "title": title}} for title in ("Yes", "No")]
+        content = {"type": "button", "body": {"text": text}, "action": {"buttons": buttons}}
+        return {"type": "interactive", "interactive": content}
+    return {"type": "text", "text": {"body": text}}
 
 
 class Asker:
@@ -211,8 +231,9 @@ class Asker:
         self.refused: set[str] = set()
         began = time.monotonic()
         for number, asking in enumerate(askings):
-            asked = Asked(f"asking {seed}-{number}", b"")
+            asked = Asked(f"{MARKER}{seed}-{number}", b"")
             body = outbound(asking.person, asked.marker, waiting_for_user_input=bool(number % 4))
+            body["turn"] = _turn(asking.form, asked.marker)
             asked.body = json.dumps(body).encode()
             ledger.asked.append(asked)
             if asking.refused:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from tests.integration.chaos.ledger import JUNK, NOTHING, POISON, REFUSED, TO_TURN
+from tests.integration.chaos.ledger import JUNK, KEY, NOTHING, POISON, REFUSED, TO_TURN
 
 #: Turn's faults. In the last one it is merely slow.
 REFUSE, HANG, THROTTLE, SEVER, ERRORS, LIE, SLOW = (
@@ -31,6 +31,12 @@ KILL_BROKER, KILL_WORKER, STOP_WORKER, KILL_BOTH, FREEZE_BROKER, FREEZE_AND_KILL
 )
 PROCESS_FAULTS = (KILL_WORKER, KILL_BROKER, STOP_WORKER, KILL_BOTH, FREEZE_BROKER, FREEZE_AND_KILL)
 
+#: What is to become of what people say, with its share.
+EXPECTED = {TO_TURN: 0.925, REFUSED: 0.01, POISON: 0.001, JUNK: 0.012, NOTHING: 0.022, KEY: 0.03}
+
+#: What Turn wants to be sent.
+PLAIN, MENU, LONG = "plain", "menu", "long"
+
 #: The load goes on for so many times the time with faults, which stands still while something is down.
 SPREAD = 2.0
 
@@ -51,12 +57,14 @@ class Asking:
 
     :ivar hasty: Turn hangs up before the first answer, and asks again.
     :ivar refused: the network answers it with a nack.
+    :ivar form: what it is: :data:`PLAIN`, with choices, or longer than a screen.
     """
 
     at: float
     person: str
     hasty: bool
     refused: bool
+    form: str = "plain"
 
 
 @dataclass(frozen=True)
@@ -113,14 +121,20 @@ def _sayings(rng: random.Random, people: list[str], messages: int, seconds: floa
     while len(sayings) < messages:
         person, at = rng.choice(rng.choice((people, talkative))), rng.uniform(0, seconds)
         for number in range(rng.choice((1, 1, 2, 3, 5))):
-            expect = rng.choices((TO_TURN, REFUSED, POISON, JUNK, NOTHING), (0.955, 0.01, 0.001, 0.012, 0.022))[0]
+            expect = rng.choices(tuple(EXPECTED), tuple(EXPECTED.values()))[0]
             sayings.append(Saying(at + number * 0.002, person, expect))
     return sorted(sayings[:messages], key=lambda saying: saying.at)
 
 
 def _askings(rng: random.Random, people: list[str], messages: int, seconds: float) -> list[Asking]:
     askings = [
-        Asking(rng.uniform(0, seconds), rng.choice(people), rng.random() < 0.03, rng.random() < 0.1)
+        Asking(
+            rng.uniform(0, seconds),
+            rng.choice(people),
+            rng.random() < 0.03,
+            rng.random() < 0.1,
+            rng.choices((PLAIN, MENU, LONG), (0.7, 0.15, 0.15))[0],
+        )
         for _ in range(messages)
     ]
     return sorted(askings, key=lambda asking: asking.at)

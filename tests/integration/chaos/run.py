@@ -13,7 +13,7 @@ from typing import Mapping
 import tests
 from tests.integration.amqp_peer import AmqpPeer
 from tests.integration.chaos.account import Account, account_for
-from tests.integration.chaos.ledger import MESSAGE, NOTHING, POISON, STATUS, STAY, Ledger, Parked
+from tests.integration.chaos.ledger import MESSAGE, POISON, QUIET, STATUS, STAY, Ledger, Parked
 from tests.integration.chaos.load import Asker, Loads, Network, Speaker
 from tests.integration.chaos.plan import plan_of
 from tests.integration.chaos.process_faults import FaultClock, ProcessFaults
@@ -23,6 +23,9 @@ from tests.integration.rabbitmq import RabbitMQ
 from tests.integration.worker import Worker
 
 TOKEN, SECRET = "chaos-token", "chaos-secret"
+
+#: The queues that other programs use.
+QUEUES = ("inbound", "event", "outbound", "turn_failures")
 
 #: Seconds for a POST of the worker's.
 TIMEOUT = 1.5
@@ -128,7 +131,7 @@ class Run:
 
     def _declare(self) -> None:
         peer = AmqpPeer(self._node.port)
-        for kind in ("inbound", "event", "outbound", "turn_failures"):
+        for kind in QUEUES:
             peer.declare(f"{self._connector}.{kind}")
         peer.close()
 
@@ -164,7 +167,7 @@ class Run:
         while time.monotonic() < min(deadline, moved + STANDSTILL) and not loads.over.is_set():
             self._take_parked(peer)
             left = self._left()
-            if load_is_over() and left <= 0 and not peer.ready(f"{self._connector}.outbound"):
+            if load_is_over() and left <= 0 and not self._shown(peer):
                 break
             now = (left, len(self._ledger.seen), len(self._ledger.found), load_is_over())
             if now != state:
@@ -183,9 +186,20 @@ class Run:
             stuck = {said.line for said in ledger.said.values() if said.expect == POISON}
             done = ledger.taken | {parked.key for parked in ledger.parked}
             return sum(
-                said.certain and said.expect != NOTHING and said.line not in stuck and key not in done
+                said.certain and said.expect not in QUIET and said.line not in stuck and key not in done
                 for key, said in ledger.said.items()
             )
+
+    def _shown(self, peer: AmqpPeer) -> int:
+        """How many messages are on their way to people: ready, or held to be joined."""
+        with self._ledger.lock:
+            found = {each.marker for each in list(self._ledger.found.values())}
+            failed = {key.split(" ")[0] for key in self._ledger.taken if key.endswith(" failed")}
+        held = sum(
+            asked.answer is not None and asked.marker not in found and asked.answer.message_id not in failed
+            for asked in self._ledger.asked
+        )
+        return held + peer.ready(f"{self._connector}.outbound")
 
     def _take_parked(self, peer: AmqpPeer) -> None:
         for body in peer.take_all(f"{self._connector}.turn_failures"):
@@ -198,7 +212,7 @@ class Run:
         for kind in ("inbound", "event"):
             for body in peer.take_all(f"{self._connector}.{kind}"):
                 self._ledger.queued.add(_key_of(json.loads(body)))
-        peer.delete(*(f"{self._connector}.{kind}" for kind in ("inbound", "event", "outbound", "turn_failures")))
+        peer.delete(*(f"{self._connector}.{kind}" for kind in (*QUEUES, "turn_joining")))
         peer.close()
 
 
