@@ -16,6 +16,7 @@ from tests.integration.redis_server import RedisServer
 from tests.integration.vumi_words import event, inbound, new_id, new_person
 from tests.integration.waiting import wait_for
 from tests.integration.worker import Worker
+from tests.pages import block_with
 
 try:
     import txredisapi
@@ -27,115 +28,9 @@ SHOW = "VUMI_TURN_SHOW_JOURNEYS"
 
 OPTIONS: dict[str, Any] = {"page_back_key": "0", "screen_size": 160}
 
-#: What happens by USSD.
-USSD = """\
-the person dials *120*8864#
-Turn gets        *120*8864#
-Turn says        interactive list, waits: How can we help?
-the phone shows  88 characters
-                 | Clinic
-                 | How can we help?
-                 | Care
-                 | 1. Antenatal: before birth
-                 | 2. My child
-                 | Other
-                 | 3. Ask a nurse
-the person types 2
-Turn gets        My child
-Turn says        text, waits: How old is your child, in months?
-the phone shows  33 characters
-                 | How old is your child, in months?
-the person types nine
-Turn gets        nine
-Turn says        text, does not wait: That is no number.
-Turn says        text, waits: How old is your child, in months?
-the phone shows  52 characters
-                 | That is no number.
-                 | How old is your child, in months?
-the person types 9
-Turn gets        9
-Turn says        interactive button, waits: At nine months a child eats mashed famil…
-the phone shows  129 characters
-                 | At nine months a child eats mashed family food three times a day, and a snack
-                   between. Wash your hands before each meal.
-                 | 98. More
-the person types 98
-the phone shows  140 characters
-                 | The second measles vaccine is due soon: bring the red book to the clinic, any
-                   weekday from eight in the morning until noon.
-                 | 0. Back
-                 | 98. More
-the person types 98
-the phone shows  120 characters
-                 | Come at once if the child has a fever, cannot drink, or breathes fast.
-                 | Shall we remind you?
-                 | 1. Yes, please
-                 | 2. No
-                 | 0. Back
-the person types 0
-the phone shows  140 characters
-                 | The second measles vaccine is due soon: bring the red book to the clinic, any
-                   weekday from eight in the morning until noon.
-                 | 0. Back
-                 | 98. More
-the person types 98
-the phone shows  120 characters
-                 | Come at once if the child has a fever, cannot drink, or breathes fast.
-                 | Shall we remind you?
-                 | 1. Yes, please
-                 | 2. No
-                 | 0. Back
-the person types 1
-Turn gets        Yes, please
-Turn says        text, does not wait: Thank you. We will send you a message.
-the phone shows  38 characters, the end
-                 | Thank you. We will send you a message.
-"""
-
-#: What happens by SMS.
-SMS = """\
-the person types hi
-Turn gets        hi
-Turn says        interactive list, waits: How can we help?
-the phone shows  88 characters
-                 | Clinic
-                 | How can we help?
-                 | Care
-                 | 1. Antenatal: before birth
-                 | 2. My child
-                 | Other
-                 | 3. Ask a nurse
-the person types 2
-Turn gets        My child
-Turn says        text, waits: How old is your child, in months?
-the phone shows  33 characters
-                 | How old is your child, in months?
-the person types nine
-Turn gets        nine
-Turn says        text, does not wait: That is no number.
-the phone shows  18 characters
-                 | That is no number.
-Turn says        text, waits: How old is your child, in months?
-the phone shows  33 characters
-                 | How old is your child, in months?
-the person types 9
-Turn gets        9
-Turn says        interactive button, waits: At nine months a child eats mashed famil…
-the phone shows  357 characters
-                 | At nine months a child eats mashed family food three times a day, and a snack
-                   between. Wash your hands before each meal.
-                 | The second measles vaccine is due soon: bring the red book to the clinic, any
-                   weekday from eight in the morning until noon.
-                 | Come at once if the child has a fever, cannot drink, or breathes fast.
-                 | Shall we remind you?
-                 | 1. Yes, please
-                 | 2. No
-the person types yes, PLEASE.
-Turn gets        Yes, please
-Turn says        text, does not wait: Thank you. We will send you a message.
-the phone shows  38 characters
-                 | Thank you. We will send you a message.
-"""
+#: What happens, as the documentation shows it.
+USSD = f"{block_with('the person dials')}\n"
+SMS = f"{block_with('the person types hi')}\n"
 
 
 class AmqpPhone:
