@@ -53,7 +53,9 @@ def _before(owner: type, name: str) -> None:
 def _during(owner: type, name: str) -> None:
     def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
         async def begun(*args: Any, **kw: Any) -> Any:
-            running = Deferred.fromCoroutine(original(*args, **kw))
+            running = original(*args, **kw)
+            if not isinstance(running, Deferred):
+                running = Deferred.fromCoroutine(running)
             die_soon()
             return await running
 
@@ -78,8 +80,13 @@ def _while_flushing(change: Callable[[type, str], None]) -> None:
     """At the publish of a joined message, not of others."""
 
     def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
+        changed = False
+
         async def flush(*args: Any, **kw: Any) -> Any:
-            change(ReceiveInboundConnector, "publish_outbound")
+            nonlocal changed
+            if not changed:
+                changed = True
+                change(ReceiveInboundConnector, "publish_outbound")
             return await original(*args, **kw)
 
         return flush
