@@ -137,3 +137,16 @@ class ImportTests(SynchronousTestCase):
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PACKAGE.parent)
         self.assertEqual((done.stdout.strip(), done.returncode), ("[]", 0), done.stderr)
+
+    def test_worker_loads_what_it_uses(self) -> None:
+        """Loading a worker loads neither the operator's page nor what talks to Redis, nor commands or the sandbox."""
+        code = (
+            "import sys\n"
+            "import vumi_turn.service.vumi_worker\n"
+            "from vumi_turn import TurnChannelsApi\n"
+            "unused = ('monitoring.operator_page', 'monitoring.api', 'caches.redis', 'commands', 'sandbox')\n"
+            "names = tuple(f'vumi_turn.{name}' for name in unused)\n"
+            "print(sorted(name for name in sys.modules if name.startswith(names)))\n"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PACKAGE.parent)
+        self.assertEqual((done.stdout.strip(), done.returncode), ("[]", 0), done.stderr)

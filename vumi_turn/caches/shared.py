@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .redis_address import RedisAddress
-from .redis_connection import RedisConnection
 from .tables import Bounds
+
+if TYPE_CHECKING:
+    from .redis_address import RedisAddress
+    from .redis_connection import RedisConnection
 
 
 class ProcessCaches:
@@ -29,5 +31,7 @@ class ProcessCaches:
         """
         connection = self._connections.get(address)
         if connection is None:
+            from .redis_connection import RedisConnection  # only who has a Redis loads what talks to it
+
             connection = self._connections[address] = RedisConnection(address, reactor)
         return connection

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from typing import Awaitable, Callable, Optional
+from typing import TYPE_CHECKING, Awaitable, Callable, Optional
 
 from klein import Klein
 from klein.resource import KleinResource
@@ -20,10 +20,12 @@ from ..http.responses import respond
 from ..http.routing import answer_routing_errors
 from .health import Reporter
 from .metrics import CONTENT_TYPE, MetricsRegistry
-from .operator_page import OperatorPage
 from .queue_counts import SCRAPED, QueueCounters
 from .trace import TraceStore
 from .views import ChannelViews
+
+if TYPE_CHECKING:
+    from .operator_page import OperatorPage
 
 METHODS = ("GET", "HEAD")
 
@@ -63,7 +65,9 @@ class Management:
         self.views = ChannelViews()
         self.counters = QueueCounters(self.views, clock)
         self._clock = clock
-        self._page = OperatorPage(self.views, self.counters, self.traces, clock, password=password, content=content)
+        self._password = password
+        self._content = content
+        self._page: Optional[OperatorPage] = None
 
     def resource(self, health: Reporter, *, page: bool) -> KleinResource:
         """
@@ -76,7 +80,7 @@ class Management:
             health,
             self.metrics,
             self._clock,
-            page=self._page if page else None,
+            page=self._page_of_operator() if page else None,
             before_scrape=lambda: self.counters.refresh(SCRAPED),
         )
 
@@ -88,7 +92,18 @@ class Management:
 
     def stop(self) -> None:
         """End what the page has under way."""
-        self._page.stop()
+        if self._page is not None:
+            self._page.stop()
+
+    def _page_of_operator(self) -> OperatorPage:
+        if self._page is None:
+            # Imported where it is wanted: it is a seventh of what a worker loads.
+            from .operator_page import OperatorPage
+
+            self._page = OperatorPage(
+                self.views, self.counters, self.traces, self._clock, password=self._password, content=self._content
+            )
+        return self._page
 
 
 def add_management_routes(
