@@ -198,7 +198,8 @@ class InboundTests(BridgeCase):
     def test_empty_close(self) -> None:
         """The end of a session without a word is not for Turn, but no reply goes to that session any more."""
         self.push("inbound", inbound(session_event="new"))
-        self.push("inbound", inbound(message_id="b" * 32, content=None, session_event="close"))
+        for number, content in enumerate((None, " ", "\0")):
+            self.push("inbound", inbound(message_id=f"{number:032x}", content=content, session_event="close"))
         self.assertEqual(len(self.turn.messages), 1)
         self.assertEqual(self.queue("inbound"), [])
         self.assertIsNone(self.outbound(request()).in_reply_to)

@@ -121,7 +121,7 @@ class OutboundTroubleTests(BridgeCase):
     def test_asked_again(self) -> None:
         """Shortly after its 200 the same body is another message where its person has answered the first."""
         person = new_person()
-        body = json.dumps(outbound(person)).encode()
+        body = json.dumps(outbound(person, waiting_for_user_input=True)).encode()
         first = self.accepted(body)
         self.delivered(self.say(inbound(from_addr=person)))
         second = self.accepted(body)

@@ -17,7 +17,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 import vumi_turn
 from tests.cases import case
-from vumi_turn.monitoring.sentry import LEFT_OUT, PERIOD, REPORTS, SentryMissing, install
+from vumi_turn.monitoring.sentry import ABOUT_SERVERS, LEFT_OUT, PERIOD, REPORTS, SentryMissing, install
 
 try:
     from sentry_sdk.transport import Transport
@@ -147,6 +147,16 @@ class LineTests(SentryCase):
             self.report()["logentry"]["formatted"],
             f"RabbitMQ at 10.0.0.1:5672: amqp://host/ was refused, {LEFT_OUT}",
         )
+
+    def test_modules_about_servers(self) -> None:
+        """Each module whose fields are told is there, and logs these fields: what has moved keeps its words."""
+        for module, fields in ABOUT_SERVERS.items():
+            with case(module=module):
+                place = Path(vumi_turn.__file__).parent.joinpath(*module.split(".")[1:])
+                files = list(place.glob("*.py")) or [place.with_suffix(".py")]
+                logged = "".join(file.read_text() for file in files)
+                for field in fields:
+                    self.assertIn(f"{field}=", logged)
 
     def test_other_fields(self) -> None:
         """The same field of a module that speaks of people is not told."""

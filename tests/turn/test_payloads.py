@@ -103,14 +103,31 @@ class MessagePayloadTests(SynchronousTestCase):
         return body
 
     def test_no_content(self) -> None:
-        """Turn refuses an empty text: a message without content carries the address it came to."""
-        for content in (None, ""):
+        """Turn refuses an empty text: a message without content, or of blanks only, carries the address it came to."""
+        for content in (None, "", " ", "\t\r\n", "\u00a0\u2003", "\0", " \0 "):
             self.assertEqual(self.body_of(content=content), "*120*8864#")
             self.assertEqual(self.body_of("", content=content), "*120*8864#")
             self.assertEqual(self.body_of("(dialled)", content=content), "(dialled)")
             self.assertEqual(self.body_of(content=content, to_addr=None), "-")
         self.assertEqual(self.body_of("(dialled)", content="1"), "1")
-        self.assertEqual(self.body_of("(dialled)", content=" "), " ")
+        self.assertEqual(self.body_of("(dialled)", content=" 1\n"), " 1\n")
+        for to_addr in (" ", "\0"):
+            self.assertEqual(self.body_of(content="", to_addr=to_addr), "-")
+
+    def test_nul(self) -> None:
+        """NUL characters are left out of every text that goes to Turn; a name or an address of nothing else is none."""
+        payload = message_payload(
+            message(
+                message_id="a\0b", from_addr="+1\0", content="\0Y\0es\0", helper_metadata={"contact_name": "T\0habo"}
+            )
+        )
+        self.assertNotIn("\\u0000", json.dumps(payload))
+        self.assertEqual(payload["message"]["text"], {"body": "Yes"})
+        self.assertEqual((payload["message"]["id"], payload["message"]["from"]), ("ab", "+1"))
+        self.assertEqual(payload["contact"], {"id": "+1", "profile": {"name": "Thabo"}})
+        unnamed = message_payload(message(helper_metadata={"contact_name": "\0"}))
+        self.assertEqual(unnamed["contact"]["profile"]["name"], unnamed["contact"]["id"])
+        self.assertRaises(MalformedMessage, message_payload, message(from_addr="\0"))
 
     def test_no_sender(self) -> None:
         """A message from nobody is refused as malformed: Turn could never be told whose it is."""

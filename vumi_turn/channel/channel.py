@@ -35,7 +35,7 @@ from ..outbound.publisher import OutboundPublisher
 from ..timing.clock import wall_clock_of
 from ..timing.named_log import named
 from ..turn import client as turn_client
-from ..turn.payloads import OutboundRequest, message_payload
+from ..turn.payloads import OutboundRequest, message_payload, words_of
 from ..turn.verdicts import MESSAGE, STATUS, TurnResponse, Verdict
 from ..turn.webhook import Webhook
 from ..vumi.connectors import ReceiveInboundConnector
@@ -269,7 +269,7 @@ class Channel:
         :param message: its ``session_event`` is ``close``.
         :return: what becomes of its delivery.
         """
-        if message.content:
+        if words_of(message):
             return await self.deliver_message(message)
         await self._record(message)
         self._metrics.consumed(MESSAGE)

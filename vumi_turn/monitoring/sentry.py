@@ -55,9 +55,9 @@ NAMES = frozenset({"queue", "exchange", "role", "worker", "status", "seconds", "
 ABOUT_SERVERS = {
     "vumi_turn.broker.amqp": frozenset({"address", "reason", "what"}),
     "vumi_turn.caches": frozenset({"address", "reason"}),
-    "vumi_turn.delivery.circuit_breaker": frozenset({"what"}),
-    "vumi_turn.outbound.publisher": frozenset({"what"}),
-    "vumi_turn.vumi.worker": frozenset({"what"}),
+    "vumi_turn.delivery.outage_log": frozenset({"what"}),
+    "vumi_turn.http.responses": frozenset({"what"}),
+    "vumi_turn.vumi.lifecycle": frozenset({"what"}),
 }
 
 #: What is printed comes by these, line by line; it is no error that was logged.

@@ -41,30 +41,41 @@ def message_payload(message: TransportUserMessage, empty_message_body: Optional[
     """
     A person's message for ``POST {turn_api_url}/messages``.
 
-    Turn refuses an empty text, but a USSD session begins with one.
+    Turn refuses an empty text, but a USSD session begins with one. NUL
+    characters, which no text of Turn's can hold, are left out of everything.
 
     :param empty_message_body: the text of a message that has none; the address
         that it came to where this is not given.
     :raises MalformedMessage: it has no ``from_addr``: Turn knows people by
         their address, so it can never be told of this message.
     """
-    person = message.from_addr
+    person = _for_turn(message.from_addr or "")
     if not person:
         raise MalformedMessage("from_addr is missing or empty: a person's message needs it")
     name = message.helper_metadata.get("contact_name")
     if not isinstance(name, str) or not name.strip():
         name = person
-    body = message.content or empty_message_body or message.to_addr or NO_TEXT
+    body = words_of(message) or empty_message_body or _said(message.to_addr) or NO_TEXT
     return {
-        "contact": {"id": person, "profile": {"name": _unicode(name)}},
+        "contact": {"id": person, "profile": {"name": _for_turn(name) or person}},
         "message": {
             "type": "text",
-            "text": {"body": _unicode(body)},
+            "text": {"body": body},
             "from": person,
-            "id": message.message_id,
+            "id": _for_turn(message.message_id),
             "timestamp": unix_seconds(message.timestamp),
         },
     }
+
+
+def words_of(message: TransportUserMessage) -> str:
+    """What a person has said, as Turn is told it; empty where that is nothing, or blanks only."""
+    return _said(message.content)
+
+
+def _said(text: Optional[str]) -> str:
+    said = _for_turn(text or "")
+    return said if said.strip() else ""
 
 
 def status_payload(event: TransportEvent, recipient_id: Optional[str]) -> dict[str, Any]:
@@ -74,12 +85,12 @@ def status_payload(event: TransportEvent, recipient_id: Optional[str]) -> dict[s
     :param recipient_id: whom we sent that message to; left out where it is not known.
     """
     status = {
-        "id": event.user_message_id,
+        "id": _for_turn(event.user_message_id),
         "status": status_of(event),
         "timestamp": unix_seconds(event.timestamp),
     }
     if recipient_id:
-        status["recipient_id"] = recipient_id
+        status["recipient_id"] = _for_turn(recipient_id)
     return {"status": status}
 
 
@@ -216,6 +227,10 @@ def _address(value: str, name: str) -> str:
     if _is_unicode(value):
         return value
     raise ApiUsageError(f"{name} must be Unicode text; it holds half of a surrogate pair")
+
+
+def _for_turn(text: str) -> str:
+    return _unicode(text.replace("\0", ""))
 
 
 def _unicode(text: str) -> str:

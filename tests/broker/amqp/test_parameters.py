@@ -154,13 +154,13 @@ class BackoffTests(SynchronousTestCase):
 
 
 class PulseTests(SynchronousTestCase):
-    """:class:`Pulse`."""
+    """:class:`HeartbeatMonitor`."""
 
     def setUp(self) -> None:
         self.clock = Clock()
         self.said: list[float] = []
         self.dead: list[float] = []
-        self.pulse = HeartbeatMonitor(
+        self.monitor = HeartbeatMonitor(
             self.clock,
             10,
             lambda: self.said.append(self.clock.seconds()),
@@ -170,7 +170,7 @@ class PulseTests(SynchronousTestCase):
     def test_beats(self) -> None:
         """A sign of life twice in each interval, as long as the other side gives some."""
         for _ in range(10):
-            self.pulse.heard()
+            self.monitor.heard()
             self.clock.advance(5)
         self.assertEqual(len(self.said), 10)
         self.assertEqual(self.dead, [])
@@ -185,8 +185,8 @@ class PulseTests(SynchronousTestCase):
 
     def test_stop(self) -> None:
         """Stopped, it leaves no timer, also when stopped twice or after the end."""
-        self.pulse.stop()
-        self.pulse.stop()
+        self.monitor.stop()
+        self.monitor.stop()
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.clock.advance(100)
         self.assertEqual((self.said, self.dead), ([], []))
