@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Mapping, Optional
 from twisted.internet.interfaces import IReactorTime
 
 from ..configuration.fields import ConfigErrors
+from ..timing.unavailable import TemporarilyUnavailable
 from ..vumi.messages import TransportUserMessage
 from .config import CacheConfig, read_cache_config
 from .documents import DocumentStore
@@ -20,7 +21,7 @@ from .requests import RequestStore
 from .requests_memory import MemoryRequestStore
 
 
-class CacheUnavailable(Exception):
+class CacheUnavailable(TemporarilyUnavailable):
     """The cache cannot be asked at the moment; asking again later may work."""
 
 

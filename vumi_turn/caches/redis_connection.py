@@ -68,11 +68,19 @@ class RedisConnection:
     :param address: where to connect, and as whom.
     :param reactor: connects, and tells the time.
     :param endpoint: instead of the one of ``address``; for tests.
+    :param consequence: what is not possible while Redis is away, for the log.
     :ivar trouble: why it could not be used last, in few words; empty while it can.
     """
 
-    def __init__(self, address: RedisAddress, reactor: Any, endpoint: Optional[IStreamClientEndpoint] = None) -> None:
+    def __init__(
+        self,
+        address: RedisAddress,
+        reactor: Any,
+        endpoint: Optional[IStreamClientEndpoint] = None,
+        consequence: str = "replies and statuses know this worker's own messages only",
+    ) -> None:
         self._address = address
+        self._consequence = consequence
         self._clock: IReactorTime = reactor
         self._endpoint = address.endpoint(reactor) if endpoint is None else endpoint
         self._listeners: list[RedisListener] = []
@@ -219,10 +227,10 @@ class RedisConnection:
         if now - self._told >= LOG_INTERVAL:
             self._told = now
             log.error(
-                "Redis at {address} is away ({reason}): replies and statuses know this worker's own"
-                " messages only; still trying",
+                "Redis at {address} is away ({reason}): {consequence}; still trying",
                 address=str(self._address),
                 reason=reason,
+                consequence=self._consequence,
             )
         self._first_attempt_ended()
 

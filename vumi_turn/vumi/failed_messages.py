@@ -17,6 +17,7 @@ from ..broker.interface import Broker, BrokerError, Delivery, MessageTooLarge, O
 from ..timing.backoff import FIRST_DELAY, LONGEST_DELAY
 from ..timing.clock import wall_clock_of
 from ..timing.limited_log import RateLimitedLogger
+from ..timing.unavailable import TemporarilyUnavailable
 from . import parking
 from .messages import FailureMessage, MalformedMessage, format_vumi_date, generate_id
 from .messages.originals import original_of
@@ -63,10 +64,10 @@ class FailedMessages:
     async def failed(self, delivery: Delivery, failure: Failure) -> Outcome:
         """
         A handler or a middleware failed. That the broker did not take what was
-        published is not the message's fault, and is not counted.
+        published, or that Redis is away, is not the message's fault, and is not counted.
         """
         error_id = generate_id()
-        if failure.check(BrokerError) and not failure.check(MessageTooLarge):
+        if failure.check(BrokerError, TemporarilyUnavailable) and not failure.check(MessageTooLarge):
             self._lines.error(
                 "Handling a message from {queue} failed; it goes back: {reason} (error {error_id})",
                 queue=delivery.queue,

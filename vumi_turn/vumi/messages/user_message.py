@@ -158,6 +158,10 @@ class TransportUserMessage(RoutedMessage):
             "from_addr_type": self.from_addr_type,
         }
 
+    def user(self) -> str:
+        """The person whose message it is, as legacy vumi calls ``from_addr``; empty where there is none."""
+        return self.from_addr or ""
+
     @classmethod
     def send(cls, to_addr: Optional[str], content: Optional[str], **fields: Any) -> TransportUserMessage:
         """

@@ -1,0 +1,22 @@
+"""
+For whoever tests an application, a middleware or a channel of their own: legacy
+vumi's test helpers, on a broker in memory and a clock that the test moves.
+
+:mod:`.channel` has the simulated Turn for tests of channels.
+"""
+
+from .application import ApplicationHelper
+from .case import Helper, VumiTestCase
+from .dispatch import MessageDispatchHelper
+from .messages import MessageHelper
+from .worker import WorkerHelper, WorkerNotStarted
+
+__all__ = [
+    "ApplicationHelper",
+    "Helper",
+    "MessageDispatchHelper",
+    "MessageHelper",
+    "VumiTestCase",
+    "WorkerHelper",
+    "WorkerNotStarted",
+]
