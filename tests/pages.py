@@ -29,6 +29,7 @@ PROGRAMS = (
 #: Sphinx's roles and directives that the pages use; docutils alone does not know them.
 ROLES = ("doc", "ref", "term", "http:get", "http:put", "http:post")
 WITHOUT_TEXT = ("toctree", "automodule", "autoclass", "autofunction")
+FROM_FILES = ("literalinclude",)
 HTTP = "http:"
 
 
@@ -69,6 +70,12 @@ class _Nothing(Directive):
         return []
 
 
+class _FromFile(_Nothing):
+    """A directive that shows a file, which has tests of its own."""
+
+    option_spec = {"language": directives.unchanged, "caption": directives.unchanged, "lines": directives.unchanged}
+
+
 class _Contents(_Nothing):
     """A directive whose content stands on the page."""
 
@@ -84,6 +91,8 @@ for _name in ROLES:
     roles.register_local_role(_name, _role)
 for _name in WITHOUT_TEXT:
     directives.register_directive(_name, _Nothing)
+for _name in FROM_FILES:
+    directives.register_directive(_name, _FromFile)
 for _name in ("glossary", *(HTTP + method for method in ("get", "put", "post"))):
     directives.register_directive(_name, _Contents)
 
