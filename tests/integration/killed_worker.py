@@ -43,7 +43,7 @@ def die() -> None:
 
 def die_soon() -> None:
     """When what is written has left."""
-    reactor.callLater(0, lambda: reactor.callLater(0, die))  # type: ignore[attr-defined]
+    reactor.callLater(0, lambda: reactor.callLater(0, die))
 
 
 def _before(owner: type, name: str) -> None:
