@@ -1,8 +1,6 @@
 """
-For whoever tests an application, a middleware or a channel of their own: legacy
-vumi's test helpers, on a broker in memory and a clock that the test moves.
-
-:mod:`.channel` has the simulated Turn for tests of channels.
+For whoever tests an application or a middleware of their own: legacy vumi's
+test helpers, on a broker in memory and a clock that the test moves.
 """
 
 from .application import ApplicationHelper
