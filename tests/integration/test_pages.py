@@ -42,6 +42,7 @@ SHOWN = {
     "&& .venv/bin/trial tests": TEST_COMMAND,
     ".venv/bin/trial tests": TEST_COMMAND,
     "-m tests.fast": TEST_COMMAND,
+    "-m twisted.trial test_greeter": "tests.testing.test_examples",
     "apt-get install": "the checks of a clean clone install the same packages",
     "virtualenv -p python2.7": "the checks of a clean clone install the same packages",
     "VUMI_TURN_LEGACY_PYTHON=": "it is the test command with a variable set",
