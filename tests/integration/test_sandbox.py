@@ -248,12 +248,12 @@ class RealBrokerTests(SandboxCase):
         wait_for(transport_consumes, "the transport", PATIENCE)
         person = Telnet(port)
         self.addCleanup(person.close)
-        self.assertEqual([person.reads() for _ in range(4)][0], "Welcome to the clinic line.")
+        self.assertEqual([person.reads() for _ in range(4)][0], "Welcome to the clinic line. What can we do for you?")
         person.types("2")
         self.assertEqual(person.reads(), "We are open Monday to Friday, 8:00 to 16:00. Goodbye.")
         wait_for(lambda: sandbox.entries(person.address)[-1]["statuses"] == ["sent"], "the status", SOON)
         texts = [entry["text"] for entry in sandbox.entries(person.address) if entry["direction"] == "inbound"]
-        self.assertEqual(texts, ["*120*8864#", "2"])
+        self.assertEqual(texts, ["*120*8864#", "Opening hours"])
 
 
 class RealTurnTests(SandboxCase):
