@@ -231,6 +231,15 @@ class JoinTests(ConversationCase):
         self.ask("m1", "One.")
         self.assertEqual([message.content for message in self.sent()], ["One."])
 
+    def test_known_as_published(self) -> None:
+        """Of a part it is known whether it was shown, also when its session is over."""
+        self.say("i1", None, "new")
+        self.ask("m1", "One.")
+        known = self.worker.channel.is_published
+        self.assertIs(self.successResultOf(Deferred.fromCoroutine(known("m1"))), False)
+        self.wait(1.1)
+        self.assertIs(self.successResultOf(Deferred.fromCoroutine(known("m1"))), True)
+
     def test_restarted(self) -> None:
         """After a restart without Redis parts are published: nothing says that their session is over."""
         self.say("i1", None, "new")

@@ -49,6 +49,7 @@ class OutboundCase(SynchronousTestCase):
         self.clock = Clock()
         self.built: list[tuple[OutboundRequest, str]] = []
         self.published: list[TransportUserMessage] = []
+        self.known: set[str] = set()
         self.confirms: list[Deferred[None]] = []
         self.build_waits: Optional[Deferred[None]] = None
         self.build_error: Optional[Exception] = None
@@ -89,6 +90,9 @@ class OutboundCase(SynchronousTestCase):
         if self.build_error is not None:
             raise self.build_error
         return TransportUserMessage.send(wanted.to, wanted.text, message_id=message_id)
+
+    async def is_published(self, message_id: str) -> bool:
+        return message_id in self.known
 
     async def joins(self, wanted: OutboundRequest) -> bool:
         return wanted.text == "joins"

@@ -95,6 +95,15 @@ class RepeatTests(OutboundCase):
         self.assertEqual(self.answer().message_id, "m1")
         self.assertEqual(self.ids_published(), ["m1"])
 
+    def test_known_as_published(self) -> None:
+        """A repeat of what was not confirmed is answered without a publish, where it is known to be there."""
+        self.post()
+        self.confirm(Nacked())
+        self.assertBusy(self.client.response())
+        self.known = {"m1"}
+        self.assertEqual(self.answer(client=self.another()).message_id, "m1")
+        self.assertEqual(self.ids_published(), ["m1"])
+
     def test_hung_broker(self) -> None:
         """While the broker hangs each repeat waits publish_timeout, and nothing more is published."""
         for _ in range(5):

@@ -306,6 +306,10 @@ class Channel:
         self._recorder.outbound_accepted(message_id, request.to)
         return outgoing
 
+    async def is_published(self, message_id: str) -> bool:
+        """See :class:`~vumi_turn.outbound.publisher.OutboundFlow`."""
+        return await self._parts.is_published(message_id)
+
     async def joins(self, request: OutboundRequest) -> bool:
         """See :class:`~vumi_turn.outbound.publisher.OutboundFlow`."""
         return await self._answering.joins_held(request)

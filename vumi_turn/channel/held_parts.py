@@ -83,6 +83,10 @@ class HeldParts:
         await self._queue.put(part)
         self._recorder.trace.add(part.id, "held to be joined")
 
+    async def is_published(self, message_id: str) -> bool:
+        """Whether a part was published, in a joined message: then Turn's repeat is not to be shown again."""
+        return await self._joiner.is_published(message_id)
+
     async def _take(self, part: Part, delivery: Delivery) -> Outcome:
         try:
             render(part.turn, part.content)

@@ -332,6 +332,10 @@ class Joiner:
         else:
             self._hold(input_id, group)
 
+    async def is_published(self, message_id: str) -> bool:
+        """Whether it is noted that a part was published."""
+        return (await self._note_of(message_id)).get("published") is True
+
     # -- what is noted ---------------------------------------------------------------
 
     async def _finish(self, input_id: str, message_id: str, waits: bool, held_long: bool, ids: Sequence[str]) -> Finish:
@@ -353,11 +357,7 @@ class Joiner:
         message_id: Optional[str] = None
         left = []
         for member in members:
-            try:
-                note = await self._documents.get(JOINED, member.part.id)
-            except CacheUnavailable:
-                note = None  # it may be shown twice rather than not at all
-            note = note if isinstance(note, dict) else {}
+            note = await self._note_of(member.part.id)
             if note.get("published") is True:
                 _settle(member, Outcome.ACK)
                 continue
@@ -365,6 +365,13 @@ class Joiner:
             if message_id is None and isinstance(note.get("id"), str):
                 message_id = note["id"]
         return left, message_id or (left[0].part.id if left else "")
+
+    async def _note_of(self, part_id: str) -> dict[str, Any]:
+        try:
+            note = await self._documents.get(JOINED, part_id)
+        except CacheUnavailable:
+            note = None  # it may be shown twice rather than not at all
+        return note if isinstance(note, dict) else {}
 
     async def _note_joined(self, members: list[_Member], message_id: str) -> None:
         ids = [part.id for part in _parts_of(members)]

@@ -52,6 +52,12 @@ class OutboundFlow(Protocol[M]):
         :raises ApiError: there can be none, or not now.
         """
 
+    async def is_published(self, message_id: str) -> bool:
+        """
+        Whether the broker is known to have a message, joined into another one
+        say. Asked for requests that came before and were not answered.
+        """
+
     async def joins(self, request: OutboundRequest) -> bool:
         """Whether a request's message is to join one that is held, so that it is taken while stopping."""
 
@@ -289,6 +295,9 @@ class OutboundPublisher(OutboundHandler):
         if claim.step is Step.ANSWER:
             return
         try:
+            if not claim.is_new and await self._flow.is_published(message_id):
+                self._store.confirmed(key, message_id, answer_follows=bool(publishing.waiters))
+                return
             if self._stopping and not await self._flow.joins(request):
                 raise BrokerUnavailableError(STOPPING)
             if claim.answered_before:
