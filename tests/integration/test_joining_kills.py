@@ -150,9 +150,13 @@ class JoiningKillsTests(BridgeCase):
                 for each in turns:
                     each.result()
                 wait_for(lambda: self._drained(figures), "all texts", 40)
+                time.sleep(WINDOW)  # it may be killed after the last text
             finally:
                 over.set()
             killed = keeping.result()
+        for worker in workers:
+            worker.wait_until_healthy()
+        # What comes again is held, and shown, within this time.
         time.sleep(2 * WINDOW + 1)
         figures.take(self.peer.take_all(self.rig.queue("outbound")))
         self.killed = killed
