@@ -221,9 +221,7 @@ class JoiningKillsTests(BridgeCase):
                 self.assertEqual(figures.lost, [])
                 if shared:
                     self.assertEqual(figures.under_other_ids, [])
-                    # After "part written" a repeat of Turn's that comes when the first copy was joined
-                    # is still shown once more on some runs, under the same id: a known fault.
-                    if not instant.startswith("flush") and instant != "part written":
+                    if not instant.startswith("flush"):
                         self.assertEqual(figures.twice, [])
                 for worker in workers:
                     self.assertNotIn("Traceback", worker.log)
