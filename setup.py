@@ -15,6 +15,8 @@ VERSION = re.search(
 
 REDIS = ["txredisapi >= 1.6"]
 SENTRY = ["sentry-sdk >= 2.8"]
+FAST = ["httptools >= 0.6"]
+MYPY = ["mypy ~= 2.4", "mypy-zope ~= 1.0", "types-PyYAML"]
 UNIDECODE = ["Unidecode >= 1.3"]
 DOCS = [
     *REDIS,
@@ -67,13 +69,16 @@ setup(
         "redis": REDIS,
         "sentry": SENTRY,
         "unidecode": UNIDECODE,
-        "fast": ["httptools >= 0.6"],
+        "fast": FAST,
         "docs": DOCS,
-        "lint": ["mypy ~= 2.4", "mypy-zope ~= 1.0", "pre-commit >= 3.5", "ruff ~= 0.17.0", "types-PyYAML"],
+        "lint": [*MYPY, "pre-commit >= 3.5", "ruff ~= 0.17.0"],
         "test": [
             *REDIS,
             *SENTRY,
             *UNIDECODE,
+            # Both parsers of HTTP are tested, and the types of the examples.
+            *FAST,
+            *MYPY,
             "docutils >= 0.20",
             # Older ones do not run on Python 3.14.
             "hypothesis >= 6.85",
