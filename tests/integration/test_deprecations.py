@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from unittest import TestCase
 
@@ -22,9 +24,11 @@ class DeprecationTests(TestCase):
         """In all unit tests no deprecation warning is caused by our own code."""
         folders = sorted(path.parent.name for path in (TREE / "tests").glob("*/__init__.py"))
         modules = [f"tests.{name}" for name in folders if name != "integration"]
+        folder = tempfile.mkdtemp(prefix="vumi_turn_deprecations_")
+        self.addCleanup(shutil.rmtree, folder, True)
         command = [sys.executable, "-W", "always::DeprecationWarning", "-W", "always::PendingDeprecationWarning"]
         done = subprocess.run(
-            [*command, "-m", "twisted.trial", "--reporter=text", "--temp-directory=trial_deprecations", *modules],
+            [*command, "-m", "twisted.trial", "--reporter=text", f"--temp-directory={folder}/trial", *modules],
             capture_output=True,
             text=True,
             cwd=TREE,

@@ -89,6 +89,7 @@ class Pair:
         self.close_session = reader.close_session
         self.get_inbound = reader.get_inbound
         self.get_last_inbound = reader.get_last_inbound
+        self.is_in_latest_session = reader.is_in_latest_session
         self.get_recipient = reader.get_recipient
         self.advance_status = reader.advance_status
         self.documents = reader.documents
