@@ -7,16 +7,13 @@ from typing import Any, Callable, Mapping, Optional, TypeVar, Union
 
 from twisted.internet.defer import Deferred, ensureDeferred, succeed
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.testing import MemoryReactorClock
 
 from ..broker.memory import MemoryBroker
 from ..broker.memory_server import MemoryServer
 from ..vumi.messages import TransportEvent, TransportUserMessage
 from ..vumi.messages.base import Message
 from ..vumi.worker import BaseWorker
-
-#: Maximum calls that are scheduled while no time passes: what schedules more goes on for ever.
-MOST_CALLS = 20_000
+from .reactor import ReactorInMemory
 
 #: Seconds of the clock for a worker to stop, and the steps in which they pass.
 STOP_SECONDS, STOP_STEP = 60.0, 0.1
@@ -27,25 +24,6 @@ W = TypeVar("W", bound=BaseWorker[Any])
 
 class WorkerNotStarted(Exception):
     """A worker's set-up has failed; the log says why, and trial shows it."""
-
-
-class ReactorInMemory(MemoryReactorClock):
-    """A clock that listens and connects in memory, and notices what goes on for ever without time passing."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._scheduled = 0
-
-    def begin(self) -> None:
-        """Count anew."""
-        self._scheduled = 0
-
-    def callLater(self, delay: float, callable: Callable[..., Any], *args: object, **kw: object) -> Any:
-        self._scheduled += 1
-        if self._scheduled > MOST_CALLS:
-            self._scheduled = 0
-            raise AssertionError(f"{MOST_CALLS} delayed calls without time passing: something loops")
-        return super().callLater(delay, callable, *args, **kw)
 
 
 class RecordingServer(MemoryServer):
@@ -75,7 +53,7 @@ class WorkerHelper:
     method returns.
 
     :param connector_name: the connector that is meant where none is named.
-    :ivar clock: the workers' reactor: a clock, which listens and connects in memory.
+    :ivar clock: the workers' reactor: a clock, on which what listens and what connects meet in memory.
     :ivar broker: a connection to the queues, for what tests do to a broker.
     """
 
@@ -120,13 +98,9 @@ class WorkerHelper:
         if self.connector_name and not {"connector_name", "transport_name"} & set(options):
             options["connector_name"] = self.connector_name
         worker = worker_class(options, broker=self.broker.another(), reactor=self.clock)
-        self._prepare(worker)
         if start:
             await self.start_worker(worker)
         return worker
-
-    def _prepare(self, worker: BaseWorker[Any]) -> None:
-        """What is done to a worker before its start."""
 
     async def start_worker(self, worker: BaseWorker[Any]) -> None:
         """
@@ -153,7 +127,7 @@ class WorkerHelper:
         stopped = worker.stopService()
         passed = 0.0
         while not stopped.called and passed < STOP_SECONDS:
-            self._settle()
+            self.clock.flush()
             self.clock.advance(STOP_STEP)
             passed += STOP_STEP
         if not stopped.called:
@@ -166,7 +140,7 @@ class WorkerHelper:
         """Let all happen that needs no time. What was put into the queues has been handled, or waits for something."""
         self.clock.begin()
         self.clock.advance(0)
-        while self._settle():
+        while self.clock.flush():
             self.clock.advance(0)
         return succeed(None)
 
@@ -186,10 +160,6 @@ class WorkerHelper:
             self.clock.advance(moment - self.clock.seconds())
         self.clock.advance(max(end - self.clock.seconds(), 0.0))
         return self.kick_delivery()
-
-    def _settle(self) -> bool:
-        """Let happen what the clock does not know of; whether anything may have happened."""
-        return False
 
     # -- what was put into the queues -----------------------------------------------
 

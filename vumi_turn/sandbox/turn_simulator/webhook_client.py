@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any, Mapping
 
 import treq
+from treq.client import HTTPClient
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.web.client import Agent, HTTPConnectionPool
 
+from ...http.connections import BytesProducer
 from ...timing.timeouts import Timeouts
 
 #: Turn wants a whole answer within this many seconds.
@@ -40,7 +42,9 @@ class WebhookClient:
         self._reactor = reactor
         self._waits = Timeouts(reactor)
         self._pool = HTTPConnectionPool(reactor)
-        self._agent = Agent(reactor, connectTimeout=WEBHOOK_TIMEOUT, pool=self._pool)
+        # treq's own body producer writes by the global reactor's turns, and there may be another one.
+        agent = Agent(reactor, connectTimeout=WEBHOOK_TIMEOUT, pool=self._pool)
+        self._http = HTTPClient(agent, data_to_body_producer=BytesProducer)
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> ChannelAnswer:
         """
@@ -57,7 +61,7 @@ class WebhookClient:
             raise NoAnswer(f"no answer ({type(error).__name__})") from None
 
     async def _post(self, url: str, headers: Mapping[str, str], body: bytes) -> ChannelAnswer:
-        response = await treq.post(url, data=body, headers=dict(headers), agent=self._agent, allow_redirects=False)
+        response = await self._http.post(url, data=body, headers=dict(headers), allow_redirects=False)
         parts: list[bytes] = []
 
         def keep(data: bytes) -> None:
