@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import abc
+from functools import partial
+from types import CoroutineType
 
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.defer import ensureDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from ..timing.running import Running
 from .interface import MAX_ADDITIONAL, Consumer, Delivery, Handler, Outcome
 
 log = Logger()
@@ -45,13 +48,15 @@ class SettlingConsumer(Consumer):
         """Call the handler. Where it fails, that is logged and the message requeued."""
         self.unsettled[delivery.tag] = delivery
         try:
-            outcome: Deferred[Outcome] = ensureDeferred(self._handler(delivery))  # type: ignore[arg-type]
+            outcome = self._handler(delivery)
         except Exception:  # the boundary of one delivery
             self._failed(Failure(), delivery)
             return
-        outcome.addCallbacks(self._settle, self._failed, callbackArgs=(delivery,), errbackArgs=(delivery,)).addErrback(
-            _not_settled
-        )
+        done, failed = partial(self._settle, delivery=delivery), partial(self._failed, delivery=delivery)
+        if isinstance(outcome, CoroutineType):
+            Running(outcome, done, failed)
+        else:
+            ensureDeferred(outcome).addCallbacks(done, failed)  # type: ignore[arg-type]
 
     def _take_unsettled(self) -> list[Delivery]:
         """Forget all unsettled deliveries; their handlers' outcomes change nothing any more."""
@@ -64,12 +69,11 @@ class SettlingConsumer(Consumer):
             return
         del self.unsettled[delivery.tag]
         delivery.settle()
-        self._settled(delivery, outcome)
+        try:
+            self._settled(delivery, outcome)
+        except Exception:  # the boundary of one delivery
+            log.failure("A delivery could not be settled")
 
     def _failed(self, failure: Failure, delivery: Delivery) -> None:
         log.failure("The handler of {queue} failed; its message is requeued", failure, queue=self.queue)
         self._settle(Outcome.REQUEUE, delivery)
-
-
-def _not_settled(failure: Failure) -> None:
-    log.failure("A delivery could not be settled", failure)

@@ -5,12 +5,16 @@ The state machine of one delivery. :data:`TRANSITIONS` is all of it; docs/archit
 from __future__ import annotations
 
 import enum
-from types import CoroutineType
-from typing import Any, Coroutine, Optional, Protocol, cast
+from typing import Any, Coroutine, Optional, Protocol
 
 from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 
+from ..timing.running import Running
 from .request import DeliveryRequest, Result
+
+log = Logger()
 
 
 class State(enum.Enum):
@@ -128,15 +132,14 @@ class DeliveryTask:
     :ivar state: changed by :meth:`on` only.
     """
 
-    __slots__ = ("request", "outcome", "state", "_blocked", "_coroutine", "_running")
+    __slots__ = ("request", "outcome", "state", "_blocked", "_running")
 
     def __init__(self, request: DeliveryRequest, blocked: BlockedCounter) -> None:
         self.request = request
         self.outcome: Deferred[Result] = Deferred()
         self.state = State.NEW
         self._blocked = blocked
-        self._coroutine: Optional[CoroutineType[Any, Any, None]] = None
-        self._running: Optional[Deferred[None]] = None
+        self._running: Optional[Running[None]] = None
 
     def on(self, event: Event) -> None:
         """
@@ -153,12 +156,11 @@ class DeliveryTask:
 
     def run(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Start what takes the request to its result; it must not raise."""
-        self._coroutine = cast("CoroutineType[Any, Any, None]", coroutine)
-        self._running = Deferred.fromCoroutine(coroutine)
+        self._running = Running(coroutine, _ended, _raised)
 
     def cancel(self) -> None:
         """Cancel what it waits for, unless it is its own coroutine that calls this."""
-        if self._running is not None and self._coroutine is not None and not self._coroutine.cr_running:
+        if self._running is not None:
             self._running.cancel()
 
     @property
@@ -174,3 +176,11 @@ class DeliveryTask:
         if self.state is State.RECALLED:
             return Result.REQUEUE
         return None
+
+
+def _ended(_: None) -> None:
+    """The coroutine has told the result by itself."""
+
+
+def _raised(failure: Failure) -> None:
+    log.failure("A delivery's task has raised, which it must not", failure)

@@ -7,6 +7,8 @@ from typing import Any, Coroutine, Generic, Optional, TypeVar
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from .running import Running
+
 T = TypeVar("T")
 
 
@@ -28,7 +30,7 @@ class SharedResult(Generic[T]):
         self._failure: Optional[Failure] = None
         self._waiters: list[Deferred[None]] = []
         self.unseen_failure: Optional[Failure] = None
-        Deferred.fromCoroutine(operation).addCallbacks(self._succeeded, self._failed)
+        Running(operation, self._succeeded, self._failed)
 
     async def get(self) -> T:
         """
