@@ -3,8 +3,8 @@ A coroutine on its way to its end, without a Deferred around it.
 
 ``Deferred.fromCoroutine`` makes a Deferred, its canceller, a status and a
 closure for each coroutine, and runs a chain of callbacks at its end. Where
-nobody but one owner is told of the end, two plain calls do: 5 instead of 14 µs
-for a coroutine that waits once, 2 instead of 9 for one that does not wait.
+nobody but one owner is told of the end, a plain call does: 1.1 µs instead of 4.0
+for a coroutine that does not wait, 4.3 instead of 6.5 for one that waits once.
 """
 
 from __future__ import annotations
