@@ -11,12 +11,13 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.caches.contract import inbound
 from tests.caches.fake_redis import FakeConnection, FakeRedis
 from tests.cases import case
-from vumi_turn.caches.expiring import Bound, ExpiringTable
+from vumi_turn.caches.expiring import ExpiringTable
 from vumi_turn.caches.keyed_lock import KeyedLock
 from vumi_turn.caches.memory import MemoryMessageCache
 from vumi_turn.caches.redis_address import RedisAddress
 from vumi_turn.caches.session_marks import common, marks_of, told_apart
 from vumi_turn.caches.shared import ProcessCaches
+from vumi_turn.timing.shared_bound import Bound
 
 
 class BoundTests(SynchronousTestCase):

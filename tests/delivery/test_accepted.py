@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import vumi_turn.delivery.accepted as sent_module
 from vumi_turn.delivery.accepted import CAPACITY, SIZE, AcceptedIdentities
+from vumi_turn.timing.shared_bound import Bound
 
 
 class SentTests(SynchronousTestCase):
@@ -51,14 +52,39 @@ class SentTests(SynchronousTestCase):
         self.assertIn(CAPACITY + 9, sent)
 
     def test_memory(self) -> None:
-        """It takes no more memory when it is full than when it is new."""
+        """It takes no memory before it knows something, and no more than the digests and an eighth when it is full."""
         sent = AcceptedIdentities(capacity=1000)
-        ring = sent._ring
-        size = sys.getsizeof(ring)
-        for number in range(2500):
+        self.assertLess(sys.getsizeof(sent._digests), 100)
+        for number in range(25000):
             sent.add(("a message", number))
-        self.assertIs(sent._ring, ring)
-        self.assertEqual((sys.getsizeof(ring), len(ring)), (size, 1000 * SIZE))
+            self.assertLess(sys.getsizeof(sent._digests), 1000 * SIZE * 9 // 8 + 200)
+        self.assertEqual(sent.held, 1000)
+
+    def test_shared(self) -> None:
+        """Those of many channels have one bound together; a busy one does not push out what a quiet one knows."""
+        bound = Bound()
+        busy, quiet, *idle = (AcceptedIdentities(bound=bound) for _ in range(50))
+        for number in range(100):
+            quiet.add(number)
+        for number in range(CAPACITY + 1000):
+            busy.add(number)
+        self.assertEqual(bound.total, CAPACITY)
+        self.assertEqual([each.held for each in (busy, quiet, idle[0])], [CAPACITY - 100, 100, 0])
+        self.assertIn(0, quiet)
+        self.assertNotIn(0, busy)
+
+    def test_a_channel_that_goes(self) -> None:
+        """What it remembered is room for others, whatever is told it afterwards."""
+        bound = Bound()
+        one, two = AcceptedIdentities(3, bound), AcceptedIdentities(3, bound)
+        for number in range(3):
+            one.add(number)
+        one.clear()
+        one.add("late")
+        self.assertEqual(bound.total, 0)
+        for number in range(3):
+            two.add(number)
+        self.assertEqual((two.held, bound.total), (3, 3))
 
     def test_across(self) -> None:
         """Bytes that lie across two identities are no identity; one that lies behind them is found."""

@@ -1,5 +1,5 @@
 """
-Tables whose entries expire, and the bound that several of them share.
+Tables whose entries expire.
 
 Entries stand in the order in which they will expire, so that every operation
 takes the same short time however full a table is: those whose time is over are
@@ -13,45 +13,13 @@ from typing import Generic, Iterator, Optional, TypeVar
 
 from twisted.internet.interfaces import IReactorTime
 
+from ..timing.shared_bound import Bound
+
 #: How many expired entries one operation removes at most: more than one, so
 #: that they become fewer; few, so that no operation is slow after an idle hour.
 SWEEP = 8
 
 Value = TypeVar("Value")
-
-
-class Bound:
-    """
-    How many entries some tables may have together.
-
-    The bound is that of the table with the largest one. Beyond it the oldest
-    entry of the fullest table makes room, so that a busy channel does not push
-    out what a quiet one knows.
-    """
-
-    def __init__(self) -> None:
-        self.total = 0
-        self._limits: dict[ExpiringTable[object], int] = {}
-        self._limit = 0
-
-    def join(self, table: ExpiringTable[object], limit: int) -> None:
-        """A table counts from now on; its own bound is ``limit``."""
-        self._limits[table] = limit
-        self._limit = max(self._limits.values())
-        self.total += table.held
-
-    def leave(self, table: ExpiringTable[object]) -> None:
-        """A table counts no more."""
-        if self._limits.pop(table, None) is not None:
-            self._limit = max(self._limits.values(), default=0)
-            self.total -= table.held
-
-    def enforce(self, table: ExpiringTable[object]) -> None:
-        """A table has one entry more: make room."""
-        if table.held > self._limits.get(table, table.held):
-            table.drop_oldest()
-        while self.total > self._limit and self._limits:
-            max(self._limits, key=lambda each: each.held).drop_oldest()
 
 
 class ExpiringTable(Generic[Value]):
@@ -71,7 +39,7 @@ class ExpiringTable(Generic[Value]):
         self._timeout = timeout
         self._entries: OrderedDict[str, tuple[float, Value]] = OrderedDict()
         self._bound = bound or Bound()
-        self._bound.join(self, limit)  # type: ignore[arg-type]
+        self._bound.join(self, limit)
 
     @property
     def held(self) -> int:
@@ -87,9 +55,8 @@ class ExpiringTable(Generic[Value]):
             entries[key] = (now + self._timeout, value)
         else:
             entries[key] = (now + self._timeout, value)
-            self._bound.total += 1
-            self._bound.enforce(self)  # type: ignore[arg-type]
-        if entries[next(iter(entries))][0] <= now:
+            self._bound.added(self)
+        if entries and entries[next(iter(entries))][0] <= now:
             self._sweep(now, SWEEP)
 
     def get(self, key: str) -> Optional[Value]:
@@ -104,7 +71,7 @@ class ExpiringTable(Generic[Value]):
     def remove(self, key: str) -> None:
         """Forget an entry, if there is one."""
         if self._entries.pop(key, None) is not None:
-            self._bound.total -= 1
+            self._bound.removed(self)
 
     def keys(self) -> Iterator[str]:
         """The keys that there are now, the latest first."""
@@ -113,11 +80,11 @@ class ExpiringTable(Generic[Value]):
     def drop_oldest(self) -> None:
         """Forget the entry that was set longest ago."""
         self._entries.popitem(last=False)
-        self._bound.total -= 1
+        self._bound.removed(self)
 
     def clear(self) -> None:
         """Forget all, and count no more."""
-        self._bound.leave(self)  # type: ignore[arg-type]
+        self._bound.leave(self)
         self._entries.clear()
 
     def __len__(self) -> int:

@@ -42,12 +42,16 @@ class MemoryMessageCache(MessageCache):
         self._tables = Tables(clock, options, None if process is None else process.bounds)
         self._documents = MemoryDocuments(self._tables)
         self._now = now
+        self._process = process or ProcessCaches()
+        self._request_stores: list[MemoryRequestStore] = []
 
     async def start(self) -> None:
         """There is nothing to make ready."""
 
     async def stop(self) -> None:
         """Forget all."""
+        for store in self._request_stores:
+            store.clear()
         self._tables.clear()
 
     @property
@@ -67,7 +71,16 @@ class MemoryMessageCache(MessageCache):
 
     def request_store(self, clock: IReactorTime, repeat_window: float) -> MemoryRequestStore:
         """See :meth:`MessageCache.request_store`."""
-        return MemoryRequestStore(clock, repeat_window, self._tables.last_id)
+        bounds = self._process.bounds
+        store = MemoryRequestStore(
+            clock,
+            repeat_window,
+            self._tables.last_id,
+            open_bound=bounds.open_requests,
+            answered_bound=bounds.answered_requests,
+        )
+        self._request_stores.append(store)
+        return store
 
     async def add_inbound(self, message: TransportUserMessage, *, first: bool = True) -> None:
         """See :meth:`MessageCache.add_inbound`."""

@@ -64,6 +64,8 @@ class RedisMessageCache(MessageCache):
         process = process or ProcessCaches()
         self._prefix = prefix = f"{options.key_prefix}{connector}:" if connector else options.key_prefix
         self._now = now
+        self._bounds = process.bounds
+        self._connector = connector
         timeout, outbound_timeout = _milliseconds(options.timeout), _milliseconds(options.outbound_timeout)
         self._tables = tables = Tables(reactor, options, process.bounds)
         self._shared = SharedRedis(
@@ -92,7 +94,7 @@ class RedisMessageCache(MessageCache):
             "final": self._sent.write_final,
             "document": self._write_document,
         }
-        self._backlog = Backlog(writes, 4 * options.max_messages)
+        self._backlog = Backlog(writes, 4 * options.max_messages, process.bounds.backlog)
 
     # -- what it is ---------------------------------------------------------------
 
@@ -128,9 +130,23 @@ class RedisMessageCache(MessageCache):
 
     def request_store(self, clock: IReactorTime, repeat_window: float) -> RedisRequestStore:
         """See :meth:`MessageCache.request_store`; shared by the workers as the messages are."""
-        memory = MemoryRequestStore(clock, repeat_window, self._tables.last_id)
+        memory = MemoryRequestStore(
+            clock,
+            repeat_window,
+            self._tables.last_id,
+            open_bound=self._bounds.open_requests,
+            answered_bound=self._bounds.answered_requests,
+        )
         store = RedisRequestStore(
-            clock, self._shared, memory, self._prefix, self._people.key_of, self._shared.worker_id, repeat_window
+            clock,
+            self._shared,
+            memory,
+            self._prefix,
+            self._people.key_of,
+            self._shared.worker_id,
+            repeat_window,
+            connector=self._connector,
+            bound=self._bounds.answered_ids,
         )
         self._request_stores.append(store)
         return store
@@ -144,6 +160,7 @@ class RedisMessageCache(MessageCache):
         for store in self._request_stores:
             store.stop()
         await self._shared.stop()
+        self._backlog.clear()
         self._tables.clear()
 
     # -- messages from people -------------------------------------------------------

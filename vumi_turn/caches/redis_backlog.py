@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from itertools import islice
 from typing import Any, Awaitable, Callable, Mapping, Optional
 
 from twisted.internet.defer import DeferredList, ensureDeferred
 
+from ..timing.shared_bound import Bound, BoundedDict
 from .person import NO_SESSION, Person
 from .redis_connection import RedisAway, ScriptFailed
 
@@ -26,21 +26,24 @@ class Backlog:
 
     :param writes: how each kind of entry is written.
     :param limit: how many names are kept; the oldest go.
+    :param bound: how many all caches of the process keep.
     """
 
-    def __init__(self, writes: Mapping[str, Write], limit: int) -> None:
+    def __init__(self, writes: Mapping[str, Write], limit: int, bound: Optional[Bound] = None) -> None:
         self._writes = writes
-        self._limit = limit
-        self._names: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._names: BoundedDict[tuple[str, str], None] = BoundedDict(limit, bound)
 
     def __len__(self) -> int:
         return len(self._names)
 
     def add(self, kind: str, key: str) -> None:
         """An entry has to be written."""
-        self._names[kind, key] = None
-        if len(self._names) > self._limit:
-            self._names.popitem(last=False)
+        if (kind, key) not in self._names:
+            self._names.set((kind, key), None)
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._names.clear()
 
     async def write_now(self, kind: str, key: str) -> None:
         """Write an entry; one that cannot be written now is kept for later."""
@@ -55,10 +58,10 @@ class Backlog:
 
         :raises RedisAway: Redis has gone again; what is left is kept.
         """
-        while self._names:
+        while len(self._names):
             batch = list(islice(self._names, BATCH))
             for name in batch:
-                del self._names[name]
+                self._names.pop(name)
             writing = [ensureDeferred(self._write(*name)) for name in batch]
             results: list[tuple[bool, Any]] = await DeferredList(writing, consumeErrors=True)
             for written, failure in results:

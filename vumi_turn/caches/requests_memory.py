@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import enum
-from collections import OrderedDict
 from typing import Callable, Optional
 
 from twisted.internet.interfaces import IReactorTime
 
+from ..timing.shared_bound import Bound, BoundedDict
 from .requests import MAX_AGE, MAX_REQUESTS, UNREAD_WINDOW, Claim, RequestStore, Step
 
 #: Gives the id of the last message consumed from the person with an address, None where none is known.
@@ -51,6 +51,8 @@ class MemoryRequestStore(RequestStore):
     :param max_requests: how many are remembered of those that were answered,
         and of the others; beyond it the oldest is forgotten.
     :param max_age: seconds for which one is remembered.
+    :param open_bound: how many of those that were not answered all stores of the process remember.
+    :param answered_bound: likewise, of those that were.
     """
 
     def __init__(
@@ -60,18 +62,24 @@ class MemoryRequestStore(RequestStore):
         last_inbound: LastInbound,
         max_requests: int = MAX_REQUESTS,
         max_age: float = MAX_AGE,
+        open_bound: Optional[Bound] = None,
+        answered_bound: Optional[Bound] = None,
     ) -> None:
         self._clock = clock
         self._repeat_window = repeat_window
         self._last_inbound = last_inbound
-        self._max_requests = max_requests
         self._max_age = max_age
         # Apart, so that those which were answered never displace the others.
-        self._open: OrderedDict[bytes, _Record] = OrderedDict()
-        self._answered: OrderedDict[bytes, _Record] = OrderedDict()
+        self._open: BoundedDict[bytes, _Record] = BoundedDict(max_requests, open_bound)
+        self._answered: BoundedDict[bytes, _Record] = BoundedDict(max_requests, answered_bound)
 
     def __len__(self) -> int:
         return len(self._open) + len(self._answered)
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._open.clear()
+        self._answered.clear()
 
     async def claim(self, key: bytes, new_id: str, person: str) -> Claim:
         """See :meth:`RequestStore.claim`."""
@@ -87,7 +95,7 @@ class MemoryRequestStore(RequestStore):
         answered = self._answered.get(key)
         if answered is not None and self._is_repeat(answered, person, now):
             return Claim(answered.message_id, Step.ANSWER)
-        self._put(self._open, key, _Record(new_id, Stage.PUBLISHING, now))
+        self._open.set(key, _Record(new_id, Stage.PUBLISHING, now))
         return Claim(new_id, Step.PUBLISH, is_new=True, answered_before=answered is not None)
 
     def adopt(self, key: bytes, message_id: str, step: Step) -> None:
@@ -110,13 +118,13 @@ class MemoryRequestStore(RequestStore):
         """See :meth:`RequestStore.forget`."""
         record = self._open.get(key)
         if record is not None and record.message_id == message_id:
-            del self._open[key]
+            self._open.pop(key)
 
     def answered(self, key: bytes, message_id: str, person: str, was_read: bool = True) -> None:
         """See :meth:`RequestStore.answered`."""
         record = self._open.get(key)
         if record is not None and record.message_id == message_id:
-            del self._open[key]
+            self._open.pop(key)
         else:
             record = self._answered.get(key)
             if record is not None and record.message_id != message_id:
@@ -128,7 +136,7 @@ class MemoryRequestStore(RequestStore):
         record.since = now
         record.window = self._repeat_window if was_read else UNREAD_WINDOW
         record.last_inbound = self._last_inbound(person)
-        self._put(self._answered, key, record)
+        self._answered.set(key, record)
 
     async def awaits_answer(self, message_id: str) -> bool:
         """See :meth:`RequestStore.awaits_answer`; there is no other worker."""
@@ -142,17 +150,11 @@ class MemoryRequestStore(RequestStore):
         if record is not None and record.message_id == message_id:
             record.stage = stage
         else:  # forgotten meanwhile, or another store has said it
-            self._put(self._open, key, _Record(message_id, stage, self._clock.seconds()))
+            self._open.set(key, _Record(message_id, stage, self._clock.seconds()))
 
-    def _put(self, records: OrderedDict[bytes, _Record], key: bytes, record: _Record) -> None:
-        records[key] = record
-        records.move_to_end(key)
-        if len(records) > self._max_requests:
-            records.popitem(last=False)
-
-    def _expire(self, records: OrderedDict[bytes, _Record], now: float) -> None:
-        while records:
+    def _expire(self, records: BoundedDict[bytes, _Record], now: float) -> None:
+        while len(records):
             key = next(iter(records))
             if now - records[key].since < self._max_age:
                 return
-            del records[key]
+            records.pop(key)

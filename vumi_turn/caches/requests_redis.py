@@ -8,7 +8,6 @@ restart, is a second message; no request is refused for that.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import Any, Callable, Optional, Protocol, Sequence
 
 from twisted.internet.defer import Deferred
@@ -16,6 +15,8 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from ..timing.named_log import named
+from ..timing.shared_bound import Bound, BoundedDict
 from .redis_connection import RedisAway
 from .requests import MAX_AGE, MAX_REQUESTS, UNREAD_WINDOW, Claim, RequestStore, Step
 from .requests_memory import MemoryRequestStore
@@ -115,6 +116,8 @@ class RedisRequestStore(RequestStore):
     :param person_key: the key under which the cache keeps a person's last message, with whose id the value begins.
     :param worker: names this process among the workers.
     :param repeat_window: seconds after a 200 in which the same body is the same message.
+    :param connector: whose requests they are.
+    :param bound: how many answered ids all stores of the process remember.
     """
 
     def __init__(
@@ -126,7 +129,10 @@ class RedisRequestStore(RequestStore):
         person_key: Callable[[str], str],
         worker: str,
         repeat_window: float,
+        connector: str = "",
+        bound: Optional[Bound] = None,
     ) -> None:
+        self._log = named(log, connector)
         self._clock = clock
         self._connection = connection
         self._memory = memory
@@ -135,13 +141,15 @@ class RedisRequestStore(RequestStore):
         self._worker = worker
         self._window = _milliseconds(repeat_window)
         self._publishing: set[bytes] = set()
-        self._answered: OrderedDict[str, None] = OrderedDict()
+        self._answered: BoundedDict[str, None] = BoundedDict(MAX_REQUESTS, bound)
         self._lease_timer: Optional[IDelayedCall] = None
 
     def stop(self) -> None:
         """Leave no timer. What is still being published can be claimed by others when the lease is over."""
         if self._lease_timer is not None and self._lease_timer.active():
             self._lease_timer.cancel()
+        self._memory.clear()
+        self._answered.clear()
 
     async def claim(self, key: bytes, new_id: str, person: str) -> Claim:
         """See :meth:`RequestStore.claim`; while Redis is away memory decides."""
@@ -189,9 +197,7 @@ class RedisRequestStore(RequestStore):
     def answered(self, key: bytes, message_id: str, person: str, was_read: bool = True) -> None:
         """See :meth:`RequestStore.answered`."""
         self._memory.answered(key, message_id, person, was_read)
-        self._answered[message_id] = None
-        if len(self._answered) > MAX_REQUESTS:
-            self._answered.popitem(last=False)
+        self._answered.set(message_id, None)
         request = self._request(key)
         window = self._window if was_read else _milliseconds(UNREAD_WINDOW)
         self._tell(
@@ -214,7 +220,7 @@ class RedisRequestStore(RequestStore):
         """Tell Redis something without waiting; one that is away does not hear it."""
         if self._connection.connected:
             telling = Deferred.fromCoroutine(self._connection.run(script, keys, arguments))
-            telling.addErrback(_not_told)
+            telling.addErrback(self._not_told)
 
     def _keep_lease(self) -> None:
         """Say from time to time that this worker is still publishing, as long as it is."""
@@ -236,11 +242,10 @@ class RedisRequestStore(RequestStore):
     def _unanswered(self, message_id: str) -> str:
         return f"{self._prefix}unanswered:{message_id}"
 
+    def _not_told(self, failure: Failure) -> None:
+        if not failure.check(RedisAway):
+            self._log.failure("Noting a request of Turn's in Redis failed", failure)
+
 
 def _milliseconds(seconds: float) -> int:
     return int(1000 * seconds)
-
-
-def _not_told(failure: Failure) -> None:
-    if not failure.check(RedisAway):
-        log.failure("Noting a request of Turn's in Redis failed", failure)

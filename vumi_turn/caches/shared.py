@@ -15,12 +15,13 @@ class ProcessCaches:
     """
     Given to each cache of a process that carries several channels.
 
-    The number of messages that all caches hold in memory is bounded by the
-    largest of their ``max_messages``; one Redis has one connection.
+    What all caches hold in memory together is bounded by the largest of their
+    ``max_messages``, and Turn's requests by the bound of one; one Redis has one
+    connection.
     """
 
     def __init__(self) -> None:
-        self.bounds = Bounds.new()
+        self.bounds = Bounds()
         self._connections: dict[RedisAddress, RedisConnection] = {}
 
     def redis(self, address: RedisAddress, reactor: Any) -> RedisConnection:

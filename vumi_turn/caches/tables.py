@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Iterator, Mapping, NamedTuple, Optional
 
 from twisted.internet.interfaces import IReactorTime
 
+from ..timing.shared_bound import Bound
 from ..vumi.messages import TransportUserMessage
 from .addresses import person_of
 from .config import CacheConfig
 from .documents import Document, Kind, Lifetime
-from .expiring import Bound, ExpiringTable
+from .expiring import ExpiringTable
 from .person import Arrival, Person, heard, stamp_of
 
 #: The metadata of most messages; one object for all of them.
@@ -34,17 +35,17 @@ class Record(NamedTuple):
 
 @dataclass(frozen=True)
 class Bounds:
-    """Bounds that the caches of one process share."""
+    """Bounds that the caches of one process share: one for each thing of which they keep many."""
 
-    inbound: Bound
-    people: Bound
-    outbound: Bound
-    documents: Bound
-
-    @classmethod
-    def new(cls) -> Bounds:
-        """Bounds that nobody shares yet."""
-        return cls(Bound(), Bound(), Bound(), Bound())
+    inbound: Bound = field(default_factory=Bound)
+    people: Bound = field(default_factory=Bound)
+    outbound: Bound = field(default_factory=Bound)
+    finals: Bound = field(default_factory=Bound)
+    documents: Bound = field(default_factory=Bound)
+    open_requests: Bound = field(default_factory=Bound)
+    answered_requests: Bound = field(default_factory=Bound)
+    answered_ids: Bound = field(default_factory=Bound)
+    backlog: Bound = field(default_factory=Bound)
 
 
 class Tables:
@@ -58,11 +59,11 @@ class Tables:
 
     def __init__(self, clock: IReactorTime, options: CacheConfig, bounds: Optional[Bounds] = None) -> None:
         limit, short, long = options.max_messages, options.timeout, options.outbound_timeout
-        bounds = bounds or Bounds.new()
+        bounds = bounds or Bounds()
         self.records: ExpiringTable[Record] = ExpiringTable(clock, short, limit, bounds.inbound)
         self.people: ExpiringTable[Person] = ExpiringTable(clock, short, limit, bounds.people)
         self.recipients: ExpiringTable[str] = ExpiringTable(clock, long, limit, bounds.outbound)
-        self.finals: ExpiringTable[bool] = ExpiringTable(clock, long, limit, Bound())
+        self.finals: ExpiringTable[bool] = ExpiringTable(clock, long, limit, bounds.finals)
         self._documents = {
             Lifetime.TIMEOUT: ExpiringTable[Document](clock, short, limit, bounds.documents),
             Lifetime.OUTBOUND_TIMEOUT: ExpiringTable[Document](clock, long, limit, bounds.documents),

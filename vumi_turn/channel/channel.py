@@ -56,6 +56,7 @@ from .deliveries import (
 )
 from .held_parts import HeldParts
 from .outgoing import Outgoing, OutgoingMessages
+from .process_bounds import ProcessBounds
 from .standby import Standby
 from .statuses import Statuses
 from .window import ConnectorWindow
@@ -91,6 +92,7 @@ class Channel:
     :param recorder: keeps what happens.
     :param clock: the reactor, or a clock.
     :param rng: draws the waits between tries.
+    :param bounds: those of the process.
     """
 
     def __init__(
@@ -104,6 +106,7 @@ class Channel:
         recorder: DeliveryRecorder,
         clock: Any,
         rng: random.Random,
+        bounds: ProcessBounds,
     ) -> None:
         self._config = config
         self._log = named(log, config.connector_name)
@@ -160,6 +163,7 @@ class Channel:
             self.deliver_status,
         )
         self._failures = FailureQueue(broker.publisher(f"{config.connector_name}.{FAILURES}"), clock)
+        self._window = ConnectorWindow(connector, bounds.windows)
         self.scheduler = DeliveryScheduler(
             clock,
             rng,
@@ -169,8 +173,9 @@ class Channel:
             prefetch=config.amqp_prefetch_count,
             max_deliveries=config.max_deliveries,
             observer=recorder,
-            window=ConnectorWindow(connector),
+            window=self._window,
             connector=config.connector_name,
+            identities=bounds.identities,
         )
         self.publisher = OutboundPublisher(
             clock,
@@ -181,6 +186,7 @@ class Channel:
             request_timeout=config.request_timeout,
             publish_timeout=config.publish_timeout,
             connector=config.connector_name,
+            unanswered=bounds.unanswered,
         )
         self._statuses = Statuses(self._sessions, cache.documents, self.publisher.written, metrics)
         self.webhook = Webhook(
@@ -214,6 +220,13 @@ class Channel:
         self._parts.stop()
         if self.standby is not None:
             await self.standby.stop()
+        self.forget()
+
+    def forget(self) -> None:
+        """Take nothing of the process's bounds any more: the channel has stopped, or never started."""
+        self._window.leave()
+        self.scheduler.forget()
+        self.publisher.forget()
 
     # -- from a person to Turn ----------------------------------------------
 

@@ -17,6 +17,7 @@ from ..monitoring.management import Management
 from ..turn.webhook import Webhook
 from ..vumi.worker import BaseWorker
 from .fleet_config import PROCESS_OPTIONS, ChannelSpec, TurnChannelsConfig, channel_specs
+from .process_bounds import ProcessBounds
 from .routes import ChannelRoutes
 from .standby import preferred_heartbeat
 from .worker import TurnChannelsApi
@@ -46,6 +47,7 @@ class TurnChannels(BaseWorker[TurnChannelsConfig]):  # type: ignore[type-var]  #
             content=self.config.management_content,
         )
         self.caches = ProcessCaches()
+        self.bounds = ProcessBounds()
         self.health = FleetHealth()
         self._raw_config = config
         self._routes = ChannelRoutes(self.reactor)

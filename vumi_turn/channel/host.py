@@ -15,6 +15,7 @@ from ..http.server import BoundedSite
 from ..monitoring.health import ChannelHealth
 from ..monitoring.management import Management
 from ..turn.webhook import Webhook
+from .process_bounds import ProcessBounds
 
 
 class Listen(Protocol):
@@ -30,10 +31,12 @@ class ChannelHost(Protocol):
 
     :ivar management: where its numbers, its messages' steps and its state are kept.
     :ivar caches: what the message caches of the process share.
+    :ivar bounds: what its channels share beside that.
     """
 
     management: Management
     caches: ProcessCaches
+    bounds: ProcessBounds
 
     async def serve(self, connector: str, webhook: Webhook, health: ChannelHealth) -> None:
         """Answer Turn's POSTs to a channel, and what operators ask of it."""
@@ -66,6 +69,7 @@ class SingleHost:
     ) -> None:
         self.management = management
         self.caches = ProcessCaches()
+        self.bounds = ProcessBounds()
         self._listen = listen
         self._reactor = reactor
         self._http_bind = http_bind

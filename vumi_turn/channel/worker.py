@@ -86,6 +86,7 @@ class TurnChannelsApi(ApplicationWorker[TurnChannelsApiConfig]):
             recorder=recorder,
             clock=self.reactor,
             rng=random.Random(),
+            bounds=self.host.bounds,
         )
         self.health = ChannelHealth(name, self.broker, self.channel.scheduler, self.cache, self._stands_by)
         parts: dict[str, Any] = {
@@ -103,6 +104,7 @@ class TurnChannelsApi(ApplicationWorker[TurnChannelsApiConfig]):
         except BaseException:
             # A start that fails is not torn down, and the cache's connection mends itself for ever.
             await self.cache.stop()
+            self.channel.forget()
             raise
         management.views.add(monitor)
 

@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from ..failures.dead_letter import DeadLetter
 from ..timing.named_log import named
 from ..timing.one_time_event import OneTimeEvent
+from ..timing.shared_bound import Bound
 from .admission import AdmissionControl
 from .circuit_breaker import CircuitBreaker
 from .dead_letter_publisher import DeadLetterPublisher
@@ -46,6 +47,7 @@ class DeliveryScheduler:
     :param observer: counts what happens, or None.
     :param window: is opened by as many as are blocked, or None.
     :param connector: named in log lines.
+    :param identities: how many accepted requests all channels of the process remember.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class DeliveryScheduler:
         observer: Optional[DeliveryObserver] = None,
         window: Optional[Window] = None,
         connector: str = "",
+        identities: Optional[Bound] = None,
     ) -> None:
         self._log = named(log, connector)
         self._clock = clock
@@ -76,6 +79,7 @@ class DeliveryScheduler:
             self._observer,
             max_deliveries,
             connector,
+            identities,
         )
         self._dead_letters = DeadLetterPublisher(clock, connector)
         self._queues = KeyedQueues()
@@ -150,6 +154,10 @@ class DeliveryScheduler:
         finally:
             if timer.active():
                 timer.cancel()
+
+    def forget(self) -> None:
+        """The channel has gone, or never came to be: what was accepted need not be remembered."""
+        self._sender.forget()
 
     # -- what can be seen ----------------------------------------------------
 

@@ -17,6 +17,7 @@ from ..failures.dead_letter import TEMPORARY, DeadLetter
 from ..timing.backoff import FIRST_DELAY
 from ..timing.limited_log import RateLimitedLogger
 from ..timing.named_log import named
+from ..timing.shared_bound import Bound
 from ..turn.verdicts import TurnResponse, Verdict, classify, describe
 from .accepted import AcceptedIdentities
 from .admission import AdmissionControl, Ticket
@@ -44,6 +45,7 @@ class DeliverySender:
     :param observer: is told of each try.
     :param max_deliveries: a request that went back to its queue so often is parked.
     :param connector: whose requests they are.
+    :param identities: how many accepted requests all channels of the process remember.
     :ivar posting: how many requests are under way, of each kind.
     """
 
@@ -57,6 +59,7 @@ class DeliverySender:
         observer: DeliveryObserver,
         max_deliveries: int = MAX_DELIVERIES,
         connector: str = "",
+        identities: Optional[Bound] = None,
     ) -> None:
         self._log = named(log, connector)
         self._clock = clock
@@ -66,11 +69,15 @@ class DeliverySender:
         self._breaker = breaker
         self._observer = observer
         self._max_deliveries = max_deliveries
-        self._sent = AcceptedIdentities()
+        self._sent = AcceptedIdentities(bound=identities)
         self._accepted = 0
         self._refusals = Refusals()
         self._held_lines = RateLimitedLogger(self._log, clock)
         self.posting: Counter[str] = Counter()
+
+    def forget(self) -> None:
+        """Nothing is sent any more: what was accepted need not be remembered."""
+        self._sent.clear()
 
     async def send(self, task: DeliveryTask) -> Union[Result, DeadLetter]:
         """

@@ -12,6 +12,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
+from ..timing.shared_bound import Bound
+
 #: Seconds for which a status waits for the 200 with its message's id.
 ANSWER_TIMEOUT = 5.0
 #: Seconds in which a finished answer leaves the connection's buffer for the network.
@@ -47,24 +49,41 @@ class AnswerTracker:
     :param clock: measures the waits.
     :param elsewhere: says whether another worker has yet to write the 200
         with an id.
+    :param bound: how many messages without a 200 all channels of the process remember.
     """
 
-    def __init__(self, clock: IReactorTime, elsewhere: Callable[[str], Awaitable[bool]]) -> None:
+    def __init__(
+        self, clock: IReactorTime, elsewhere: Callable[[str], Awaitable[bool]], bound: Optional[Bound] = None
+    ) -> None:
         self._clock = clock
         self._elsewhere = elsewhere
         self._open: OrderedDict[str, _Open] = OrderedDict()
         self._written: deque[tuple[float, str]] = deque()
+        self._bound = bound or Bound()
+        self._bound.join(self, MAX_MESSAGES)
 
     def __len__(self) -> int:
         return len(self._open)
+
+    @property
+    def held(self) -> int:
+        """How many messages are without a 200."""
+        return len(self._open)
+
+    def drop_oldest(self) -> None:
+        """Forget the message that came first; statuses wait for its 200 no longer."""
+        self._forget(next(iter(self._open)))
+
+    def leave(self) -> None:
+        """Count no more: the channel has gone."""
+        self._bound.leave(self)
 
     def client_waits(self, message_id: str) -> None:
         """A client waits to be told this id."""
         message = self._open.get(message_id)
         if message is None:
             message = self._open[message_id] = _Open(self._clock.seconds())
-            if len(self._open) > MAX_MESSAGES:
-                self._forget(next(iter(self._open)))
+            self._bound.added(self)
         message.clients += 1
 
     def client_left(self, message_id: str) -> None:
@@ -129,6 +148,7 @@ class AnswerTracker:
     def _forget(self, message_id: str) -> None:
         message = self._open.pop(message_id, None)
         if message is not None:
+            self._bound.removed(self)
             watchers, message.watchers = message.watchers, []
             for watcher in watchers:
                 watcher.callback(None)

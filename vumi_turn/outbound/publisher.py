@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 
 from ..caches.requests import RequestStore, Step
 from ..timing.named_log import named
+from ..timing.shared_bound import Bound
 from ..turn.errors import ApiError, BrokerUnavailableError, InternalError, RequestTimeoutError
 from ..turn.handler import Client, OutboundHandler
 from ..turn.payloads import OutboundRequest
@@ -164,6 +165,7 @@ class OutboundPublisher(OutboundHandler):
         request_timeout: float,
         publish_timeout: float,
         connector: str = "",
+        unanswered: Optional[Bound] = None,
     ) -> None:
         self._log = named(log, connector)
         self._clock = clock
@@ -173,7 +175,7 @@ class OutboundPublisher(OutboundHandler):
         self._new_id = new_id
         self._request_timeout = request_timeout
         self._publish_timeout = publish_timeout
-        self._answers = AnswerTracker(clock, store.awaits_answer)
+        self._answers = AnswerTracker(clock, store.awaits_answer, unanswered)
         self._publishing: dict[bytes, _Publishing] = {}
         self._under_way = 0
         self._drained: list[Deferred[None]] = []
@@ -220,6 +222,10 @@ class OutboundPublisher(OutboundHandler):
         """See :meth:`OutboundHandler.client_left`."""
         self._answers.client_left(message_id)
         self._store.confirmed(key, message_id)
+
+    def forget(self) -> None:
+        """The channel has gone, or never came to be."""
+        self._answers.leave()
 
     # -- for the channel --------------------------------------------------------
 
