@@ -8,6 +8,7 @@ from __future__ import annotations
 import atexit
 import functools
 import os
+import re
 import shutil
 import signal
 import socket
@@ -29,6 +30,9 @@ VHOST = "/develop"
 
 #: Seconds that a start or a stop may take on a busy machine.
 PATIENCE = 90.0
+
+#: A line of its log that tells of an error: its time, its process and its words.
+_ERROR = re.compile(r"^(\S+ \S+) \[error\] (<[\d.]+>) ?(.*)$")
 
 
 class RabbitMQ:
@@ -210,6 +214,25 @@ class RabbitMQ:
         """What ``rabbitmqctl version`` says, as numbers."""
         said = self.ctl("version").strip().splitlines()[-1]
         return tuple(int(part) for part in said.split(".")[:3] if part.isdecimal())
+
+    def errors(self) -> list[str]:
+        """
+        The errors that its log has, each with the lines that belong to it:
+        calls that were refused, channels and connections that it closed.
+        """
+        found: list[str] = []
+        for path in sorted((self._folder / "log").glob("*.log")):
+            # An entry's further lines have its time and its process too.
+            for line in path.read_text(errors="replace").splitlines():
+                entry = _ERROR.match(line)
+                if entry is None:
+                    continue
+                time_and_process = entry[1] + entry[2]
+                if found and found[-1].startswith(time_and_process):
+                    found[-1] += "\n" + entry[3]
+                else:
+                    found.append(f"{time_and_process} {entry[3]}")
+        return found
 
     def block(self) -> None:
         """Raise the memory alarm: publishing connections are blocked."""
