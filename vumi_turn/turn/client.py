@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, Optional
 
@@ -27,16 +28,23 @@ from twisted.web.client import (
     ResponseFailed,
     ResponseNeverReceived,
 )
-from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 
-from ..http.connections import BytesProducer, PreparedHeaders, ProxyRefused, ProxySettings, make_agent
+from ..http.connections import (
+    BytesProducer,
+    PreparedHeaders,
+    ProxyRefused,
+    ProxySettings,
+    make_agent,
+    values_of,
+    whole_body,
+)
 from ..http.tls import CertificateRefused, VerifiedHost
 from ..http.urls import PreparedURL, host_header
 from ..timing.clock import wall_clock_of
 from .payloads import MESSAGES_PATH, STATUSES_PATH
 from .plain_treq import PlainHTTPClient
-from .rate_limit import TOO_MANY_REQUESTS, bucket_of, value_of, wait_told, whole_number
+from .rate_limit import TOO_MANY_REQUESTS, HeaderValues, bucket_of, value_of, wait_told, whole_number
 from .response_body import Body, meaning_of, read_body
 from .verdicts import BodyMeaning
 from .words import masked_words, personal_texts
@@ -220,6 +228,10 @@ class TurnClient:
     async def _read(self, post: _Post, answered: Deferred[IResponse], payload: dict[str, Any]) -> TurnResponse:
         response = await answered
         body = Body()
+        whole = whole_body(response)
+        if whole is not None:
+            body.take(whole)
+            return self._answer(response, body, payload)
         post.waits_for = read_body(response, body)
         try:
             await post.waits_for
@@ -228,7 +240,7 @@ class TurnClient:
         return self._answer(response, body, payload)
 
     def _answer(self, response: IResponse, body: Body, payload: dict[str, Any]) -> TurnResponse:
-        status, headers = response.code, response.headers
+        status, headers = response.code, values_of(response)
         self._note_limits(headers)
         meaning = BodyMeaning.NOTHING
         accepted = 200 <= status < 300
@@ -242,7 +254,7 @@ class TurnClient:
             words = masked_words(body.data[:MAX_LOOKED_AT], personal_texts(payload), [self._token])
         return TurnResponse(status, None, wait, _words_for(status), meaning, bucket_of(headers), words)
 
-    def _note_limits(self, headers: Headers) -> None:
+    def _note_limits(self, headers: HeaderValues) -> None:
         limit = whole_number(value_of(headers, b"X-Ratelimit-Limit"))
         if limit is not None:
             self.rate_limit = limit
@@ -294,6 +306,7 @@ def _ssl_reason(error: SSL.Error) -> str:
     return ", ".join(words) or "no reason given"
 
 
+@lru_cache(maxsize=64)
 def _words_for(status: int) -> str:
     """The standard's words, if it has any: what Turn wrote may quote what it was sent."""
     try:

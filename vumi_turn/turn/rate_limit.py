@@ -14,9 +14,7 @@ import math
 import re
 from datetime import timezone
 from email.utils import parsedate_to_datetime
-from typing import Optional
-
-from twisted.web.http_headers import Headers
+from typing import Optional, Protocol, Sequence
 
 #: The longest time, in seconds, that Turn is believed when it says to wait.
 MAX_WAIT = 600.0
@@ -29,7 +27,14 @@ MAX_BUCKET = 64
 _SECONDS = re.compile(rb"[0-9]+(\.[0-9]*)?\Z")
 
 
-def wait_told(status: int, headers: Headers, now: float) -> Optional[float]:
+class HeaderValues(Protocol):
+    """Headers by their names: twisted.web's ``Headers``, or what the agent makes at a lower cost."""
+
+    def getRawHeaders(self, name: bytes) -> Optional[Sequence[bytes]]:
+        """All values of a header, in order; None where there is no such header."""
+
+
+def wait_told(status: int, headers: HeaderValues, now: float) -> Optional[float]:
     """
     How long Turn told us to wait.
 
@@ -63,13 +68,13 @@ def _retry_after(value: Optional[bytes], date: float) -> Optional[float]:
     return None if moment is None else moment - date
 
 
-def value_of(headers: Headers, name: bytes) -> Optional[bytes]:
+def value_of(headers: HeaderValues, name: bytes) -> Optional[bytes]:
     """A header's first value, if there is such a header."""
     values = headers.getRawHeaders(name)
     return values[0].strip() if values else None
 
 
-def bucket_of(headers: Headers) -> Optional[str]:
+def bucket_of(headers: HeaderValues) -> Optional[str]:
     """The rate limit bucket that an answer names, if it names one."""
     value = value_of(headers, b"X-Ratelimit-Bucket")
     return value.decode("latin-1")[:MAX_BUCKET] if value else None

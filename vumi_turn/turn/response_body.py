@@ -45,6 +45,12 @@ class Body:
         self.complete = False
         self.too_long = False
 
+    def take(self, whole: bytes) -> None:
+        """All of it has come at once."""
+        self.too_long = len(whole) > MAX_BODY
+        self.complete = not self.too_long
+        self.data = whole[:MAX_BODY]
+
 
 def read_body(response: IResponse, body: Body) -> Deferred[None]:
     """

@@ -7,6 +7,7 @@ An agent on kept connections for treq to stand on, and the ways to a server.
 from .factory import IDLE_TIMEOUT, ClosableAgent, make_agent, parser_factory
 from .proxy import ProxyConfigurationError, ProxySettings, proxy_shown
 from .requests import BytesProducer, PreparedHeaders
+from .response import values_of, whole_body
 from .tunnel import ProxyRefused
 
 __all__ = [
@@ -20,4 +21,6 @@ __all__ = [
     "make_agent",
     "parser_factory",
     "proxy_shown",
+    "values_of",
+    "whole_body",
 ]

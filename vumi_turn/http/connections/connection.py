@@ -158,7 +158,7 @@ class KeptConnection(Protocol):
         assert self._request is not None
         self._keep = self._keep and head.keep
         if self._undecoded:
-            head.headers.removeHeader(b"Content-Encoding")
+            head.values.drop(b"content-encoding")
         self._response = Response(head, self._request, self)
         self._head_to_tell = self._answered
         self._answered = None

@@ -93,17 +93,56 @@ class ResponseParser(Protocol):
 ParserFactory = Callable[[Receiver], ResponseParser]
 
 
+class HeaderValues:
+    """
+    The headers of a response as they came. twisted.web's ``Headers`` are made
+    of them only if somebody asks for these: normalising each name twice takes
+    14 µs for five headers, and Turn's answers are asked for a few values.
+    """
+
+    __slots__ = ("lines", "_values")
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[bytes, bytes]] = []
+        self._values: dict[bytes, list[bytes]] = {}
+
+    def add(self, name: bytes, lowered: bytes, value: bytes) -> None:
+        """Add a header; ``lowered`` is its name in lower case."""
+        self.lines.append((name, value))
+        values = self._values.get(lowered)
+        if values is None:
+            self._values[lowered] = [value]
+        else:
+            values.append(value)
+
+    def drop(self, lowered: bytes) -> None:
+        """Leave a header out, by its name in lower case."""
+        if self._values.pop(lowered, None) is not None:
+            self.lines = [line for line in self.lines if line[0].lower() != lowered]
+
+    def getRawHeaders(self, name: bytes) -> Optional[list[bytes]]:
+        """As ``Headers`` do."""
+        return self._values.get(name.lower())
+
+    def as_headers(self) -> Headers:
+        """All of them in twisted.web's form."""
+        headers = Headers()
+        for name, value in self.lines:
+            headers.addRawHeader(name, value)
+        return headers
+
+
 class Head:
     """
     :ivar version: as in twisted.web, such as ``(b"HTTP", 1, 1)``.
-    :ivar headers: those of the content; the connection's are left out.
+    :ivar values: the headers of the content; the connection's are left out.
     :ivar length: bytes of the body, or ``UNKNOWN_LENGTH``.
     :ivar chunked: whether the body comes in chunks.
     :ivar has_body: whether a body can come at all.
     :ivar keep: whether the server will take another request.
     """
 
-    __slots__ = ("chunked", "code", "has_body", "headers", "keep", "length", "phrase", "version")
+    __slots__ = ("chunked", "code", "has_body", "keep", "length", "phrase", "values", "version")
 
     def __init__(
         self, version: bytes, code: int, phrase: bytes, lines: list[tuple[bytes, bytes]], method: bytes
@@ -118,7 +157,7 @@ class Head:
         if code < 100:
             raise ParseError("a status code below 100")
         self.version, self.code, self.phrase = known, code, phrase
-        self.headers = headers = Headers()
+        self.values = values = HeaderValues()
         length: Optional[int] = None
         self.chunked = False
         self.keep = known[2] == 1
@@ -127,13 +166,13 @@ class Head:
         for name, value in lines:
             lowered = name.lower()
             if lowered not in CONNECTION_HEADERS:
-                headers.addRawHeader(name, value)
+                values.add(name, lowered, value)
             elif lowered == b"content-length":
                 if length is not None:
                     raise ParseError("Content-Length twice")
                 length = length_of(value)
                 if without:
-                    headers.addRawHeader(name, value)
+                    values.add(name, lowered, value)
             elif lowered == b"transfer-encoding":
                 if self.chunked or value.lower() != b"chunked":
                     raise ParseError("a transfer encoding that is not understood")
@@ -155,6 +194,11 @@ class Head:
             self.length = UNKNOWN_LENGTH
             # Such a body ends with its connection.
             self.keep = self.keep and self.chunked
+
+    @property
+    def headers(self) -> Headers:
+        """The same in twisted.web's form."""
+        return self.values.as_headers()
 
     @property
     def informational(self) -> bool:
