@@ -21,6 +21,7 @@ from twisted.web.server import Request
 from zope.interface import implementer
 
 from .errors import ApiError, ApiUsageError, BodyTooLarge, ServerBusy, UnsupportedMediaType
+from .lazy_timeout import LazyTimeout
 from .responses import BoundedRequest
 from .twisted_web import OpenChannel
 
@@ -97,6 +98,7 @@ class BoundedChannel(OpenChannel):
         self.client_has_closed = False
 
     def connectionMade(self) -> None:
+        self._timeout = LazyTimeout(self.site.reactor, self.timeoutConnection)
         super().connectionMade()
         if self.is_beyond_limit:
             self.setTimeout(BEYOND_LIMIT_TIME)
@@ -113,6 +115,7 @@ class BoundedChannel(OpenChannel):
             if self.site.reactor.seconds() < until:
                 callback()
         super().connectionLost(reason)
+        self._timeout.stop()
 
     def readConnectionLost(self) -> None:
         """
@@ -288,6 +291,13 @@ class BoundedChannel(OpenChannel):
             self.transport.loseConnection()
         else:
             half_close()
+
+    def setTimeout(self, period: Optional[float]) -> Optional[float]:
+        """As Twisted's, at a lower cost. Gives the period before."""
+        before: Optional[float] = self.timeOut
+        self.timeOut = period
+        self._timeout.set(period)
+        return before
 
     def resetTimeout(self) -> None:
         """Twisted's older releases let each line prolong a request's time."""

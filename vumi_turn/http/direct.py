@@ -7,18 +7,20 @@ goes klein's way.
 
 from __future__ import annotations
 
-from typing import Any, Awaitable, Callable
+from typing import Any, Callable, Coroutine, Optional
 
-from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
+from ..timing.running import Running
+
 log = Logger()
 
 #: A handler of klein's: it sets status and headers, and returns the body.
-Handler = Callable[[Request], Awaitable[bytes]]
+Handler = Callable[[Request], Coroutine[Deferred[Any], Any, bytes]]
 
 
 class DirectRoute(Resource):
@@ -42,26 +44,35 @@ class DirectRoute(Resource):
     def render(self, request: Request) -> Any:
         if request.path != self._path or request.method != self._method:
             return self._resource.render(request)
-        gone = False
-        handling: Deferred[bytes] = ensureDeferred(self._handler(request))  # type: ignore[arg-type]
+        gone = ended = False
+        running: Optional[Running[bytes]] = None
 
         def client_gone(_: Failure) -> None:
             nonlocal gone
             gone = True
-            handling.cancel()
+            if running is not None:
+                running.cancel()
 
         def answer(body: bytes) -> None:
+            nonlocal ended
+            ended = True
             if not gone:
-                request.write(body)
-                request.finish()
+                try:
+                    request.write(body)
+                    request.finish()
+                except Exception:  # the boundary of a request
+                    fail(Failure())
 
         def fail(failure: Failure) -> None:
+            nonlocal ended
+            ended = True
             if not gone:
                 request.processingFailed(failure)
             elif not failure.check(CancelledError):
                 log.failure("Handling a request failed after its client had gone", failure)
 
-        finished: Deferred[None] = request.notifyFinish()
-        finished.addErrback(client_gone)
-        handling.addCallback(answer).addErrback(fail)
+        running = Running(self._handler(request), answer, fail)
+        if not ended:
+            finished: Deferred[None] = request.notifyFinish()
+            finished.addErrback(client_gone)
         return NOT_DONE_YET

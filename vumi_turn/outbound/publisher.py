@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 
 from ..caches.requests import RequestStore, Step
 from ..timing.named_log import named
+from ..timing.running import Running
 from ..timing.shared_bound import Bound
 from ..turn.errors import ApiError, BrokerUnavailableError, InternalError, RequestTimeoutError
 from ..turn.handler import Client, OutboundHandler
@@ -190,7 +191,7 @@ class OutboundPublisher(OutboundHandler):
         if publishing is None:
             publishing = self._publishing[key] = _Publishing(key)
             publishing.waiters.append(waiter)
-            Deferred.fromCoroutine(self._carry(publishing, request)).addErrback(_log_bug)
+            Running(self._carry(publishing, request), _carried, _log_bug)
         else:
             publishing.waiters.append(waiter)
             if publishing.message_id:
@@ -340,6 +341,10 @@ class OutboundPublisher(OutboundHandler):
             await deferLater(self._clock, 0)
         if not any(waiter.client.present for waiter in publishing.waiters):
             raise BrokerUnavailableError(CLIENT_GONE)
+
+
+def _carried(_: None) -> None:
+    """All who wait have been told."""
 
 
 def _log_bug(failure: Failure) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from time import time
 from typing import Any, Mapping, Optional
 
-from constantly import NamedConstant
 from twisted.logger import Logger, LogLevel
+
+_LEVEL = type(LogLevel.info)
 
 
 class ConnectorLogger(Logger):
@@ -28,7 +29,7 @@ class ConnectorLogger(Logger):
         all there are: 3.8 µs instead of 1.5, and there is a line for each message.
         """
         fields.setdefault("connector", self.connector)
-        if type(level) is not NamedConstant or "log_trace" in fields:
+        if type(level) is not _LEVEL or "log_trace" in fields:
             super().emit(level, format, **fields)
             return
         fields["log_logger"] = self
