@@ -3,8 +3,10 @@
 
 Starts a private RabbitMQ and nginx as Turn, runs each figure several times, one
 after the other so that a noisy minute is spread over all of them, and prints
-medians and goals as a table and as JSON. The memory figure takes 200,000
-messages, and is measured once.
+medians and goals as a table and as JSON. The figures of memory after many
+messages are measured once. ``--set`` names what is measured: one channel, many
+channels, what a message costs as things grow, start and idle memory, or memory
+after a million messages.
 """
 
 from __future__ import annotations
@@ -12,11 +14,17 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
+import sys
 import time
 from pathlib import Path
 from typing import Callable
 
+from benchmarks.chart import draw
 from benchmarks.figures import Bench
+from benchmarks.fleet import Fleet
+from benchmarks.footprint import Footprint
+from benchmarks.growth import Growth
 from benchmarks.inbound import Inbound
 from benchmarks.outbound import Outbound
 from benchmarks.report import report_of, table_of
@@ -25,12 +33,20 @@ from benchmarks.rig import Nginx, private_broker
 #: What a run of a figure is.
 Run = Callable[[], dict[str, float]]
 
+SETS = ("channel", "fleet", "growth", "idle", "million")
+
+#: These are long, and what they find hardly differs from run to run.
+ONCE = ("memory", "memory, a million messages")
+
 
 def main() -> None:
     """Measure, and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--runs", type=int, default=3, help="how often each figure is measured (default 3)")
     parser.add_argument("--scale", type=float, default=1.0, help="part of the full load; 0.02 is a quick look")
+    parser.add_argument("--set", choices=SETS, default="channel", dest="wanted", help="which figures; default channel")
+    parser.add_argument("--channels", type=int, default=50, help="how many are many, with --set fleet (default 50)")
+    parser.add_argument("--chart", type=Path, help="draw the lines of --set growth into this SVG file")
     parser.add_argument("--only", action="append", default=[], help="only figures whose name holds this; repeatable")
     parser.add_argument(
         "--against",
@@ -43,6 +59,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the JSON to this file instead of printing it")
     options = parser.parse_args()
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # its servers end with it
     load = os.getloadavg()[0]
     node = private_broker()
     nginx = Nginx()
@@ -54,6 +71,8 @@ def main() -> None:
         node.close()
     report = report_of(rounds, options.scale, options.runs, load)
     print(table_of(report))
+    if options.chart:
+        draw(rounds, options.chart)
     text = json.dumps(report, indent=2)
     if options.json:
         options.json.write_text(text + "\n")
@@ -63,6 +82,22 @@ def main() -> None:
 
 def figures_of(bench: Bench, options: argparse.Namespace) -> dict[str, Run]:
     """The wanted figures; what is compared stands side by side."""
+    sets: dict[str, Callable[[], dict[str, Run]]] = {
+        "channel": lambda: channel_figures(bench, options),
+        "fleet": Fleet(bench, options.channels).figures,
+        "growth": Growth(bench).figures,
+        "idle": Footprint(bench).figures,
+        "million": lambda: {"memory, a million messages": Footprint(bench).million},
+    }
+    return {
+        name: run
+        for name, run in sets[options.wanted]().items()
+        if not options.only or any(part in name for part in options.only)
+    }
+
+
+def channel_figures(bench: Bench, options: argparse.Namespace) -> dict[str, Run]:
+    """Those of one channel."""
     inbound, outbound = Inbound(bench), Outbound(bench)
     figures: dict[str, Run] = {}
     if "junebug" in options.against:
@@ -89,11 +124,9 @@ def figures_of(bench: Bench, options: argparse.Namespace) -> dict[str, Run]:
         figures["outbound, bare loop"] = outbound.bare
     figures["outbound at half load"] = outbound.half_load
     figures["latency at 10/s"] = inbound.latency
-    figures["start"] = inbound.start
-    figures["memory"] = inbound.memory
-    return {
-        name: run for name, run in figures.items() if not options.only or any(part in name for part in options.only)
-    }
+    figures["start"] = Footprint(bench).start
+    figures["memory"] = Footprint(bench).memory
+    return figures
 
 
 def measure(figures: dict[str, Run], runs: int) -> dict[str, list[dict[str, float]]]:
@@ -101,7 +134,7 @@ def measure(figures: dict[str, Run], runs: int) -> dict[str, list[dict[str, floa
     rounds: dict[str, list[dict[str, float]]] = {name: [] for name in figures}
     for number in range(runs):
         for name, run in figures.items():
-            if name == "memory" and number:
+            if name in ONCE and number:
                 continue
             began = time.monotonic()
             found = run()

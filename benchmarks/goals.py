@@ -65,6 +65,28 @@ def quoted(figure: str, rate: float) -> Callable[[Rounds], Optional[float]]:
     return value(figure, "rate", 1 / rate)
 
 
+def difference(of: str, less: str, key: str) -> Callable[[Rounds], Optional[float]]:
+    """How much more one figure is than another, by their medians."""
+
+    def measure(rounds: Rounds) -> Optional[float]:
+        one, other = value(of, key)(rounds), value(less, key)(rounds)
+        return None if one is None or other is None else one - other
+
+    return measure
+
+
+def two_cores_allow(rounds: Rounds) -> Optional[float]:
+    """
+    How much faster two workers can be than one where RabbitMQ and Turn need
+    the same two cores: by the CPU time of each message in all three.
+    """
+    found = [
+        2e6 / (run["cpu_us"] + run["rabbitmq_cpu_us"] + run["turn_cpu_us"]) / one["rate"]
+        for run, one in zip(rounds.get("inbound, two workers", ()), rounds.get("inbound", ()), strict=False)
+    ]
+    return median(found) if found else None
+
+
 GOALS = (
     Goal("inbound / Junebug", ratio("inbound", "inbound, Junebug"), 6),
     Goal("inbound / asyncio bridge", ratio("inbound", "inbound, asyncio bridge"), 1.5),
@@ -80,18 +102,52 @@ GOALS = (
     Goal("latency at 10/s, median", value("latency at 10/s", "median_ms"), 4, False, " ms"),
     Goal("memory, grown by", value("memory", "growth", 100), 5, False, " %"),
     Goal("start", value("start", "seconds"), 1.5, False, " s"),
-    Goal("two workers / one", ratio("inbound, two workers", "inbound"), 1.6),
     Goal(
         "two workers / one, Turn in 100 ms",
         ratio("two workers, Turn in 100 ms", "inbound, Turn in 100 ms"),
-        1.6,
+        1.8,
+    ),
+    Goal("start, above the libraries", difference("start", "libraries", "seconds"), 0.15, False, " s"),
+    Goal("idle memory, above the libraries", difference("start", "libraries", "resident_mb"), 5, False, " MB"),
+    Goal("memory at a million messages, grown by", value("memory, a million messages", "growth", 100), 5, False, " %"),
+    Goal("many channels, start", value("idle, one process of all", "seconds"), 5, False, " s"),
+    Goal(
+        "many channels' memory / one's",
+        ratio("idle, one process of all", "idle, a process of one", "resident_mb"),
+        1.5,
+        False,
+    ),
+    Goal("many channels, AMQP connections", value("idle, one process of all", "connections"), 2, False),
+    Goal("busy beside all idle / alone", ratio("busy beside all others idle", "busy alone"), 0.95),
+    Goal(
+        "busy beside a hanging / an idle one",
+        ratio("busy beside one whose Turn hangs", "busy beside one idle"),
+        0.95,
+    ),
+    *(
+        Goal(f"CPU, {most} / {least}", ratio(most, least, "cpu_us"), 1.1, False)
+        for least, most in (
+            ("channels: 1", "channels: 10"),
+            ("channels: 1", "channels: 50"),
+            ("people: 10", "people: 100,000"),
+            ("parked: 0", "parked: 10,000"),
+        )
     ),
 )
 
 #: More to know, without a goal: treq's pool keeps 2 connections as it comes, so
 #: that most POSTs of the bare loop make a new one; the ratios in CPU time, which
-#: a busy machine changes less; and the slow Turn's.
+#: a busy machine changes less; the slow Turn's; and what two workers have to
+#: share with RabbitMQ and Turn on two cores.
 ALSO = (
+    Goal("two workers / one", ratio("inbound, two workers", "inbound"), 0),
+    Goal("two workers / one that two cores allow", two_cores_allow, 0),
+    Goal("CPU, alone / busy beside all idle", ratio("busy alone", "busy beside all others idle", "cpu_us"), 0),
+    Goal(
+        "CPU, beside an idle / a hanging one",
+        ratio("busy beside one idle", "busy beside one whose Turn hangs", "cpu_us"),
+        0,
+    ),
     Goal("inbound / bare loop that keeps 20 connections", ratio("inbound", "inbound, bare loop, 20 connections"), 0),
     Goal("CPU, bare loop / inbound", ratio("inbound, bare loop", "inbound", "cpu_us"), 0),
     Goal("CPU, Junebug / inbound", ratio("inbound, Junebug", "inbound", "cpu_us"), 0),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import time
-from typing import Callable
+from typing import Callable, Sequence
 
 from benchmarks.figures import INBOUND, Bench, end, run_module
-from benchmarks.rig import PythonSink, inbound_message, resident_bytes
+from benchmarks.rig import PythonSink, inbound_message
 from tests.integration.waiting import wait_for
 
 #: Seconds until Turn answers, where it is slow.
@@ -24,7 +24,7 @@ class Inbound:
 
     def at_once(self) -> dict[str, float]:
         """Turn answers at once: messages a second from a full queue."""
-        return self._workers(1, self._bench.nginx.url, self._bench.count(20_000, 2_000), self._bench.arriving())
+        return self._at_once(1, self._bench.count(20_000, 2_000))
 
     def bare(self) -> dict[str, float]:
         """The same with the bare loop of the libraries as they come."""
@@ -69,7 +69,11 @@ class Inbound:
 
     def two_workers(self) -> dict[str, float]:
         """Two processes on one queue."""
-        return self._workers(2, self._bench.nginx.url, self._bench.count(30_000, 3_000), self._bench.arriving())
+        return self._at_once(2, self._bench.count(30_000, 3_000))
+
+    def _at_once(self, workers: int, count: int) -> dict[str, float]:
+        nginx = self._bench.nginx
+        return self._workers(workers, nginx.url, count, self._bench.arriving(), nginx.pids)
 
     def slow(self) -> dict[str, float]:
         """Turn answers in 100 ms; 20 in flight make at most 200 a second."""
@@ -82,18 +86,20 @@ class Inbound:
     def _slow(self, workers: int, count: int) -> dict[str, float]:
         sink = PythonSink(SLOW)
         try:
-            return self._workers(workers, sink.url, count, lambda: len(sink.came()))
+            return self._workers(workers, sink.url, count, lambda: len(sink.came()), sink.pids)
         finally:
             sink.close()
 
-    def _workers(self, workers: int, url: str, count: int, arrived: Callable[[], int]) -> dict[str, float]:
+    def _workers(
+        self, workers: int, url: str, count: int, arrived: Callable[[], int], turn: Sequence[int]
+    ) -> dict[str, float]:
         bench = self._bench
         bench.fill(count)
         running = [bench.worker(url) for _ in range(workers)]
         try:
             for worker in running:
                 worker.start(wait=False)
-            return bench.drained(count, [worker.pid for worker in running], arrived)
+            return bench.drained(count, [worker.pid for worker in running], arrived, turn)
         finally:
             for worker in running:
                 worker.close()
@@ -119,40 +125,3 @@ class Inbound:
         finally:
             worker.close()
             sink.close()
-
-    def start(self) -> dict[str, float]:
-        """Seconds from the command to a consumer at the broker."""
-        bench = self._bench
-        worker = bench.worker(bench.nginx.url)
-        bench.queues.purge(INBOUND)
-        begun = time.monotonic()
-        try:
-            worker.start(wait=False)
-            while bench.queues.consumers(INBOUND) == 0:
-                if time.monotonic() - begun > 60:
-                    raise AssertionError(f"no consumer after 60 s; the worker's log:\n{worker.log}")
-                time.sleep(0.005)
-            return {"seconds": time.monotonic() - begun}
-        finally:
-            worker.close()
-
-    def memory(self) -> dict[str, float]:
-        """Resident MB after 20,000 messages and after 200,000, with a cache of 10,000."""
-        bench = self._bench
-        worker = bench.worker(bench.nginx.url, message_cache_config={"max_messages": 10000})
-        bench.queues.purge(INBOUND)
-        sizes = []
-        done = 0
-        try:
-            worker.start()
-            for total in (bench.count(20_000, 200), bench.count(200_000, 2_000)):
-                while done < total:
-                    batch = min(total - done, 20_000)
-                    bench.queues.publish(INBOUND, [inbound_message(n) for n in range(done, done + batch)])
-                    wait_for(lambda: bench.queues.ready(INBOUND) == 0, "an empty queue", 300)
-                    done += batch
-                time.sleep(1)
-                sizes.append(resident_bytes(worker.pid) / 1e6)
-            return {"first_mb": sizes[0], "last_mb": sizes[1], "growth": sizes[1] / sizes[0] - 1}
-        finally:
-            worker.close()

@@ -71,6 +71,8 @@ def table_of(report: dict[str, Any]) -> str:
 def _cell(key: str, value: float) -> str:
     if key == "growth":
         return f"grown by {value * 100:.1f} %"
+    if key in ("connections", "messages"):
+        return f"{value:,.0f} {key}"
     if key in UNITS:
         return f"{value:.2f} s" if key == "seconds" else f"{value:.0f}{UNITS[key]}"
     name, _, unit = key.rpartition("_")

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any, Iterable, Sequence
 from urllib.request import urlopen
 from uuid import uuid4
 
@@ -29,13 +29,17 @@ HINT = "install nginx (Debian: apt-get install nginx-light)"
 #: Bytes of a message, as it lies in the queue.
 MESSAGE_SIZE = 500
 
+#: How many different people write, where nothing else is said.
+PEOPLE = 1000
+
 TOKEN = "benchmark-token"
 SECRET = "benchmark-secret"
 
 
 class Nginx:
     """
-    nginx as Turn: answers 200 to everything, at once.
+    nginx as Turn: answers 200 to everything, at once, and 400 at :attr:`picky_url`
+    as long as it is asked to.
 
     :ivar port: where it listens, on 127.0.0.1.
     """
@@ -45,10 +49,12 @@ class Nginx:
         self.port = free_port()
         self._asked = 0
         self._folder = Path(tempfile.mkdtemp(prefix="vumi_turn_nginx_"))
+        self._folder.chmod(0o711)  # nginx' processes run as nobody where root starts it
+        self._refuses = self._folder / "refuses"
         config = self._folder / "nginx.conf"
         config.write_text(
             f"daemon off; worker_processes 1; pid {self._folder}/pid; error_log {self._folder}/error;\n"
-            "events { worker_connections 512; }\n"
+            "events { worker_connections 4096; }\n"
             "http {\n"
             f"  access_log off; client_body_temp_path {self._folder}/body; proxy_temp_path {self._folder}/proxy;\n"
             f"  fastcgi_temp_path {self._folder}/f; uwsgi_temp_path {self._folder}/u;\n"
@@ -56,6 +62,7 @@ class Nginx:
             "  keepalive_requests 100000000; keepalive_timeout 300;\n"
             f"  server {{ listen 127.0.0.1:{self.port}; default_type application/json;\n"
             '    location / { return 200 "{}"; }\n'
+            f'    location /picky {{ if (-f {self._refuses}) {{ return 400 "{{}}"; }} return 200 "{{}}"; }}\n'
             "    location = /status { stub_status; } }\n"
             "}\n"
         )
@@ -78,6 +85,24 @@ class Nginx:
     def url(self) -> str:
         """For ``turn_api_url``."""
         return f"http://127.0.0.1:{self.port}/v1/numbers/benchmark"
+
+    @property
+    def picky_url(self) -> str:
+        """For ``turn_api_url``, where messages are to be refused first."""
+        return f"http://127.0.0.1:{self.port}/picky/v1/numbers/benchmark"
+
+    def refuse(self, on: bool) -> None:
+        """Whether what is POSTed to :attr:`picky_url` is answered 400."""
+        if on:
+            self._refuses.touch()
+        else:
+            self._refuses.unlink(missing_ok=True)
+
+    @property
+    def pids(self) -> list[int]:
+        """Its processes."""
+        pid = self._process.pid
+        return [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
 
     def requests(self) -> int:
         """How many requests it has had, without those for this number."""
@@ -113,6 +138,11 @@ class PythonSink:
     def url(self) -> str:
         """For ``turn_api_url``."""
         return f"http://127.0.0.1:{self.port}/v1/numbers/benchmark"
+
+    @property
+    def pids(self) -> list[int]:
+        """Its process."""
+        return [self._process.pid]
 
     def came(self) -> dict[str, float]:
         """When each message came first, by its id, in Unix seconds."""
@@ -150,10 +180,16 @@ class Queues:
 
     def publish(self, name: str, bodies: Sequence[bytes]) -> None:
         """Put messages into a queue."""
+        self.publish_to((name, body) for body in bodies)
+
+    def publish_to(self, messages: Iterable[tuple[str, bytes]]) -> None:
+        """Put messages into several queues."""
         properties = pika.BasicProperties(delivery_mode=2)
-        for body in bodies:
+        name = None
+        for name, body in messages:
             self._channel.basic_publish("vumi", name, body, properties)
-        self.ready(name)  # a round trip: all are in the queue
+        if name is not None:
+            self.ready(name)  # a round trip: all are in the queues
 
     def ready(self, name: str) -> int:
         """How many messages wait in a queue."""
@@ -164,11 +200,12 @@ class Queues:
         return int(self._channel.queue_declare(name, passive=True).method.consumer_count)
 
 
-def inbound_message(number: int, transport: str = "bench", size: int = MESSAGE_SIZE) -> bytes:
+def inbound_message(number: int, transport: str = "bench", size: int = MESSAGE_SIZE, people: int = PEOPLE) -> bytes:
     """
     A person's SMS of ``size`` bytes of JSON.
 
-    :param number: says who the person is; 1,000 different ones.
+    :param number: says who the person is.
+    :param people: how many different ones there are.
     """
     message = {
         "message_type": "user_message",
@@ -176,7 +213,7 @@ def inbound_message(number: int, transport: str = "bench", size: int = MESSAGE_S
         "message_id": uuid4().hex,
         "timestamp": time.strftime("%Y-%m-%d %H:%M:%S.000000", time.gmtime()),
         "to_addr": "8864",
-        "from_addr": f"+2661234{number % 1000:04}",
+        "from_addr": f"+266{number % people:08}",
         "in_reply_to": None,
         "session_event": None,
         "content": "",
@@ -196,6 +233,14 @@ def cpu_seconds(pid: int) -> float:
     """The CPU time of a process, user and system."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def proportional_bytes(pid: int) -> int:
+    """The memory of a process, where what several share counts in parts."""
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) * 1024
+    raise AssertionError("the kernel does not tell the process's memory")
 
 
 def resident_bytes(pid: int) -> int:

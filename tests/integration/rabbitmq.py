@@ -138,6 +138,11 @@ class RabbitMQ:
         """For ``--amqp-url``."""
         return f"amqp://{USERNAME}:{PASSWORD}@127.0.0.1:{self.port}/{VHOST.replace('/', '%2F')}"
 
+    @property
+    def pid(self) -> int:
+        """Of the Erlang emulator, which is the node."""
+        return int((self._folder / "pid").read_text())
+
     # Life
 
     def start(self) -> None:
@@ -187,11 +192,11 @@ class RabbitMQ:
 
     def pause(self) -> None:
         """SIGSTOP: the node keeps its connections and is silent."""
-        os.kill(self._beam(), signal.SIGSTOP)
+        os.kill(self.pid, signal.SIGSTOP)
 
     def resume(self) -> None:
         """SIGCONT after :meth:`pause`."""
-        os.kill(self._beam(), signal.SIGCONT)
+        os.kill(self.pid, signal.SIGCONT)
 
     # What an operator can do
 
@@ -243,9 +248,6 @@ class RabbitMQ:
         self.ctl("set_vm_memory_high_watermark", "0.9")
 
     # Details
-
-    def _beam(self) -> int:
-        return int((self._folder / "pid").read_text())
 
     def _wait_for_amqp(self) -> None:
         deadline = time.monotonic() + PATIENCE

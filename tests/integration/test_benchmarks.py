@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -19,18 +21,21 @@ LONGEST = 180.0
 
 ROOT = Path(__file__).parent.parent.parent
 
+#: CPU time of the workers, of RabbitMQ and of Turn.
+SHARES = ("cpu_us", "rabbitmq_cpu_us", "turn_cpu_us")
+
 FIGURES = {
-    "inbound": {"rate", "cpu_us"},
+    "inbound": {"rate", *SHARES},
     "inbound, bare loop": {"rate", "cpu_us"},
     "inbound, bare loop, 20 connections": {"rate", "cpu_us"},
-    "inbound, two workers": {"rate", "cpu_us"},
-    "inbound, Turn in 100 ms": {"rate", "cpu_us"},
-    "two workers, Turn in 100 ms": {"rate", "cpu_us"},
+    "inbound, two workers": {"rate", *SHARES},
+    "inbound, Turn in 100 ms": {"rate", *SHARES},
+    "two workers, Turn in 100 ms": {"rate", *SHARES},
     "outbound": {"rate", "p99_ms", "cpu_us"},
     "outbound, bare loop": {"rate", "p99_ms", "cpu_us"},
     "outbound at half load": {"rate", "median_ms", "p99_ms"},
     "latency at 10/s": {"median_ms", "p99_ms"},
-    "start": {"seconds"},
+    "start": {"seconds", "resident_mb"},
     "memory": {"first_mb", "last_mb", "growth"},
 }
 
@@ -45,21 +50,33 @@ GOALS = {
     "latency at 10/s, median",
     "memory, grown by",
     "start",
-    "two workers / one",
     "two workers / one, Turn in 100 ms",
 }
 
 
+#: The other sets, with flags that make them small: what comes out, and a goal of theirs.
+SETS = {
+    ("fleet", "--channels", "2", "--only", "all"): (
+        {"idle, one process of all", "busy beside all others idle"},
+        "many channels, start",
+    ),
+    ("growth", "--only", "parked: 1"): ({"parked: 100", "parked: 10,000"}, ""),
+    ("idle",): ({"libraries", "start"}, "start, above the libraries"),
+    ("million",): ({"memory, a million messages"}, "memory at a million messages, grown by"),
+}
+
+
 class BenchmarkTests(SynchronousTestCase):
-    def test_small_run(self) -> None:
-        """At a fiftieth of the load every figure comes out, and every goal stands beside its number."""
+    def setUp(self) -> None:
         RabbitMQ().close()  # it is looked for when one is made
         find_program("VUMI_TURN_NGINX", ["nginx", "/usr/sbin/nginx"], "nginx", "apt-get install nginx-light")
         find_program("VUMI_TURN_WRK", ["wrk"], "wrk", "apt-get install wrk")
+
+    def report_of(self, *flags: str) -> tuple[dict[str, Any], str]:
+        """What a small run finds, and prints."""
         path = Path(self.mktemp()).resolve()
-        command = [sys.executable, "-m", "benchmarks", "--scale", "0.02", "--runs", "1", "--against", "bare"]
         process = subprocess.Popen(
-            [*command, "--json", str(path)],
+            [sys.executable, "-m", "benchmarks", "--runs", "1", *flags, "--json", str(path)],
             cwd=ROOT,
             env=environment(),
             stdin=subprocess.DEVNULL,
@@ -73,7 +90,11 @@ class BenchmarkTests(SynchronousTestCase):
             process.send_signal(signal.SIGINT)  # it ends its servers
             printed, _ = process.communicate(timeout=LONGEST)
         self.assertEqual(process.returncode, 0, printed)
-        report = json.loads(path.read_text())
+        return json.loads(path.read_text()), printed
+
+    def test_small_run(self) -> None:
+        """At a fiftieth of the load every figure comes out, and every goal stands beside its number."""
+        report, printed = self.report_of("--scale", "0.02", "--against", "bare")
         self.assertEqual({name: set(found) for name, found in report["figures"].items()}, FIGURES)
         for name, found in report["figures"].items():
             for key in found.keys() - {"growth"}:
@@ -83,3 +104,17 @@ class BenchmarkTests(SynchronousTestCase):
             self.assertIn(f"\n{name} ", printed)
         self.assertIn("cores", report["machine"])
         self.assertIn("--scale 0.02", report["command"])
+
+    def test_other_sets(self) -> None:
+        """Many channels, growth, start and idle memory, and the long run come out too; growth is drawn."""
+        chart = Path(self.mktemp()).resolve()
+        for (name, *flags), (figures, goal) in SETS.items():
+            more = ["--chart", str(chart)] if name == "growth" else []
+            report, _ = self.report_of("--set", name, "--scale", "0.01", *flags, *more)
+            self.assertEqual(set(report["figures"]), figures)
+            for figure, found in report["figures"].items():
+                for key in found.keys() - {"growth"}:
+                    self.assertGreater(found[key], 0, f"{figure}: {key}")
+            self.assertLessEqual({goal} - {""}, {each["name"] for each in report["goals"]})
+        labels = [element.text for element in ElementTree.parse(chart).iter() if element.tag.endswith("}text")]
+        self.assertLessEqual({"parked", "100", "10,000"}, set(labels))
