@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Callable
 
 from benchmarks.figures import Bench
+from benchmarks.rig import MESSAGE_SIZE
 from tests.integration.waiting import wait_for
 
 #: What grows, by its name, and how far.
@@ -62,19 +63,17 @@ class Growth:
             worker.close()
 
     def parked(self, number: int) -> dict[str, float]:
-        """So many messages that Turn has refused, and this process has parked, in its failures queue."""
+        """So many messages in its failures queue, all parked by this process: they were not vumi's."""
         bench = self._bench
         number = int(number * min(bench.scale, 1))
         name = "bench_00"
-        worker = bench.fleet([name], {name: bench.nginx.picky_url})
-        bench.nginx.refuse(True)
+        worker = bench.fleet([name], {})
+        junk = b'{"content": "%s"}' % (b"x" * MESSAGE_SIZE)
         try:
             worker.start(wait=False)
             bench.consuming([name], [worker])
-            bench.publish(number, [name])
+            bench.queues.publish(f"{name}.inbound", [junk] * number)
             wait_for(lambda: bench.queues.ready(f"{name}.turn_failures") >= number, f"{number} parked", 300)
-            bench.nginx.refuse(False)
             return bench.carried(bench.count(20_000, 1_000), [name], worker.pid)
         finally:
-            bench.nginx.refuse(False)
             worker.close()

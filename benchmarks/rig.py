@@ -38,8 +38,7 @@ SECRET = "benchmark-secret"
 
 class Nginx:
     """
-    nginx as Turn: answers 200 to everything, at once, and 400 at :attr:`picky_url`
-    as long as it is asked to.
+    nginx as Turn: answers 200 to everything, at once.
 
     :ivar port: where it listens, on 127.0.0.1.
     """
@@ -49,8 +48,6 @@ class Nginx:
         self.port = free_port()
         self._asked = 0
         self._folder = Path(tempfile.mkdtemp(prefix="vumi_turn_nginx_"))
-        self._folder.chmod(0o711)  # nginx' processes run as nobody where root starts it
-        self._refuses = self._folder / "refuses"
         config = self._folder / "nginx.conf"
         config.write_text(
             f"daemon off; worker_processes 1; pid {self._folder}/pid; error_log {self._folder}/error;\n"
@@ -85,18 +82,6 @@ class Nginx:
     def url(self) -> str:
         """For ``turn_api_url``."""
         return f"http://127.0.0.1:{self.port}/v1/numbers/benchmark"
-
-    @property
-    def picky_url(self) -> str:
-        """For ``turn_api_url``, where messages are to be refused first."""
-        return f"http://127.0.0.1:{self.port}/picky/v1/numbers/benchmark"
-
-    def refuse(self, on: bool) -> None:
-        """Whether what is POSTed to :attr:`picky_url` is answered 400."""
-        if on:
-            self._refuses.touch()
-        else:
-            self._refuses.unlink(missing_ok=True)
 
     @property
     def pids(self) -> list[int]:
