@@ -17,6 +17,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Callable
 
@@ -61,14 +62,8 @@ def main() -> None:
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # its servers end with it
     load = os.getloadavg()[0]
-    node = private_broker()
-    nginx = Nginx()
-    try:
-        figures = figures_of(Bench(node, nginx, options.scale), options)
-        rounds = measure(figures, options.runs)
-    finally:
-        nginx.close()
-        node.close()
+    with closing(private_broker()) as node, closing(Nginx()) as nginx:
+        rounds = measure(figures_of(Bench(node, nginx, options.scale), options), options.runs)
     report = report_of(rounds, options.scale, options.runs, load)
     print(table_of(report))
     if options.chart:

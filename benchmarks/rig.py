@@ -59,7 +59,6 @@ class Nginx:
             "  keepalive_requests 100000000; keepalive_timeout 300;\n"
             f"  server {{ listen 127.0.0.1:{self.port}; default_type application/json;\n"
             '    location / { return 200 "{}"; }\n'
-            f'    location /picky {{ if (-f {self._refuses}) {{ return 400 "{{}}"; }} return 200 "{{}}"; }}\n'
             "    location = /status { stub_status; } }\n"
             "}\n"
         )
