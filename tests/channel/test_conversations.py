@@ -225,6 +225,29 @@ class JoinTests(ConversationCase):
         self.ask("m2", "Two.")
         self.assertEqual([message.session_event for message in self.sent()], ["resume", "resume"])
 
+    def test_late_keeps_the_menu(self) -> None:
+        """What came too late and asks nothing leaves the menu that the person sees, though the session goes on."""
+        self.say("i1", None, "new")
+        self.ask("m1", "One.")
+        self.ask("m2", LIST, waiting_for_user_input=True)
+        left = Part(
+            "m3", inbound(message_id="i1", session_event="new").bare(), {"text": {"body": "Late."}}, None, False
+        )
+        self.broker.push("c.turn_joining", left.to_json())
+        self.wait(1.1)
+        self.assertEqual([(m.content, m.session_event) for m in self.sent()[1:]], [("Late.", "resume")])
+        self.say("i2", "2")
+        self.assertEqual(self.turn.messages[-1]["message"]["text"], {"body": "No"})
+
+    def test_late_in_pages(self) -> None:
+        """Nor does the last page of what came too late close the session."""
+        self.say("i1", None, "new")
+        self.ask("m1", "One?", waiting_for_user_input=True)
+        self.ask("m2", LONG)
+        for name in ("i2", "i3"):
+            self.say(name, "98")
+        self.assertEqual([message.session_event for message in self.sent()], ["resume"] * 4)
+
     def test_outside_a_session(self) -> None:
         """An SMS is held for nothing."""
         self.push("inbound", inbound(message_id="i1"))

@@ -61,7 +61,8 @@ class ConversationsCase(SynchronousTestCase):
 
     def show(self, *turns: dict[str, Any], waits: bool = True, in_session: bool = True) -> Shown:
         """What a person is shown, remembered."""
-        shown = self.conversations.compose([render(turn) for turn in turns], waits=waits, in_session=in_session)
+        rendered = [render(turn) for turn in turns]
+        shown = self.conversations.compose(rendered, waits=waits, in_session=in_session, goes_on=waits)
         self.run_now(self.conversations.note_shown(PERSON, shown))
         return shown
 

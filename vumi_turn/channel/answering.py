@@ -79,13 +79,13 @@ class Answering:
             late = state in (AnswerState.CLOSED, AnswerState.ANSWERED)
             if late:
                 self._metrics.answers_late(1)
-        shown = self._conversations.compose([text], waits=waits, in_session=in_session)
+        shown = self._conversations.compose([text], waits=waits, in_session=in_session, goes_on=waits or late)
         message = outbound_message(
             request,
             original,
             self._new_messages,
             text=shown.text,
-            session_event=TransportUserMessage.SESSION_RESUME if late else shown.session_event,
+            session_event=shown.session_event,
             message_id=message_id,
             timestamp=self._outgoing.now(),
         )

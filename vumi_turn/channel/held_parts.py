@@ -96,9 +96,9 @@ class HeldParts:
 
     # -- JoinedFlow ------------------------------------------------------------------
 
-    async def publish_joined(self, parts: Sequence[Part], message_id: str, waits: bool) -> None:
+    async def publish_joined(self, parts: Sequence[Part], message_id: str, goes_on: bool) -> None:
         """See :class:`~vumi_turn.conversation.joining.JoinedFlow`."""
-        await self._outgoing.publish_joined(parts, message_id, waits)
+        await self._outgoing.publish_joined(parts, message_id, goes_on)
 
     async def session_goes_on(self, original: TransportUserMessage) -> bool:
         """See :class:`~vumi_turn.conversation.joining.JoinedFlow`."""

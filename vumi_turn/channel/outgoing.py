@@ -154,11 +154,12 @@ class OutgoingMessages:
 
     # -- several messages as one: vumi_turn.conversation.joining.JoinedFlow ------------
 
-    async def publish_joined(self, parts: Sequence[Part], message_id: str, waits: bool) -> None:
+    async def publish_joined(self, parts: Sequence[Part], message_id: str, goes_on: bool) -> None:
         """See :class:`~vumi_turn.conversation.joining.JoinedFlow`."""
         original = parts[0].original
         texts = [render(part.turn, part.content) for part in parts]
-        shown = self._conversations.compose(texts, waits=waits, in_session=True)
+        waits = any(part.waits for part in parts)
+        shown = self._conversations.compose(texts, waits=waits, in_session=True, goes_on=goes_on)
         message = original.reply(
             shown.text, session_event=shown.session_event, message_id=message_id, timestamp=self.now()
         )

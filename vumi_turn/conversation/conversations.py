@@ -87,17 +87,19 @@ class Shown:
     :ivar menu: the choices, if there are any.
     :ivar pages: all pages, if there are several.
     :ivar waits: an answer is expected.
+    :ivar goes_on: the session goes on after it, also where no answer is expected.
     """
 
     text: str = field(repr=False)
     menu: Optional[Menu]
     pages: Optional[Pages]
     waits: bool
+    goes_on: bool
 
     @property
     def session_event(self) -> str:
         """``resume`` while there is anything that the person may answer, else ``close``."""
-        if self.waits or self.pages is not None:
+        if self.goes_on or self.pages is not None:
             return TransportUserMessage.SESSION_RESUME
         return TransportUserMessage.SESSION_CLOSE
 
@@ -231,21 +233,22 @@ class Conversations:
 
     # -- to a person --------------------------------------------------------------
 
-    def compose(self, messages: Sequence[Rendered], *, waits: bool, in_session: bool) -> Shown:
+    def compose(self, messages: Sequence[Rendered], *, waits: bool, in_session: bool, goes_on: bool) -> Shown:
         """
         The text of one message, or of several that are shown as one.
 
         :param messages: as they were rendered, in order.
         :param waits: an answer is expected.
         :param in_session: it is shown on a screen, which has a size.
+        :param goes_on: the session goes on after it: as a rule where an answer is expected.
         """
         screen = self._screen if in_session else None
         parts = chain.from_iterable(message.parts for message in messages)
         whole = numbered(parts, () if screen is None else screen.keys)
         if screen is None:
-            return Shown(whole.text, whole.menu, None, waits)
-        pages = Pages.of(whole.text, screen, not waits)
-        return Shown(pages.texts[0], whole.menu, pages if pages.several else None, waits)
+            return Shown(whole.text, whole.menu, None, waits, goes_on)
+        pages = Pages.of(whole.text, screen, not goes_on)
+        return Shown(pages.texts[0], whole.menu, pages if pages.several else None, waits, goes_on)
 
     async def note_shown(self, address: Optional[str], shown: Shown) -> None:
         """

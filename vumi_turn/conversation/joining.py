@@ -104,10 +104,11 @@ class Part:
 class JoinedFlow(Protocol):
     """What a joined message is made and published by."""
 
-    async def publish_joined(self, parts: Sequence[Part], message_id: str, waits: bool) -> None:
+    async def publish_joined(self, parts: Sequence[Part], message_id: str, goes_on: bool) -> None:
         """
         Render parts as one message and publish it; returns once the broker has it.
 
+        :param goes_on: the session goes on after it, also where no part waits for input.
         :raises BrokerError: the broker has not taken it.
         """
 
@@ -298,14 +299,14 @@ class Joiner:
             return
         if finish is Finish.LATE:
             self._flow.late(len(members))
-        waits = finish is not Finish.CLOSE
+        goes_on = finish is not Finish.CLOSE
         backoff = Backoff()
         while True:
             members = [member for member in members if not member.delivery.lost]
             if not members:
                 return
             try:
-                await self._flow.publish_joined(_parts_of(members), message_id, waits)
+                await self._flow.publish_joined(_parts_of(members), message_id, goes_on)
                 break
             except BrokerError:
                 if self._stopping:
