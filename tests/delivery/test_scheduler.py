@@ -263,6 +263,22 @@ class AwayTests(SchedulerTestCase):
             self.pass_time(0.25)
         self.assertEqual(self.turn.names, ["a"] * 4)
 
+    def test_pauses(self) -> None:
+        """One that waits for its next try is told with the moment of that, in a round and between two."""
+        self.scheduler = self.make_scheduler(max_retries=3)
+        answers = iter([BROKEN, BROKEN, OK])
+        self.turn.answer = lambda request: next(answers)
+        self.send("a")
+        for sent in (1, 2):
+            while len(self.turn.names) == sent and not self.scheduler.pauses:
+                self.pass_time(0.001)
+            if len(self.turn.names) > sent:
+                continue  # a pause may be drawn as none at all
+            [until] = self.scheduler.pauses.values()
+            self.pass_time(until - self.clock.seconds() + 0.001)
+            self.assertEqual(self.turn.names, ["a"] * (sent + 1))
+        self.assertEqual(self.scheduler.pauses, {})
+
     def test_another_probe_each_time(self) -> None:
         """Probes come 1 s doubling to 60 s apart, another request each time, newcomers first."""
         self.go_away()

@@ -124,6 +124,11 @@ class Browser:
         for key in keys:
             self.driver.switch_to.active_element.send_keys(key)
 
+    def press_anywhere(self, key: str) -> None:
+        """A key for the page, while nothing is typed in."""
+        self.script("document.activeElement.blur()")
+        self.find("body").send_keys(key)
+
     def focused(self) -> str:
         """The id of what has the focus."""
         return str(self.driver.switch_to.active_element.get_attribute("id"))

@@ -32,7 +32,9 @@ return [style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2, e.
 #: Gives what axe-core finds: each rule with the first elements that break it.
 AXE = """
 const done = arguments[arguments.length - 1];
-axe.run(document, {resultTypes: ["violations"]}).then(
+// What fades in has its own colours only when it is there.
+const still = Promise.all(document.getAnimations().map((one) => one.finished.catch(() => null)));
+still.then(() => axe.run(document, {resultTypes: ["violations"]})).then(
   (found) => done(found.violations.map((one) => [one.id, one.nodes.slice(0, 3).map((node) => node.html)])),
   (error) => done([String(error)]));
 """
@@ -57,30 +59,65 @@ def axe_source() -> str:
     return Path(path).read_text("utf-8")
 
 
+_sandbox: Optional[Sandbox] = None
+
+
+def shared_sandbox() -> Sandbox:
+    """One sandbox for all tests that change nothing which a reset does not mend: its start is slow too."""
+    global _sandbox
+    if _sandbox is None:
+        folder = Path(tempfile.mkdtemp(prefix="vumi_turn_browser_"))
+        atexit.register(shutil.rmtree, folder, True)
+        _sandbox = start_sandbox(folder, CONFIG)
+        atexit.register(_sandbox.close)
+    return _sandbox
+
+
+def start_sandbox(folder: Path, config: Any, *flags: str) -> Sandbox:
+    """A sandbox whose worker has these options."""
+    path = folder / "worker.yaml"
+    path.write_text(json.dumps(config))
+    return Sandbox("--worker-config", str(path), *flags, folder=folder)
+
+
 class PageCase(SynchronousTestCase):
     """
-    A page of a sandbox of its own. Unless a test says so, the page has nothing
-    to complain about.
+    The page of a sandbox, which is reset after each test. Unless a test says
+    so, the page has nothing to complain about.
+
+    :cvar own: whether each test has a sandbox of its own.
     """
 
     complaints: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
     config: Any = CONFIG
+    own = False
 
     def setUp(self) -> None:
         self.browser = shared_browser()
-        self.folder = Path(tempfile.mkdtemp(prefix="vumi_turn_browser_"))
-        self.addCleanup(shutil.rmtree, self.folder, True)
-        config = self.folder / "worker.yaml"
-        config.write_text(json.dumps(self.config))
-        self.prepare()
-        self.sandbox = Sandbox("--worker-config", str(config), *self.flags, folder=self.folder)
-        self.addCleanup(self.sandbox.close)
+        if self.own:
+            self.folder = Path(tempfile.mkdtemp(prefix="vumi_turn_browser_"))
+            self.addCleanup(shutil.rmtree, self.folder, True)
+            self.prepare()
+            self.sandbox = start_sandbox(self.folder, self.config, *self.flags)
+            self.addCleanup(self.sandbox.close)
+        else:
+            self.sandbox = shared_sandbox()
+            self.addCleanup(self.reset)
         self.addCleanup(self.leave)
         self.browser.colours("light")
         self.browser.resize(1440, 900)
         self.reload()
         self.browser.console()
+
+    def reset(self) -> None:
+        """Leave a sandbox as at its start to the next test; the worker ends first what it has in hand."""
+        api = self.sandbox.api
+        mended: dict[str, Any] = {"turn": {}, "network": {}, "broker": "up", "limit": {}}
+        self.sandbox.faults(**mended)
+        wait_for(lambda: self.sandbox.health()["counters"]["now"]["waiting"] == 0, "the worker to be idle", SOON)
+        api.put("/api/journey", {"on": True})
+        api.post("/api/reset", {})
 
     def prepare(self) -> None:
         """Put what the sandbox needs into the folder that it is started in."""

@@ -15,9 +15,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.fakes import user_message
 from tests.integration.amqp_peer import AmqpPeer
-from tests.integration.process import PATIENCE, environment, run_twistd, twistd
+from tests.integration.process import PATIENCE, environment, installed, run_process, run_twistd, twistd
 from tests.integration.rabbitmq import PASSWORD, USERNAME, VHOST, shared_rabbitmq
+from tests.integration.waiting import wait_for
 from vumi_turn.vumi.application import ApplicationWorker
+from vumi_turn.vumi.messages import TransportUserMessage
 
 ECHO = "vumi_turn.vumi.examples.EchoWorker"
 
@@ -27,6 +29,15 @@ class FailingWorker(ApplicationWorker):
 
     async def setup_application(self) -> None:
         raise ZeroDivisionError("marker")
+
+
+class Raising(ApplicationWorker):
+    """Answers what it understands, and raises on the rest, until a file says that it is mended."""
+
+    async def consume_user_message(self, message: TransportUserMessage) -> None:
+        if message.content == "poison" and not os.path.exists("mended"):
+            raise ZeroDivisionError("marker")
+        await self.reply_to(message, f"got {message.content}")
 
 
 CONFIG = """
@@ -55,10 +66,10 @@ class EchoTests(SynchronousTestCase):
     def log(self) -> str:
         return (self.folder / "log").read_text(errors="replace")
 
-    def start(self, *flags: str) -> subprocess.Popen[bytes]:
+    def start(self, *flags: str, worker_class: str = ECHO) -> subprocess.Popen[bytes]:
         with open(self.folder / "log", "ab") as log:
             process = subprocess.Popen(
-                [*twistd(), *self.flags, "--worker-class", ECHO, *flags],
+                [*twistd(), *self.flags, "--worker-class", worker_class, *flags],
                 cwd=self.folder,
                 env=environment(),
                 stdin=subprocess.DEVNULL,
@@ -117,6 +128,42 @@ class EchoTests(SynchronousTestCase):
         self.assertIn("FailingWorker cannot start (error ", result.stdout)
         self.assertIn("ZeroDivisionError: marker", result.stdout)
         self.assertIn("FailingWorker has stopped", result.stdout)
+
+    def test_parked(self) -> None:
+        """
+        What an application raises on is parked after its tries, with one
+        traceback; vumi_turn_failures lists it there, and replays it to the
+        application once that is mended. Others are answered meanwhile.
+        """
+        queue = "raising.failures_of_application"
+        self.peer.declare("raising.outbound")
+        options = ("--set-option", "connector_name:raising", "--set-option", "max_failures:2")
+        self.start(*options, worker_class=f"{__name__}.Raising")
+        self.peer.declare("raising.inbound")
+        poison = user_message("c" * 32, content="poison", transport_name="raising")
+        self.peer.publish("raising.inbound", poison.to_json())
+        self.assertEqual(self.say("raising", "d" * 32, "hello")["content"], "got hello")
+        wait_for(lambda: self.peer.ready(queue) == 1, "the parked message", PATIENCE)
+        self.assertEqual(self.log.count("Traceback"), 1, self.log)
+        listed = self.failures("list")
+        self.assertIn("c" * 32, listed)
+        self.assertIn("ZeroDivisionError", listed + self.log)
+        (self.folder / "mended").touch()
+        self.failures("replay", "--all")
+        self.assertEqual(self.peer.take_json("raising.outbound", PATIENCE)["in_reply_to"], "c" * 32)
+        self.assertEqual(self.peer.ready(queue), 0)
+
+    def failures(self, *arguments: str) -> str:
+        """What vumi_turn_failures says of what the application has parked."""
+        command = [
+            *installed("vumi_turn_failures"),
+            *("--hostname", "127.0.0.1", "--port", str(self.node.port), "--vhost", VHOST),
+            *("--username", USERNAME, "--password", PASSWORD),
+            *("--connector", "raising", "--queue", "failures_of_application", *arguments),
+        ]
+        done = run_process(command)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        return done.stdout
 
     def test_wrong_middleware(self) -> None:
         """A start that can't work ends with status 1 and says what is wrong, without a traceback."""

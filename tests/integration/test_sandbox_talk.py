@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.integration.sandbox_page import NUMBER, PageCase
+from tests.cases import case
+from tests.integration.sandbox_page import ENTER, NUMBER, PageCase
 from tests.integration.waiting import SOON, wait_for
+from vumi_turn.conversation.gsm import is_gsm, septets, utf16_units
 
 
 class TalkTests(PageCase):
@@ -72,6 +74,34 @@ class TalkTests(PageCase):
         self.write("#turn-input", "Goodbye Thandi.")
         self.shows("#screen", "Goodbye Thandi.")
         self.shows("#session", "Session closed")
+
+    def test_cost(self) -> None:
+        """While an agent types, outside a session, the page says what it costs; so does what came by SMS."""
+        self.browser.fill("#turn-input", "a" * 160)
+        self.shows("#cost", "1 SMS: 160 of 160 GSM characters")
+        self.browser.press("{")
+        self.shows("#cost", "costs 2 SMS: 162 of 306 GSM characters")
+        self.browser.press(ENTER)
+        self.browser.click("#tab-sms")
+        self.shows("#texts > li:last-child", "2 SMS")
+        self.browser.fill("#turn-input", "ა" * 71)
+        self.shows("#cost", "costs 2 SMS: 71 of 134 UCS-2 characters")
+        self.browser.picture("cost")
+        self.browser.fill("#turn-input", "")
+
+    def test_lengths(self) -> None:
+        """The page counts an SMS as the worker counts a screen, and in as many parts as networks send it in."""
+        texts = [chr(code) for code in range(0x20, 0x500)] + ["€" * 80, "€" * 81, "a" * 152 + "€" + "b" * 10, "😀" * 36]
+        code = """
+        const done = arguments[arguments.length - 1];
+        import("/sms.js").then(({ smsLength }) => done(arguments[0].map((text) => Object.values(smsLength(text)))));
+        """
+        found = self.browser.driver.execute_async_script(code, texts)
+        for text, (parts, used, _, unit) in zip(texts, found, strict=True):
+            with case(text=text):
+                gsm = is_gsm(text)
+                self.assertEqual((unit, used), ("GSM", septets(text)) if gsm else ("UCS-2", utf16_units(text)))
+                self.assertEqual(parts, {"€" * 81: 2, "a" * 152 + "€" + "b" * 10: 2, "😀" * 36: 2}.get(text, 1))
 
     def test_two_people(self) -> None:
         """Each number has a phone, a conversation and a draft of its own; an SMS that was not looked at is told."""
@@ -177,6 +207,7 @@ class Greeter(ApplicationWorker):
 
 
 class OwnWorkerTests(PageCase):
+    own = True
     config = {"transport_name": "greetings"}
     flags = ("--worker-class", "greeter.Greeter")
 

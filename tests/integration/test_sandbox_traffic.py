@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 from tests.integration.sandbox_page import NUMBER, PageCase
 from tests.integration.sandbox_process import Sandbox
 from tests.integration.waiting import SOON, wait_for
+
+SIMULATE = Path(__file__).parent.parent.parent / "docs" / "simulate.rst"
+
+
+def steps_of_first_minute() -> list[str]:
+    """What the documentation says that the page says, step by step."""
+    return re.findall(r"^#\. \*\*(.+?)\*\*", SIMULATE.read_text("utf-8"), re.M)
 
 
 class MessagesTests(PageCase):
@@ -32,7 +41,10 @@ class MessagesTests(PageCase):
         """Words and chips leave what they name; a search that leaves nothing says so; Clear empties the list."""
         self.sandbox.sms(NUMBER, "Find me")
         self.shows("#talk", "✓ delivered")
+        self.browser.press_anywhere("/")
+        self.assertEqual(self.browser.focused(), "search")
         self.browser.fill("#search", "find ME")
+        self.shows("#messages mark", "Find me")
         wait_for(lambda: len(self.browser.all("#messages > li")) == 1, "one row", SOON)
         self.browser.fill("#search", "no-such-words")
         self.shows("#messages-empty", "No message is left by this search")
@@ -47,6 +59,32 @@ class MessagesTests(PageCase):
         self.shows("#messages-empty", "all were cleared")
         self.sandbox.sms(NUMBER, "Again")
         self.shows("#messages", "Welcome")
+
+    def test_link(self) -> None:
+        """A link to a message opens the page at that message, which says when it came in both ways."""
+        name = self.sandbox.sms(NUMBER, "Hello")
+        self.shows("#talk", "✓ delivered")
+        self.browser.open("about:blank")
+        self.browser.open(f"{self.sandbox.url}#message={name}")
+        opened = self.shows("#messages li.open .opened", "ago")
+        self.assertIn("Came", opened)
+        self.assertIn(name, opened)
+        self.assertEqual(len(self.browser.all("#messages li.open")), 1)
+
+    def test_keys(self) -> None:
+        """Single keys lead to the parts of the page, are listed, and can be switched off."""
+        for key, focused in (("m", "tab-messages"), ("r", "tab-raw"), ("p", "tab-parked"), ("s", "sms-input")):
+            self.browser.press_anywhere(key)
+            self.assertEqual(self.browser.focused(), focused)
+        self.browser.press("d")
+        self.assertEqual(self.browser.find("#sms-input").get_attribute("value"), "d")
+        self.browser.press_anywhere("?")
+        self.shows("#words", "Write an SMS")
+        self.browser.picture("keys")
+        self.browser.click("#keys")
+        self.browser.click("#words .primary")
+        self.browser.press_anywhere("r")
+        self.assertNotEqual(self.browser.focused(), "tab-raw")
 
     def test_pause(self) -> None:
         """While it is paused nothing moves; then all that came is there."""
@@ -82,30 +120,32 @@ class FaultTests(PageCase):
     """What goes wrong, and how it ends."""
 
     def test_first_minute(self) -> None:
-        """The guide leads from the first call to a replay, step by step, and can be dismissed for good."""
-        self.shows("#guide", "1 of 7")
+        """The guide leads from the first call to a replay, as the documentation says, and can be dismissed for good."""
+        self.steps = steps_of_first_minute()
+        self.assertEqual(len(self.steps), 7)
+        self.guided(1)
         self.browser.click("#ussd-send")
-        self.shows("#guide", "2 of 7")
+        self.guided(2)
         self.shows("#screen", "Welcome")
         self.write("#ussd-input", "1")
-        self.shows("#guide", "3 of 7")
+        self.guided(3)
         self.shows("#screen", "Which day")
         self.break_part("turn", "down")
-        self.shows("#guide", "4 of 7")
+        self.guided(4)
         self.shows("#faults-banner", "You switched Turn off.")
         self.write("#ussd-input", "2")
-        self.shows("#guide", "5 of 7")
+        self.guided(5)
         self.shows("#holding", "Holding 1 message")
         self.browser.picture("turn-down")
         self.browser.click("#restore")
-        self.shows("#screen", "Your visit is booked for Wednesday")
-        self.shows("#guide", "6 of 7")
+        self.shows("#screen", "Your visit is booked for Wednesday.")
+        self.guided(6)
         self.browser.choose("#turn-more", "error400")
         self.shows("#faults-banner", "You let Turn refuse everything with 400.")
         self.send_sms("Take this")
         self.shows(".toast", "Parked: “Take this”")
         self.browser.picture("parked-toast")
-        self.shows("#guide", "7 of 7")
+        self.guided(7)
         self.browser.click("#restore")
         self.browser.click("#tab-parked")
         self.shows("#parked", "Take this")
@@ -117,6 +157,11 @@ class FaultTests(PageCase):
         self.browser.click("#guide-close")
         self.reload()
         self.assertTrue(self.hidden("#guide"))
+
+    def guided(self, step: int) -> None:
+        """The guide shows this step, in the documentation's words."""
+        self.shows("#guide", f"{step} of 7")
+        self.assertEqual(self.browser.text("#guide-text"), self.steps[step - 1])
 
     def test_retries_are_folded(self) -> None:
         """Tries in vain are one hop with their number; the counters lead to what they count."""
@@ -135,6 +180,18 @@ class FaultTests(PageCase):
         self.browser.picture("counters")
         self.browser.script("document.querySelector('#counters section:last-of-type button').click()")
         self.shows("#lines", "POST /messages")
+
+    def test_next_try(self) -> None:
+        """Between two tries of a round the row says when the next one is."""
+        self.sandbox.faults(turn={"mode": "error", "status": 503})
+        for number in range(8):  # a pause is drawn at random, and may be none
+            self.sandbox.sms(f"+2661111111{number}", "Is anybody there?")
+        code = """
+        for (const item of document.querySelectorAll("#messages > li.in:not(.open) > button")) item.click();
+        return document.querySelector("#messages .timeline").closest("#messages").innerText;
+        """
+        wait_for(lambda: "next in" in self.browser.script(code), "a next try", SOON)
+        self.browser.picture("next-try")
 
     def test_drop(self) -> None:
         """What is dropped, after a question, is parked no more; its message says so."""
@@ -181,6 +238,7 @@ class FaultTests(PageCase):
         self.shows("#faults-banner", "You let the phone network refuse messages.")
         self.browser.click("#reset")
         self.browser.click("dialog[open] .danger")
+        self.shows(".toast", "Everything is reset.")
         self.shows("#messages-empty", "Press Call")
         self.assertEqual(self.browser.all("#talk > li"), [])
         self.assertTrue(self.hidden("#faults-banner"))
@@ -211,6 +269,7 @@ class BrokerTests(PageCase):
 
 
 class LiveTests(PageCase):
+    own = True
     # The browser complains of a server that is not there.
     complaints = ("ERR_CONNECTION_REFUSED", "ERR_INCOMPLETE_CHUNKED_ENCODING", "ERR_CONNECTION_RESET")
 

@@ -217,6 +217,11 @@ class DeliveryScheduler:
         return self._breaker.next_probe
 
     @property
+    def pauses(self) -> dict[str, float]:
+        """The requests that wait for their next try, by name, and until when, in the clock's seconds."""
+        return {task.request.name: until for task, until in self._sender.pauses.items()}
+
+    @property
     def misconfigured(self) -> bool:
         """Turn does not let us in: the token or the URL is wrong."""
         return self._breaker.misconfigured

@@ -47,6 +47,7 @@ class DeliverySender:
     :param connector: whose requests they are.
     :param identities: how many accepted requests all channels of the process remember.
     :ivar posting: how many requests are under way, of each kind.
+    :ivar pauses: those that wait for their next try, and until when.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class DeliverySender:
         self._refusals = Refusals()
         self._held_lines = RateLimitedLogger(self._log, clock)
         self.posting: Counter[str] = Counter()
+        self.pauses: dict[DeliveryTask, float] = {}
 
     def forget(self) -> None:
         """Nothing is sent any more: what was accepted need not be remembered."""
@@ -148,9 +150,16 @@ class DeliverySender:
         return await admitted
 
     async def _pause(self, task: DeliveryTask, step: Step, what: str) -> None:
-        if step.action is not Action.HOLD:
-            await deferLater(self._clock, step.pause)
-            return
+        self.pauses[task] = self._clock.seconds() + step.pause
+        try:
+            if step.action is Action.HOLD:
+                await self._hold(task, step, what)
+            else:
+                await deferLater(self._clock, step.pause)
+        finally:
+            del self.pauses[task]
+
+    async def _hold(self, task: DeliveryTask, step: Step, what: str) -> None:
         task.on(Event.HOLD)
         if step.pause > FIRST_DELAY:  # the first time Turn may just be going away, for all of them
             self._held_lines.warn(

@@ -177,7 +177,14 @@ class ObservedChannel(TurnChannelsApi):
         if not self._is_set_up:
             return None
         scheduler = self.channel.scheduler
-        return scheduler.throttled_until if scheduler.next_probe is None else scheduler.next_probe
+        if scheduler.next_probe is not None:
+            return scheduler.next_probe
+        return scheduler.throttled_until or min(scheduler.pauses.values(), default=None)
+
+    @property
+    def pauses(self) -> dict[str, float]:
+        """The messages that wait for their next try, by id, and until when, by the worker's clock."""
+        return self.channel.scheduler.pauses if self._is_set_up else {}
 
 
 def observed(worker_class: type[BaseWorker[Any]]) -> type[Announced]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from itertools import islice
 from typing import Any, Callable, Mapping, Optional
 
 from twisted.application.service import MultiService
@@ -28,6 +29,9 @@ from .turn_side import TurnSide
 from .turn_simulator.journey import Journey
 from .turn_simulator.records import Conversation
 from .turn_simulator.simulator import TurnSimulator
+
+#: Of so many messages the page is told when they are tried again.
+MOST_NEXT_TRIES = 50
 
 #: The page is told how the worker is this often, in seconds, where that has changed.
 HEALTH_EVERY = 0.5
@@ -214,13 +218,24 @@ class Simulation(MultiService):
             "counters": {"now": now, "since_start": self.post_counters.to_dict() if channel else {}},
             "parked": parked,
             "limit": self.faults.limit(),
-            "next_try": self._next_try(),
+            **self._next_tries(),
         }
 
-    def _next_try(self) -> Optional[float]:
-        when = self.worker.next_try if isinstance(self.worker, ObservedChannel) else None
-        # What waits is measured by the monotonic clock; pages count down by their own.
-        return None if when is None else round(self._wall() + when - self._reactor.seconds(), 1)
+    def _next_tries(self) -> dict[str, Any]:
+        """When Turn is asked again, by anybody and by message."""
+        worker = self.worker
+        if not isinstance(worker, ObservedChannel):
+            return {"next_try": None, "next_tries": {}}
+        when, pauses = worker.next_try, islice(worker.pauses.items(), MOST_NEXT_TRIES)
+        return {
+            "next_try": None if when is None else self._by_wall_clock(when),
+            "next_tries": {name: self._by_wall_clock(until) for name, until in pauses},
+        }
+
+    def _by_wall_clock(self, when: float) -> float:
+        """What waits is measured by the monotonic clock; pages count down by their own."""
+        seconds: float = self._wall() + when - self._reactor.seconds()
+        return round(seconds, 1)
 
     def _queued(self) -> dict[str, int]:
         """What waits in the queues, or is in hand; of a real broker that is not known here."""

@@ -60,6 +60,7 @@ class TurnSide:
         self._waits = Timeouts(reactor)
         self._open: Recent[Exchange] = Recent(MAX_OPEN)
         self._stopping = False
+        self._resets = 0
         self.journey = journey
         self.journey_on = True
         self.simulator = TurnSimulator(
@@ -82,6 +83,7 @@ class TurnSide:
 
     def reset(self) -> None:
         """Forget all conversations and faults; everybody begins the journey anew."""
+        self._resets += 1
         self.simulator.reset()
         self.journey.reset()
 
@@ -120,7 +122,10 @@ class TurnSide:
 
     async def _journey_answer(self, person: str, message_id: str, said: str) -> None:
         """Answer, after Turn has answered the POST, as a flow does."""
+        resets = self._resets
         await self._waits.sleep(THINKING)
+        if resets != self._resets:
+            return
         # Whoever dials is sent the code as their first words, by the worker.
         starts = said.startswith("*") and said.endswith("#")
         for answer in self.journey.answers(person, said, starts):

@@ -199,6 +199,16 @@ class NetworkTests(NetworkCase):
         self.turns(REPORT_DELAY)
         self.assertEqual(self.kinds(), ["ack", "delivered"])
 
+    def test_reset(self) -> None:
+        """After a reset no report of what was before comes."""
+        self.push_sms()
+        self.network.reset()
+        self.turns(2 * REPORT_DELAY)
+        self.assertEqual(self.kinds(), ["ack"])
+        self.push_sms()
+        self.turns(REPORT_DELAY)
+        self.assertEqual(self.kinds(), ["ack", "ack", "delivered"])
+
     def test_ussd_has_no_report(self) -> None:
         """A USSD answer is acked, and nothing is reported later."""
         self.do(self.network.dial(NUMBER, CODE))

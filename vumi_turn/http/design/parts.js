@@ -81,6 +81,39 @@ export function duration(seconds) {
   return `${Math.floor(seconds / 86400)} d`;
 }
 
+// The date and the time of day of a moment, as the reader's country writes them.
+export const dateTime = (seconds) => new Date(seconds * 1000).toLocaleString([], { ...CLOCK, year: "numeric", month: "short", day: "numeric" });
+
+// How long ago a moment is: "just now", "12 s ago", "3 min ago".
+export function ago(seconds) {
+  const passed = Date.now() / 1000 - seconds;
+  return passed < 1 ? "just now" : `${duration(Math.floor(passed))} ago`;
+}
+
+// A text in pieces, those that were searched for in <mark>.
+export function marked(text, words) {
+  if (!words) return [text];
+  const pieces = [], low = text.toLowerCase();
+  if (low.length !== text.length) return [text]; // a letter whose small form is longer
+  let from = 0;
+  for (let at = low.indexOf(words); at >= 0; at = low.indexOf(words, from)) {
+    pieces.push(text.slice(from, at), element("mark", {}, text.slice(at, at + words.length)));
+    from = at + words.length;
+  }
+  return [...pieces, text.slice(from)];
+}
+
+// Keys of the whole page: {"/": act}. Not while somebody types, nor with Ctrl, Alt or Meta, nor where a dialog is open.
+export function shortcuts(keys) {
+  document.addEventListener("keydown", (event) => {
+    const act = keys[event.key];
+    const typing = event.target.closest("input:not([type=checkbox]), select, textarea, [contenteditable], dialog");
+    if (!act || typing || event.ctrlKey || event.altKey || event.metaKey || document.querySelector("dialog[open]")) return;
+    event.preventDefault();
+    act();
+  });
+}
+
 // ---- the API
 
 // A caller of a JSON API below a path. It gives the answer's value, or throws an Error in the API's own words, with the answer's

@@ -38,6 +38,11 @@ class EventPublisher:
         self._wall = wall_clock_of(clock)
         self._waits = Timeouts(clock)
         self._stopped = False
+        self._resets = 0
+
+    def forget(self) -> None:
+        """What was to come later comes no more."""
+        self._resets += 1
 
     def stop(self) -> None:
         """Forget what was to come later."""
@@ -64,9 +69,11 @@ class EventPublisher:
     def later(self, seconds: float, what: Callable[[], None]) -> None:
         """Do something after so many seconds, unless the network has stopped then."""
 
+        resets = self._resets
+
         async def wait() -> None:
             await self._waits.sleep(seconds)
-            if not self._stopped:
+            if not self._stopped and resets == self._resets:
                 what()
 
         in_background(wait())
@@ -79,7 +86,8 @@ class EventPublisher:
 
     async def _publish(self, event: TransportEvent) -> None:
         """A network keeps its events until somebody takes them."""
-        while not self._stopped:
+        resets = self._resets
+        while not self._stopped and resets == self._resets:
             try:
                 await self._connector.publish_event(event)
                 return

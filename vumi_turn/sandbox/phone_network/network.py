@@ -96,6 +96,7 @@ class PhoneNetwork:
         """Switch off all phones and forget them; nobody is told that their sessions have ended."""
         for phone in self.phones():
             self._sessions.end(phone)
+        self._events.forget()
         self._phones.clear()
         self._taken.clear()
 

@@ -4,8 +4,8 @@ import { ask, liveEvents, placeIcons, setText, toast } from "./design/parts.js";
 import { $, call, changeDrafts, clearProblems, person, state } from "./common.js";
 import { setUpFaults, showFaults, showHealth } from "./faults.js";
 import { follow, setUpGuide } from "./guide.js";
-import { showMessage } from "./messages.js";
-import { setUpParts } from "./nav.js";
+import { followLink, showMessage } from "./messages.js";
+import { setUpKeys, setUpParts } from "./nav.js";
 import { allIsSeen, checkNumber, listNumbers, setUpPhone, showPhone } from "./phone.js";
 import { setUpParked, showParked } from "./parked.js";
 import { addLine } from "./raw.js";
@@ -56,6 +56,7 @@ function showAll(all) {
   showHealth(all.health);
   showParked(all.health.parked, fresh);
   if (fresh) allIsSeen();
+  const first = fresh;
   fresh = false;
   listNumbers();
   followSomebody();
@@ -63,6 +64,7 @@ function showAll(all) {
   showTalk();
   showAllTraffic();
   follow();
+  if (first) followLink();
 }
 
 const STATES = {
@@ -80,6 +82,7 @@ function showConnection(name) {
 
 placeIcons();
 setUpParts();
+setUpKeys();
 setUpPhone();
 setUpTurn();
 setUpTraffic();
@@ -88,6 +91,7 @@ setUpFaults();
 setUpGuide();
 changeDrafts();
 $("number").addEventListener("input", () => { changeDrafts(); checkNumber(); showPhone(); showTalk(); });
+addEventListener("hashchange", followLink);
 $("words-open").addEventListener("click", () => $("words").showModal());
 $("reset").addEventListener("click", async () => {
   if (await ask("Reset everything?", "Phones, conversations and messages are forgotten, faults are mended, and what is parked is dropped.", "Reset")) {

@@ -79,3 +79,10 @@ export function keepReachable(list) {
   const focused = document.activeElement;
   if (all.length && !list.contains(focused)) reach(list, all[all.length - 1]);
 }
+
+// Other words are searched for: each line is made anew, to mark them.
+export function markAnew(list, words) {
+  if ((list.dataset.words || "") === words) return;
+  list.dataset.words = words;
+  for (const child of list.children) child.said = null;
+}

@@ -2,6 +2,7 @@
 
 import { duration, element, plural, setText } from "./design/parts.js";
 import { $, attempt, call, state } from "./common.js";
+import { showNextTries, tick } from "./messages.js";
 import { openView } from "./traffic.js";
 
 const TURN = {
@@ -87,6 +88,7 @@ export function showHealth(health) {
     $(id).className = `state ${tone}`;
   }
   showHolding();
+  showNextTries();
   showLimit();
   $("counters").replaceChildren(group("Now", NOW, health.counters.now), group("Since the start", SINCE, health.counters.since_start));
 }
@@ -134,7 +136,7 @@ export function setUpFaults() {
   const narrow = matchMedia("(max-width: 1179px)");
   narrow.addEventListener("change", () => fold(!narrow.matches));
   fold(!narrow.matches);
-  setInterval(() => { if (state.health) { showHolding(); showLimit(); } }, 500);
+  setInterval(() => { if (state.health) { showHolding(); showLimit(); tick(); } }, 500);
 }
 
 function fold(open) {

@@ -1,7 +1,7 @@
 // One row for each message, which opens to what happened to it.
 
-import { clockTime, copyText, duration, element, exactTime, icon, plural, setText, showList } from "./design/parts.js";
-import { $, keepReachable, state } from "./common.js";
+import { ago, clockTime, copyText, dateTime, duration, element, exactTime, icon, marked, plural, setText, showList } from "./design/parts.js";
+import { $, keepReachable, markAnew, state } from "./common.js";
 import { curlOf } from "./curl.js";
 import { filter } from "./filter.js";
 import { grown, openView } from "./traffic.js";
@@ -25,6 +25,7 @@ export function showMessages() {
   const list = $("messages");
   const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 60;
   const before = list.children.length;
+  markAnew(list, filter.words);
   showList(list, messagesShown(), (one) => String(one.number), make, fill);
   keepReachable(list);
   if (list.children.length > before) grown(list, atEnd);
@@ -71,7 +72,7 @@ function fill(item, one) {
     element("span", { class: "at" }, clockTime(one.at)),
     icon(incoming ? "arrow-right" : "arrow-left"),
     element("span", { class: "unseen" }, incoming ? "from" : "to"),
-    element("span", { class: "who" }, one.person || "?"),
+    element("span", { class: "who" }, ...marked(one.person || "?", filter.words)),
     element("span", { class: "what" }, ...gist(one)),
     element("span", { class: `state ${one.outcome.tone}` }, one.outcome.text),
     element("span", { class: "tries" }, one.tries > 1 ? plural(one.tries, "try", "tries") : ""),
@@ -88,7 +89,7 @@ function gist(one) {
   const text = one.text === null ? { new: "dials", close: "ends the session" }[one.session] || "nothing" : `“${one.text}”`;
   const more = one.session === "new" && one.text === null ? ` ${one.service}` : "";
   const chosen = one.text !== null && one.direction === "in" && one.said_to_turn ? element("span", { class: "soft" }, ` chose ${one.said_to_turn}`) : null;
-  return [element("span", one.text === null ? { class: "soft" } : {}, text + more), chosen, one.transport ? element("small", {}, one.transport) : null].filter(Boolean);
+  return [element("span", one.text === null ? { class: "soft" } : {}, ...marked(text + more, filter.words)), chosen, one.transport ? element("small", {}, one.transport) : null].filter(Boolean);
 }
 
 function opened(one) {
@@ -98,34 +99,64 @@ function opened(one) {
   if (one.said_to_turn) facts.push(["Turn was told", one.said_to_turn]);
   if (one.shown) facts.push(["On the phone", one.shown]);
   if (one.session && one.direction === "out") facts.push(["Session", one.session === "close" ? "ends with it" : "goes on"]);
+  facts.push(["Came", element("span", {}, `${dateTime(one.at)}, `, element("span", { data: { ago: one.at } }, ago(one.at)))]);
   if (one.id) facts.push(["Id", one.id]);
   const values = element("dl", { class: "values" });
   for (const [name, value] of facts) values.append(element("dt", {}, name), element("dd", name === "Id" ? { class: "mono" } : {}, value));
-  box.append(values, element("ol", { class: "timeline" }, ...one.hops.map(hopItem)));
+  box.append(values, element("ol", { class: "timeline" }, ...one.hops.map((hop) => hopItem(hop, one))));
   box.append(element("div", { class: "row" },
     act("copy", "copy", "Copy as JSON", () => copyText(JSON.stringify(one, null, 2), "The message as JSON")),
     act("curl", "code", "Copy as curl", () => copyText(curlOf(one), "The request as curl")),
+    one.id ? act("link", "link", "Copy link", () => copyText(linkOf(one.id), "The link")) : null,
     one.id ? act("raw", "list", "Show in Raw", () => openView("tab-raw", { words: one.id })) : null));
   return box;
 }
 
 const act = (name, iconName, text, onclick) => element("button", { type: "button", class: "quiet", data: { act: name }, onclick }, icon(iconName), text);
 
-function hopItem(hop) {
+function hopItem(hop, one) {
   const words = [element("b", {}, `${place(hop.source)} → ${place(hop.target)} `), hop.what];
   if (hop.result) words.push(" ", element("span", { class: `result ${hop.tone}` }, hop.result));
-  if (hop.count > 1) words.push(element("span", { class: "soft" }, ` · ${plural(hop.count, "try", "tries")}`), nextTry(hop));
+  if (hop.count > 1) words.push(element("span", { class: "soft" }, ` · ${plural(hop.count, "try", "tries")}`));
+  words.push(nextTry(hop, one));
   if (hop.detail && hop.detail !== hop.result && !hop.what.includes(hop.detail)) words.push(element("span", { class: "soft" }, ` · ${hop.detail}`));
   const took = hop.seconds === null ? (hop.result === null ? "…" : "") : duration(hop.seconds);
   return element("li", { class: hop.tone }, element("span", {}, ...words.filter(Boolean)), element("span", { class: "at" }, `${exactTime(hop.last_at)}${took ? ` · ${took}` : ""}`));
 }
 
-// Retries are folded into one hop; the next one's time is known only for what waits now.
-function nextTry(hop) {
-  const next = state.health && state.health.next_try;
-  if (hop.tone !== "bad" || hop.target !== "turn" || !next) return null;
-  const seconds = Math.max(0, Math.ceil(next - Date.now() / 1000));
-  return element("span", { class: "soft" }, `, next in ${seconds} s`);
+// Retries are folded into one hop; the next one's time is known of what waits now.
+function nextTry(hop, one) {
+  if (hop.tone !== "bad" || hop.target !== "turn" || !["warn", "info"].includes(one.outcome.tone)) return null;
+  const until = nextTryOf(one);
+  return until ? element("span", { class: "soft", data: { until } }, `, ${nextWords(until)}`) : null;
+}
+
+// A message's own pause, or else the probe for which all wait.
+function nextTryOf(one) {
+  if (!state.health) return null;
+  const { components, next_try: probe, next_tries: own } = state.health;
+  return own[one.id] || (components.turn && components.turn.state !== "ok" ? probe : null);
+}
+
+const nextWords = (until) => `next in ${Math.max(0, Math.ceil(until - Date.now() / 1000))} s`;
+
+// What counts down, and what is said relative to now, every half second.
+export function tick() {
+  for (const node of document.querySelectorAll("#messages [data-until]")) setText(node, `, ${nextWords(Number(node.dataset.until))}`);
+  for (const node of document.querySelectorAll("#messages [data-ago]")) setText(node, ago(Number(node.dataset.ago)));
+}
+
+// The moment of a next try comes with the worker's health, after the try itself.
+export function showNextTries() {
+  for (const item of $("messages").querySelectorAll(":scope > li.open")) if (item.one.outcome.tone === "warn") fill(item, item.one);
+}
+
+const linkOf = (id) => `${location.origin}${location.pathname}#message=${encodeURIComponent(id)}`;
+
+// A link names a message; the page that is opened by it opens that.
+export function followLink() {
+  const found = /^#message=(.+)$/.exec(location.hash);
+  if (found) showInMessages(decodeURIComponent(found[1]));
 }
 
 // From a bubble to its message.

@@ -1,5 +1,6 @@
 // Which part of the page is shown, on screens that are not wide.
 
+import { shortcuts } from "./design/parts.js";
 import { $ } from "./common.js";
 
 export function setUpParts() {
@@ -17,4 +18,24 @@ export function showPart(part) {
   }
   if (part === "parked") $("tab-parked").click();
   else if (part === "messages" && !["tab-messages", "tab-raw"].some((id) => $(id).getAttribute("aria-selected") === "true")) $("tab-messages").click();
+}
+
+const KEYS_OFF = "vumi_turn sandbox keys off";
+
+// Single keys disturb who speaks to the computer, or has them taken by something else: they can be switched off.
+export function setUpKeys() {
+  const off = () => { try { return localStorage.getItem(KEYS_OFF) === "yes"; } catch { return false; } };
+  $("keys").checked = !off();
+  $("keys").addEventListener("change", () => { try { localStorage.setItem(KEYS_OFF, $("keys").checked ? "" : "yes"); } catch { /* for this page only */ } });
+  const lead = (part, tab, field) => () => {
+    if (!$("keys").checked) return;
+    showPart(part);
+    if (tab) $(tab).click();
+    $(field || tab).focus();
+  };
+  shortcuts({
+    "/": lead("messages", null, "search"), d: lead("phone", "tab-ussd", "ussd-input"), s: lead("phone", "tab-sms", "sms-input"),
+    t: lead("turn", null, "turn-input"), m: lead("messages", "tab-messages"), r: lead("messages", "tab-raw"), p: lead("parked", "tab-parked"),
+    "?": () => { if ($("keys").checked) $("words").showModal(); },
+  });
 }

@@ -3,6 +3,7 @@
 import { element, setText, tabs } from "./design/parts.js";
 import { $, attempt, call, isNumber, number, person, state } from "./common.js";
 import { showTalkLines } from "./bubbles.js";
+import { smsLength } from "./sms.js";
 
 const seen = new Map(); // how many texts of each phone were looked at
 const EMPTY = { screen: null, screen_length: { used: 0, size: 160 }, session: null, texts: [], steps: [] };
@@ -40,10 +41,16 @@ export function showPhone() {
   })));
   showTalkLines($("texts"), texts.map((text) => ({
     id: text.id, text: text.text, at: text.at, out: text.direction === "out", failed: text.error !== null,
-    notes: text.error === null ? [] : [[text.error, "failed"]],
+    notes: [...costOf(text), ...(text.error === null ? [] : [[text.error, "failed"]])],
     again: text.error === null ? null : () => sendSms(text.text),
   })));
   showUnread(texts);
+}
+
+// What came by SMS says what it costs, where that is more than one.
+function costOf(text) {
+  const { parts } = smsLength(text.text);
+  return text.direction === "in" && parts > 1 ? [[`${parts} SMS`, "costs"]] : [];
 }
 
 const received = (texts) => texts.filter((text) => text.direction === "in").length;

@@ -1,7 +1,7 @@
 // Everything that passed: a line for each AMQP message and each HTTP request and answer.
 
-import { copyText, element, exactTime, icon, showList } from "./design/parts.js";
-import { $, keepReachable, state } from "./common.js";
+import { copyText, element, exactTime, icon, marked, showList } from "./design/parts.js";
+import { $, keepReachable, markAnew, state } from "./common.js";
 import { filter, isBad } from "./filter.js";
 import { grown, openView } from "./traffic.js";
 
@@ -21,6 +21,7 @@ export function showLines() {
   const list = $("lines");
   const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 60;
   const before = list.children.length;
+  markAnew(list, filter.words);
   showList(list, linesShown(), (line) => String(line.number), make, fill);
   keepReachable(list);
   if (list.children.length > before) grown(list, atEnd);
@@ -82,7 +83,7 @@ function fill(item, line) {
   item.firstElementChild.replaceChildren(
     element("span", { class: "at" }, exactTime(line.at)),
     element("span", { class: `badge ${line.protocol === "amqp" ? "info" : ""}` }, line.protocol.toUpperCase()),
-    element("span", { class: "what" }, what, gist ? element("span", { class: "soft" }, ` · ${gist}`) : ""),
+    element("span", { class: "what" }, ...marked(what, filter.words), gist ? element("span", { class: "soft" }, ...marked(` · ${gist}`, filter.words)) : ""),
     element("span", { class: `result ${isBad(line) ? "bad" : "good"}` }, result),
   );
 }

@@ -4,6 +4,7 @@ import { element, setText } from "./design/parts.js";
 import { $, attempt, call, number, person, state } from "./common.js";
 import { showTalkLines } from "./bubbles.js";
 import { checkNumber, phone } from "./phone.js";
+import { smsHint, smsLength } from "./sms.js";
 
 function notesOf(entry) {
   const notes = entry.statuses.map((status) => [(status === "failed" ? "✕ " : "✓ ") + status, status]);
@@ -31,6 +32,10 @@ function showClosing() {
   const { session } = phone();
   const ends = session !== null && !$("waiting").checked && $("turn-input").value.trim() !== "";
   $("closing").hidden = !ends;
+  // Outside a session it goes by SMS, which costs by the part.
+  const text = $("turn-input").value, sms = session === null && text !== "" && state.setup.phones;
+  setText($("cost"), sms ? smsHint(text) : "");
+  $("cost").classList.toggle("dear", sms && smsLength(text).parts > 1);
   setText($("closing"), ends ? `This answer ends the USSD session of ${number()}: tick the box above to keep it open.` : "");
 }
 
