@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from pathlib import Path
 from typing import Any, Optional
 
@@ -19,6 +20,9 @@ from tests.integration.waiting import SOON, wait_for
 
 NUMBER = "+26612345678"
 ENTER, TAB, RIGHT, UP, DOWN, END = "\ue007", "\ue004", "\ue014", "\ue013", "\ue015", "\ue010"
+
+#: Seconds without a line in which a journey would have answered.
+QUIET = 0.2
 
 #: Rounds of tries that are over soon.
 CONFIG = {"max_retries": 1, "retry_delay_exponent": 1}
@@ -115,9 +119,16 @@ class PageCase(SynchronousTestCase):
         api = self.sandbox.api
         mended: dict[str, Any] = {"turn": {}, "network": {}, "broker": "up", "limit": {}}
         self.sandbox.faults(**mended)
-        wait_for(lambda: self.sandbox.health()["counters"]["now"]["waiting"] == 0, "the worker to be idle", SOON)
+        wait_for(self.is_quiet, "the sandbox to be quiet", SOON)
         api.put("/api/journey", {"on": True})
         api.post("/api/reset", {})
+
+    def is_quiet(self) -> bool:
+        """Whether nothing is in hand, and nothing passes any more; reports that come later are forgotten by a reset."""
+        before = self.sandbox.api.get("/api/traffic")["lines"][-1:]
+        time.sleep(QUIET)
+        idle = self.sandbox.health()["counters"]["now"]["waiting"] == 0
+        return bool(idle and self.sandbox.api.get("/api/traffic")["lines"][-1:] == before)
 
     def prepare(self) -> None:
         """Put what the sandbox needs into the folder that it is started in."""

@@ -223,6 +223,7 @@ class FaultTests(PageCase):
 
     def test_rate_limit(self) -> None:
         """The rate limit can be switched off and on, and counts down."""
+        self.sandbox.faults(limit={})
         self.shows("#limit-text", "60 calls in 1 min")
         self.sandbox.sms(NUMBER, "Hello")
         self.shows("#limit-text", "calls left, new in")
