@@ -74,8 +74,7 @@ function fill(item, one) {
     element("span", { class: "unseen" }, incoming ? "from" : "to"),
     element("span", { class: "who" }, ...marked(one.person || "?", filter.words)),
     element("span", { class: "what" }, ...gist(one)),
-    element("span", { class: `state ${one.outcome.tone}` }, one.outcome.text),
-    element("span", { class: "tries" }, one.tries > 1 ? plural(one.tries, "try", "tries") : ""),
+    element("span", { class: `state ${one.outcome.tone}` }, one.outcome.text + (one.tries > 1 ? ` · ${plural(one.tries, "try", "tries")}` : "")),
     element("span", { class: "ms" }, one.seconds === null ? "" : duration(one.seconds)),
   );
   if (item.classList.contains("open")) {
