@@ -100,7 +100,7 @@ class Browser:
         folder = Path(os.environ.get("VUMI_TURN_ARTEFACTS", ARTEFACTS))
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{name}.png"
-        self.script("for (const one of document.getAnimations()) one.finish()")
+        self.script("for (const one of document.getAnimations()) try { one.finish() } catch {}")
         self.driver.save_screenshot(str(path))
         return path
 
