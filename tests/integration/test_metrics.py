@@ -111,6 +111,7 @@ class MetricsTests(BridgeCase):
                 (60, "rate_limit", {}),
                 (57, "rate_limit_remaining", {}),
                 (1, "cache_healthy", {}),
+                (0, "cache_replaced_keys_total", {}),
             ]
             found = [(seen.value(name, **labels), name, labels) for _, name, labels in expected]
             self.assertEqual(found, expected)

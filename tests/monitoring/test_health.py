@@ -52,6 +52,7 @@ class StubCache:
 
     healthy: bool = True
     size: int = 0
+    replaced_keys: int = 0
 
 
 @dataclass
@@ -317,6 +318,12 @@ class WatchTests(SynchronousTestCase):
         self.assertEqual((self.value("cache_entries"), self.value("cache_healthy")), (5, 1))
         self.worker.cache.healthy = False
         self.assertEqual(self.value("cache_healthy"), 0)
+
+    def test_replaced_keys(self) -> None:
+        """Keys of the cache that were somebody else's or not readable are a counter, at 0 from the start."""
+        self.assertEqual(self.value("cache_replaced_keys_total"), 0)
+        self.worker.cache.replaced_keys = 2
+        self.assertEqual(self.value("cache_replaced_keys_total"), 2)
 
 
 class RouteTests(SynchronousTestCase):

@@ -61,6 +61,12 @@ def watch_channel(
     watch("cache_entries", "Messages that the cache holds in this process.", lambda: cache.size)
     watch("cache_healthy", "0 while the message cache is away.", lambda: cache.healthy)
     watch(
+        "cache_replaced_keys",
+        "Entries of the message cache that were of another type or not readable, and were replaced.",
+        lambda: cache.replaced_keys,
+        total=True,
+    )
+    watch(
         "oldest_seconds",
         "The age of the oldest message or event in hand.",
         lambda: 0.0 if scheduler.oldest is None else max(clock.seconds() - scheduler.oldest, 0.0),
