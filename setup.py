@@ -15,7 +15,8 @@ VERSION = re.search(
 
 REDIS = ["txredisapi >= 1.6"]
 SENTRY = ["sentry-sdk >= 2.8"]
-FAST = ["httptools >= 0.6"]
+# Older ones read some answers otherwise than the parser in Python does.
+FAST = ["httptools >= 0.6.4"]
 MYPY = ["mypy ~= 2.4", "mypy-zope ~= 1.0", "types-PyYAML"]
 UNIDECODE = ["Unidecode >= 1.3"]
 DOCS = [

@@ -314,7 +314,7 @@ class RefusalTests(CreateCase):
         """A 2xx that does not hold a channel says what is missing and to look in Turn, and shows nothing of it."""
         for body, words in (
             (b"<html>marker</html>", "is --api-url right"),
-            (b"[" * 30_000, "nested too deep"),
+            (b"[" * 30_000 + b"]" * 30_000, "nested too deep"),
             ([], "not with a JSON object"),
             ({}, "without number.uuid"),
             ({**MADE, "number": []}, "without number.uuid"),

@@ -16,6 +16,7 @@ from twisted.internet.error import ConnectingCancelledError, ConnectionDone, Con
 from twisted.internet.task import Clock, Cooperator
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
+from twisted.web import http_headers
 from twisted.web.client import FileBodyProducer, RequestGenerationFailed, ResponseFailed, ResponseNeverReceived
 from twisted.web.error import SchemeNotSupported
 from twisted.web.http import PotentialDataLoss
@@ -36,7 +37,13 @@ else:
 
 
 class AgentContract(Contract):
-    """What a caller of either agent may count on."""
+    """
+    What a caller of either agent may count on.
+
+    :cvar refuses_header_names: it takes no name that would begin another line.
+    """
+
+    refuses_header_names = True
 
     def test_interfaces(self) -> None:
         """An agent is an IAgent, and what it answers an IResponse."""
@@ -210,8 +217,9 @@ class AgentContract(Contract):
             with case(method=method, uri=uri):
                 with self.assertRaises(ValueError):
                     self.ask(method, uri, body=None)
-        with self.assertRaises(ValueError):
-            self.ask(headers={b"X\r\nY": [b"z"]})
+        if self.refuses_header_names:
+            with self.assertRaises(ValueError):
+                self.ask(headers={b"X\r\nY": [b"z"]})
         self.exchange(OK, headers={b"X": [b"a\r\nY: b"]})
         self.assertNotIn(b"\r\nY:", self.transports[-1].value())
 
@@ -329,6 +337,7 @@ class OnHttptoolsTests(AgentContract, AgentCase):
 
 class TwistedAgentTests(AgentContract, AgentCase):
     kind = "twisted"
+    refuses_header_names = hasattr(http_headers, "InvalidHeaderName")  # Twisted 24.7 does not yet
 
 
 class OwnTests(AgentCase):

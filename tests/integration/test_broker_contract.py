@@ -91,7 +91,9 @@ class ContractTests(BrokerContract, TestCase):
         await self.until(lambda: self.broker.state == BrokerState.CONNECTED)
 
     def set_max_message_size(self, size: int) -> None:
-        self.node.ctl("eval", f"application:set_env(rabbit, max_message_size, {size}).")
+        # RabbitMQ 3 reads the one, 4 the other.
+        set_env = f"application:set_env(rabbit, max_message_size, {size})"
+        self.node.ctl("eval", f"{set_env}, persistent_term:put(max_message_size, {size}).")
 
     async def fill(self, queue: str) -> None:
         definition = '{"max-length": 1, "overflow": "reject-publish"}'

@@ -53,6 +53,14 @@ class WordsTests(SynchronousTestCase):
             "1008 Bad parameter: the template has no language",
         )
 
+    def test_deep_errors(self) -> None:
+        """Errors that are nested deep are read as text, however deep Python reads JSON."""
+        for depth in (99, 300, 900, 5_000, 30_000):
+            for opened, closed in (("[", "]"), ('{"a":', "}")):
+                with case(depth=depth, opened=opened):
+                    body = '{"errors": ' + opened * depth + '"no such number"' + closed * depth + "}"
+                    self.assertTrue(masked_words(body.encode(), PERSONAL))
+
     def test_other_shapes(self) -> None:
         """Errors by field, other JSON, a web page, plain text and nothing are read too."""
         for body, line in (

@@ -23,6 +23,7 @@ from ..turn.client import NETWORK_TROUBLE, answer_for_failure
 from ..turn.rate_limit import http_date, value_of
 from ..turn.response_body import Body, meaning_of
 from ..turn.verdicts import BodyMeaning
+from ..vumi.messages.encoding import is_deep
 
 #: Seconds for one request: to connect, to send, to read the answer with its body.
 TIMEOUT = 30.0
@@ -76,12 +77,15 @@ class Reply:
         """
         The body, decoded.
 
-        :raises ValueError: it is not JSON.
+        :raises ValueError: it is not JSON, or nested too deep.
         """
         try:
-            return json.loads(self.body)
+            value = json.loads(self.body)
         except RecursionError:
             raise ValueError("nested too deep") from None
+        if isinstance(value, (dict, list)) and is_deep(value):
+            raise ValueError("nested too deep")
+        return value
 
     def words(self, token: str) -> str:
         """

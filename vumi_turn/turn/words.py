@@ -13,6 +13,8 @@ import re
 from typing import Any, Iterable, Mapping
 from urllib.parse import quote, quote_plus
 
+from ..vumi.messages.encoding import is_deep
+
 #: Characters of Turn's words that are kept.
 MAX_WORDS = 500
 
@@ -100,6 +102,8 @@ def _text_of(body: bytes) -> str:
         said = json.loads(text)
     except (ValueError, RecursionError):
         said = None
+    if isinstance(said, (dict, list)) and is_deep(said):
+        said = None  # sentences() could not walk through it
     if isinstance(said, dict):
         errors = said.get("errors", said.get("error"))
         return "; ".join(sentences(errors)) or _plain_json(said)

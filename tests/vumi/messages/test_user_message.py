@@ -168,7 +168,7 @@ class MalformedUserMessageTests(MalformedCase):
                 nested = "[" * depth + "]" * depth
                 body = json.dumps({**USER_MESSAGE, "group": "GROUP"}).replace('"GROUP"', nested).encode()
                 self.assertEqual(self.refusal(body), "the body is nested too deep")
-        self.assertEqual(self.refusal(b"[" * 20_000), "the body is nested too deep")
+        self.assertEqual(self.refusal(b"[" * 200_000), "the body is nested too deep")
 
     def test_deep_enough(self) -> None:
         """A nesting of ninety is read, whatever else the message holds."""

@@ -19,7 +19,8 @@ from typing import Any, Iterable, Optional, Union
 MAX_DEPTH = 100
 
 _DATE = re.compile(
-    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[ Tt]([0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]{1,9}))?"
+    # No 24:00:00, which Python takes for midnight from 3.14 on.
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[ Tt]((?!24)[0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]{1,9}))?"
     r"(?:([Zz])|([+-])([0-9]{2}):?([0-9]{2})?)?"
 )
 
@@ -45,7 +46,7 @@ def parse_vumi_date(text: str) -> datetime:
     """
     if len(text) == 26 and text[10] == " " and text[19] == "." and text[20:].isdecimal() and text.isascii():
         try:  # as vumi itself writes them; what else Python would read in these places, the other way refuses
-            if text[4] + text[7] + text[13] + text[16] == "--::":
+            if text[4] + text[7] + text[13] + text[16] == "--::" and text[11:13] != "24":
                 return datetime.fromisoformat(text).replace(tzinfo=timezone.utc)
         except ValueError:
             pass
