@@ -25,7 +25,10 @@ def replace_wall_clock() -> None:
             return float(opened.read())
 
     def of_now(convert: Callable[[float], time.struct_time]) -> Callable[[Optional[float]], time.struct_time]:
-        return lambda seconds=None: convert(time.time() if seconds is None else seconds)
+        def converted(seconds: Optional[float] = None) -> time.struct_time:
+            return convert(time.time() if seconds is None else seconds)
+
+        return converted
 
     replacements: dict[str, Callable[..., Any]] = {
         "time": lambda: machine() + offset(),
