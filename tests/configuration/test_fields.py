@@ -17,6 +17,7 @@ from vumi_turn.configuration.fields import (
     ConfigDict,
     ConfigErrors,
     ConfigFloat,
+    ConfigHostNames,
     ConfigInt,
     ConfigList,
     ConfigSecret,
@@ -353,6 +354,20 @@ class UrlTests(FieldCase):
         for value in ("https://h/v1?token=x", "https://h/v1#x", "https://h/v1?", "https://h/v1#"):
             with case(value=value):
                 self.assertIn("must have no query and no fragment", self.refusal(ConfigUrl("doc"), value))
+
+
+class HostNamesTests(SynchronousTestCase):
+    def test_names(self) -> None:
+        """Names are taken, in lower case; what has a port, a path or a scheme is none, and there are at most 20."""
+
+        class Names(Config):
+            names = ConfigHostNames("Names.", default=[])
+
+        self.assertEqual(Names({}).names, [])
+        self.assertEqual(Names({"names": ["Page.example.org", "box"]}).names, ["page.example.org", "box"])
+        for wrong in (["a:80"], ["http://a"], ["a/b"], [""], [7], "a", ["a"] * 21):
+            with case(wrong=wrong):
+                self.assertRaises(ConfigErrors, Names, {"names": wrong})
 
 
 class UrlPathTests(FieldCase):

@@ -32,6 +32,7 @@ class ErrorTests(SynchronousTestCase):
                 (415, "UnsupportedMediaType"),
                 (401, "Unauthorized"),
                 (403, "Forbidden"),
+                (429, "TooManyAttempts"),
                 (503, "ServerBusy"),
                 (503, "BrokerUnavailable"),
                 (504, "TimeoutError"),

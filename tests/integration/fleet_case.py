@@ -45,8 +45,12 @@ class FleetCase(SynchronousTestCase):
         self.turns: dict[str, TurnServer] = {}
         self.used: set[str] = set()
         self.addCleanup(self.remove_queues)
-        self.fleet = Worker(self.config(*self.names), self.node.port, worker_class=FLEET)
+        self.fleet = Worker(self.config(*self.names), self.amqp_port(), worker_class=FLEET)
         self.addCleanup(self.fleet.close)
+
+    def amqp_port(self) -> int:
+        """Where the worker takes its broker to be."""
+        return self.node.port
 
     def remove_queues(self) -> None:
         """Leave nothing on the broker."""

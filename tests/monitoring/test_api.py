@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import socket
 from typing import Any, Optional
 from urllib.parse import quote
 
@@ -11,6 +12,7 @@ from twisted.internet.defer import ensureDeferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.cases import case
 from tests.fakes import user_message
 from tests.http.case import Client, Response
 from vumi_turn.broker.memory import MemoryBroker
@@ -50,7 +52,13 @@ class ApiCase(SynchronousTestCase):
         self.clock.advance(1_628_345_678.0)
         self.broker = MemoryBroker(self.clock)
         self.broker.start()
-        self.management = Management(self.clock, trace_key="key", password=self.password, content=self.content)
+        self.management = Management(
+            self.clock,
+            trace_key="key",
+            password=self.password,
+            content=self.content,
+            names=["page.example.org"],
+        )
         self.views = {name: View(name, self.broker) for name in ("ussd", "sms/ls")}
         for view in self.views.values():
             self.management.views.add(view)
@@ -319,6 +327,33 @@ class ParkedTests(ApiCase):
 
 
 class AccessTests(ApiCase):
+    def test_wrong_passwords(self) -> None:
+        """After five wrong ones an address gets 429 for a while, also with the right one; without one it is asked."""
+        body = {"all": True}
+        for _ in range(10):
+            self.assertEqual(self.change("/api/parked/replay", body, Authorization="").status, 401)
+        for _ in range(5):
+            self.assertEqual(self.change("/api/parked/replay", body, Authorization="Basic YTpi").status, 401)
+        refused = self.change("/api/parked/replay", body)
+        self.assertEqual((refused.status, refused.json["errors"][0]["title"]), (429, "TooManyAttempts"))
+        self.assertEqual(refused.headers["retry-after"], "30")
+        self.pass_time(31)
+        self.assertEqual(self.change("/api/parked/replay", body).status, 200)
+
+    def test_hosts(self) -> None:
+        """Addresses, localhost, the machine's name and those that are listed are the page's; no other name is."""
+        for host, status in (
+            ("page.example.org:8090", 200),
+            ("PAGE.example.org", 200),
+            ("[::1]:8090", 200),
+            ("localhost", 200),
+            (socket.gethostname(), 200),
+            ("page.example.com", 403),
+            ("x.page.example.org", 403),
+        ):
+            with case(host=host):
+                self.assertEqual(self.ask("GET", "/api/channels", Host=host).status, status)
+
     def test_refused(self) -> None:
         """A change needs the password, the page's own Origin and a JSON body; nothing happens without them."""
         self.park("m1")

@@ -11,6 +11,7 @@ from ..configuration.fields import (
     ConfigClassName,
     ConfigContent,
     ConfigFloat,
+    ConfigHostNames,
     ConfigInt,
     ConfigSecret,
     ConfigSecretDict,
@@ -126,6 +127,10 @@ class TurnChannelsApiConfig(WorkerConfig):
         ConfigSecret("The password with which the operator's page may replay and drop; without one it only shows.")
     )
     management_content = ConfigBool("Whether the operator's page shows what people wrote.", default=False)
+    management_hosts = ConfigHostNames(
+        "Host names of the operator's page; addresses, localhost and the machine's own name are its own too.",
+        default=[],
+    )
     trace_key = optional(
         ConfigSecret("The key of the hashes of addresses; give one where several processes are asked together.")
     )

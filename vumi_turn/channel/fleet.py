@@ -45,6 +45,7 @@ class TurnChannels(BaseWorker[TurnChannelsConfig]):  # type: ignore[type-var]  #
             trace_key=self.config.trace_key,
             password=self.config.management_password,
             content=self.config.management_content,
+            names=self.config.management_hosts,
         )
         self.caches = ProcessCaches()
         self.bounds = ProcessBounds()

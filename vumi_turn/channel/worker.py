@@ -125,6 +125,7 @@ class TurnChannelsApi(ApplicationWorker[TurnChannelsApiConfig]):
                 trace_key=config.trace_key,
                 password=config.management_password,
                 content=config.management_content,
+                names=config.management_hosts,
             ),
         )
 

@@ -8,7 +8,7 @@ import difflib
 from typing import TYPE_CHECKING, Any, Callable, ClassVar, Iterable, Mapping, Sequence
 
 from .confmodel import ConfigError, ConfigMetaClass, ConfmodelConfig
-from .fields_network import ConfigServerEndpoint, ConfigUrl, ConfigUrlPath
+from .fields_network import ConfigHostNames, ConfigServerEndpoint, ConfigUrl, ConfigUrlPath
 from .fields_plain import (
     MASK,
     ConfigBool,
@@ -37,6 +37,7 @@ __all__ = [
     "ConfigErrors",
     "ConfigField",
     "ConfigFloat",
+    "ConfigHostNames",
     "ConfigInt",
     "ConfigList",
     "ConfigSecret",

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import idna
 from twisted.internet.endpoints import serverFromString
 
-from .fields_plain import MASK
+from .fields_plain import MASK, ConfigList
 from .fields_text import ConfigText
 
 
@@ -40,6 +40,28 @@ class ConfigUrl(ConfigText):
                 "letters, digits, hyphens and dots are expected, or an IP address"
             )
         return parts._replace(scheme=parts.scheme.lower()).geturl().rstrip("/")
+
+
+#: More host names than these are a mistake.
+MOST_NAMES = 20
+
+#: A host name, without port and path.
+_NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*", re.IGNORECASE)
+
+
+class ConfigHostNames(ConfigList):
+    """Host names, without scheme, port and path."""
+
+    field_type = "list of host names"
+
+    def clean(self, value: Any) -> list[Any]:
+        names = super().clean(value)
+        if len(names) > MOST_NAMES:
+            self.wrong(f"must have at most {MOST_NAMES} names, not {len(names)}")
+        for name in names:
+            if not isinstance(name, str) or len(name) > 253 or not _NAME.fullmatch(name):
+                self.refuse(name, "a list of host names without scheme, port and path, as page.example.org")
+        return [name.lower() for name in names]
 
 
 def _is_host(host: str, bracketed: bool) -> bool:

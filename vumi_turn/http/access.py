@@ -21,6 +21,7 @@ from twisted.web.server import Request
 
 from .errors import ApiUsageError, Forbidden, JsonDecodeError, Unauthorized
 from .responses import respond
+from .wrong_passwords import WrongPasswords
 
 #: The user's name in HTTP basic authentication.
 OPERATOR = "operator"
@@ -38,22 +39,34 @@ def check_host(request: Request, names: Collection[str] = ()) -> None:
         raise Forbidden("Host is not this server")
 
 
-def check_change(request: Request, password: Optional[str], names: Collection[str] = ()) -> dict[str, Any]:
+def check_change(
+    request: Request,
+    password: Optional[str],
+    names: Collection[str] = (),
+    wrong: Optional[WrongPasswords] = None,
+) -> dict[str, Any]:
     """
     Check a request that changes something, and read it.
 
     :param password: the operator's; None where nobody may change anything.
     :param names: see :func:`check_host`.
+    :param wrong: limits how often a password can be tried out.
     :return: the JSON object in its body.
     :raises Forbidden: ``Host`` or ``Origin`` is not this page, or there is no password to know.
     :raises Unauthorized: the password is missing or wrong.
+    :raises TooManyAttempts: it was wrong too often.
     :raises ApiUsageError: the body is not said to be JSON, or is no object.
     :raises JsonDecodeError: it is not JSON.
     """
     check_host(request, names)
     if not password:
         raise Forbidden("changes need a management_password, which is not configured")
-    if not is_operator(_single(request, b"authorization"), password):
+    authorization = _single(request, b"authorization")
+    if wrong is not None:
+        wrong.check(request)
+    if not is_operator(authorization, password):
+        if wrong is not None and authorization is not None:  # without one a browser asks for it
+            wrong.add(request)
         raise Unauthorized()
     if not is_own_origin(_single(request, b"origin"), request.requestHeaders.getRawHeaders(b"host", [b""])[0]):
         raise Forbidden("Origin is not this page")

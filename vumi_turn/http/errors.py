@@ -10,6 +10,7 @@ an exception's text.
 from __future__ import annotations
 
 import json
+import math
 from typing import ClassVar, Iterable, Mapping, Optional
 
 
@@ -113,6 +114,21 @@ class UnsupportedMediaType(ApiError):
 
     def __init__(self, details: Optional[str] = None) -> None:
         super().__init__(details, headers={"Accept-Encoding": "identity"})
+
+
+class TooManyAttempts(ApiError):
+    """
+    Too many wrong passwords have come from this address.
+
+    :param seconds: after which the next one is looked at.
+    """
+
+    status = 429
+    title = "TooManyAttempts"
+
+    def __init__(self, seconds: float = 1.0) -> None:
+        after = max(math.ceil(seconds), 1)
+        super().__init__(f"too many wrong passwords; try again in {after} s", headers={"Retry-After": str(after)})
 
 
 class ServerBusy(ApiError):

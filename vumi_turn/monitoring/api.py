@@ -31,6 +31,7 @@ from ..failures.reader import DeliveriesLost, QueueInUse
 from ..http.access import check_change, check_host, json_object, respond_json
 from ..http.errors import ApiError, ApiUsageError, NotFound
 from ..http.responses import respond_error
+from ..http.wrong_passwords import WrongPasswords
 from ..timing.clock import wall_clock_of
 from ..timing.timeouts import Timeouts
 from .live import LiveUpdates
@@ -88,6 +89,7 @@ class OperatorApi:
         self._timeouts = Timeouts(clock)
         self._password = password
         self._names = names
+        self._wrong = WrongPasswords(clock)
 
     def add_routes(self, app: Klein) -> None:
         """Give a klein application the API's paths."""
@@ -207,7 +209,7 @@ class OperatorApi:
         return await self._change(request, self._parked.drop)
 
     async def _change(self, request: Request, act: Callable[[ParkedFilter], Deferred[dict[str, int]]]) -> bytes:
-        body = check_change(request, self._password, self._names)
+        body = check_change(request, self._password, self._names, self._wrong)
         wanted = filter_of(body)
         self._check_connector(wanted)
         everything = body.get("all", False)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from typing import TYPE_CHECKING, Awaitable, Callable, Optional
+from typing import TYPE_CHECKING, Awaitable, Callable, Iterable, Optional
 
 from klein import Klein
 from klein.resource import KleinResource
@@ -45,6 +45,7 @@ class Management:
     :param trace_key: the key of the hashes of addresses; made now where there is none.
     :param password: the operator's; None where nobody may change anything on the page.
     :param content: whether the page shows what people wrote.
+    :param names: host names by which the page is reached, beside the machine's own, ``localhost`` and addresses.
     :ivar metrics: the numbers of the process and its channels.
     :ivar traces: what became of the latest messages.
     :ivar views: the channels.
@@ -58,6 +59,7 @@ class Management:
         trace_key: Optional[str] = None,
         password: Optional[str] = None,
         content: bool = False,
+        names: Iterable[str] = (),
     ) -> None:
         self.metrics = MetricsRegistry()
         key = secrets.token_bytes(32) if trace_key is None else trace_key.encode("utf-8")
@@ -67,6 +69,7 @@ class Management:
         self._clock = clock
         self._password = password
         self._content = content
+        self._names = tuple(names)
         self._page: Optional[OperatorPage] = None
 
     def resource(self, health: Reporter, *, page: bool) -> KleinResource:
@@ -101,7 +104,13 @@ class Management:
             from .operator_page import OperatorPage
 
             self._page = OperatorPage(
-                self.views, self.counters, self.traces, self._clock, password=self._password, content=self._content
+                self.views,
+                self.counters,
+                self.traces,
+                self._clock,
+                password=self._password,
+                content=self._content,
+                names=self._names,
             )
         return self._page
 

@@ -22,7 +22,7 @@ from twisted.logger import Logger
 from .._version import __version__
 from ..delivery import Result
 from ..http import errors
-from ..http.errors import ApiError, Forbidden, Unauthorized
+from ..http.errors import ApiError, Forbidden, TooManyAttempts, Unauthorized
 from ..turn import errors as turn_errors
 from ..turn.verdicts import MESSAGE, STATUS, Verdict
 from .counting import CounterFamily, Family, HistogramFamily
@@ -291,12 +291,15 @@ class _Families:
         )
 
 
+#: What only the operator's page answers.
+_OF_THE_PAGE = (ApiError, Forbidden, TooManyAttempts, Unauthorized)
+
 #: What a POST of Turn's may be answered; the operator's page has errors of its own.
 _ERROR_TITLES = {
     error.title
     for module in (errors, turn_errors)
     for error in vars(module).values()
-    if isinstance(error, type) and issubclass(error, ApiError) and error not in (ApiError, Forbidden, Unauthorized)
+    if isinstance(error, type) and issubclass(error, ApiError) and error not in _OF_THE_PAGE
 }
 
 #: What a message may be parked for, but never gets from Turn.

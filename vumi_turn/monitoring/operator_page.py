@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from typing import Any, Optional
+from typing import Any, Iterable, Optional
 
 from klein import Klein
 from twisted.internet.interfaces import IReactorTime
@@ -38,6 +38,7 @@ class OperatorPage:
     :param clock: for the waits.
     :param password: the operator's; None where nobody may change anything.
     :param content: whether what people wrote is shown.
+    :param names: host names by which the page is reached, beside the machine's own, ``localhost`` and addresses.
     """
 
     def __init__(
@@ -49,8 +50,9 @@ class OperatorPage:
         *,
         password: Optional[str] = None,
         content: bool = False,
+        names: Iterable[str] = (),
     ) -> None:
-        self._names = (socket.gethostname(),)
+        self._names = (socket.gethostname(), *names)
         self._live = LiveUpdates(views, counters, clock)
         self._parked = ParkedMessages(
             views, counters, traces.person_hash, clock, content=content, changed=self._live.parked

@@ -111,4 +111,5 @@ class DeliveryRecorder:
             result=result.value,
             tries=request.tries,
             milliseconds=milliseconds,
+            log_for_each_message=True,  # see vumi_turn.service.log_limit
         )

@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import Any, Mapping, Optional, TextIO
 
 from twisted.application.service import IService, MultiService
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import (
     FileLogObserver,
     ILogObserver,
@@ -33,6 +34,7 @@ from zope.interface import provider
 
 from ..timing.debug_lines import debug_lines
 from ..timing.named_log import connector_of
+from .log_limit import ProcessLineLimit
 from .twistd_process import on_signal
 
 log = Logger()
@@ -158,23 +160,28 @@ def printable_event(event: LogEvent) -> LogEvent:
     }
 
 
-def make_observer(stream: TextIO, log_format: str, level: str) -> ILogObserver:
+def make_observer(
+    stream: TextIO, log_format: str, level: str, limit: Optional[ProcessLineLimit] = None
+) -> ILogObserver:
     """
     :param stream: where lines go.
     :param log_format: ``text`` or ``json``.
     :param level: the lowest level that is written.
+    :param limit: says which lines of many channels are written.
     """
     lines = FileLogObserver(stream, json_line) if log_format == "json" else FileLogObserver(stream, text_line)
-    return filtered(lines, level)
+    return filtered(lines, level, limit)
 
 
-def filtered(observer: ILogObserver, level: str) -> ILogObserver:
-    """What lets only events of a level, and of higher ones, through to ``observer``."""
+def filtered(observer: ILogObserver, level: str, limit: Optional[ProcessLineLimit] = None) -> ILogObserver:
+    """What lets only events of a level, and of higher ones, through to ``observer``; ``limit`` leaves out some."""
     lowest = _RANKS[LogLevel.levelWithName(level)]
     all_of_them = level == "debug"
 
     def emit(event: LogEvent) -> None:
-        if _RANKS.get(event.get("log_level"), -1) >= lowest and (all_of_them or not is_noise(event)):
+        if _RANKS.get(event.get("log_level"), -1) < lowest or (not all_of_them and is_noise(event)):
+            return
+        if limit is None or all_of_them or limit.admits(event):
             observer(event)
 
     observing: ILogObserver = provider(ILogObserver)(emit)
@@ -201,7 +208,11 @@ def log_file_for(twistd: Mapping[str, Any]) -> Optional[LogFile]:
 
 
 def observer_for(
-    twistd: Mapping[str, Any], log_format: str, level: str, file: Optional[LogFile] = None
+    twistd: Mapping[str, Any],
+    log_format: str,
+    level: str,
+    file: Optional[LogFile] = None,
+    limit: Optional[ProcessLineLimit] = None,
 ) -> ILogObserver:
     """
     What writes the log where twistd would write it.
@@ -210,6 +221,7 @@ def observer_for(
     :param log_format: ``text`` or ``json``.
     :param level: the lowest level that is written.
     :param file: what :func:`log_file_for` gave.
+    :param limit: says which lines of many channels are written.
     """
     if twistd.get("syslog"):
         from twisted.python.syslog import SyslogObserver
@@ -221,9 +233,9 @@ def observer_for(
         def emit(event: LogEvent) -> None:
             lines(printable_event(event))
 
-        return filtered(emit, level)
+        return filtered(emit, level, limit)
     stream: Any = file or log_file_for(twistd) or sys.stdout
-    return make_observer(stream, log_format, level)
+    return make_observer(stream, log_format, level, limit)
 
 
 class LoggedService(MultiService):
@@ -241,6 +253,7 @@ class LoggedService(MultiService):
     def __init__(self, service: IService, twistd: Any, log_format: str, level: str, reactor: Any = None) -> None:
         super().__init__()
         self._reactor = reactor
+        self._limit = None if reactor is None else ProcessLineLimit(reactor)
         self._file: Optional[LogFile] = None
         self._twistd = twistd
         self._log_format = log_format
@@ -250,7 +263,7 @@ class LoggedService(MultiService):
     def setServiceParent(self, parent: Any) -> None:
         if isinstance(parent, Componentized) and self._twistd is not None:
             self._file = log_file_for(self._twistd)
-            observer = observer_for(self._twistd, self._log_format, self._level, self._file)
+            observer = observer_for(self._twistd, self._log_format, self._level, self._file, self._limit)
             parent.setComponent(ILogObserver, observer)
             debug_lines.wanted = self._level == "debug"
         super().setServiceParent(parent)
@@ -260,6 +273,16 @@ class LoggedService(MultiService):
         if self._reactor is not None:
             on_signal(signal.SIGUSR1, self._reactor, self._rotate)
         super().startService()
+
+    def stopService(self) -> Deferred[None]:
+        """Stop what it runs, and say which log lines were left out."""
+        stopped: Deferred[None] = maybeDeferred(super().stopService)
+        return stopped.addBoth(self._end_limit)
+
+    def _end_limit(self, result: Any) -> Any:
+        if self._limit is not None:
+            self._limit.stop()
+        return result
 
     def _rotate(self) -> None:
         if self._file is None:

@@ -96,7 +96,14 @@ class LoggingMiddleware(BaseMiddleware):
         return self._log(what, self._level, event, event.user_message_id, connector_name)
 
     def _log(self, what: str, level: Any, message: Any, name: Any, connector_name: str) -> Any:
-        self.log.emit(level, "{what} {name} on {connector}", what=what, name=name, connector=connector_name)
+        self.log.emit(
+            level,
+            "{what} {name} on {connector}",
+            what=what,
+            name=name,
+            connector=connector_name,
+            log_for_each_message=True,
+        )
         if level is LogLevel.debug:
             self.log.debug("{name}: {json()}", name=name, json=lambda: message.to_json().decode("ascii"))
         return message
