@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from vumi_turn import __version__
 from vumi_turn.delivery import Result
-from vumi_turn.monitoring.metrics import SAMPLES_AT_ONCE, MetricsRegistry
+from vumi_turn.monitoring.metrics import READ_AT_ONCE, SAMPLES_AT_ONCE, MetricsRegistry
 from vumi_turn.turn.verdicts import Verdict
 
 
@@ -240,6 +240,47 @@ class TextTests(MetricsCase):
         (family,) = [each for each in self.families() if each.name == "vumi_turn_answer_seconds"]
         counts = [sample for sample in family.samples if sample.name.endswith("_count")]
         self.assertEqual(len(counts), 2 * 41)
+
+    def test_work_at_once(self) -> None:
+        """Between two parts few numbers are asked for and few samples made, however many channels there are."""
+        reads: list[float] = []
+
+        def read() -> float:
+            reads.append(1.0)
+            return 1.0
+
+        for number in range(100):
+            channel = self.registry.channel(f"d{number}")
+            channel.watch("asked", "Asked.", read)
+        made: list[int] = []
+        for family in self.registry.families.all:
+            make = family._metric
+
+            def counted(series: Any, make: Any = make) -> Any:
+                metric = make(series)
+                made.append(len(metric.samples))
+                return metric
+
+            self.patch(family, "_metric", counted)
+        at_once: list[tuple[int, int]] = []
+        for _ in self.registry.render_in_parts():
+            at_once.append((len(reads), sum(made)))
+            reads.clear()
+            made.clear()
+        self.assertLessEqual(max(count for count, _ in at_once), READ_AT_ONCE)
+        # A counter has a second sample that says when it was made.
+        self.assertLessEqual(max(count for _, count in at_once), 2 * SAMPLES_AT_ONCE)
+
+    def test_gone_meanwhile(self) -> None:
+        """A channel that goes while the numbers are shown is not asked any more."""
+        for number in range(2 * READ_AT_ONCE):
+            self.registry.channel(f"d{number}").watch("asked", "Asked.", lambda: 1.0)
+        text = b""
+        for part in self.registry.render_in_parts():
+            text += part
+            if b"vumi_turn_asked{" in part:
+                self.registry.remove(f"d{2 * READ_AT_ONCE - 1}")
+        self.assertEqual(text.count(b"vumi_turn_asked{"), 2 * READ_AT_ONCE - 1)
 
     def test_version(self) -> None:
         """The version is a label of a constant."""

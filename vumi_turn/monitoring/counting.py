@@ -89,6 +89,24 @@ class Family(Collector, Generic[Series]):
 
     def collect(self) -> Iterator[Metric]:
         """What there is, for a scrape."""
+        yield self._metric(list(self._series.items()))
+
+    def collect_in_parts(self, samples: int) -> Iterator[Metric]:
+        """
+        The same in several metrics, each made when it is asked for; what changes meanwhile may not be in them.
+
+        :param samples: each has about so many, and no more than this where one series has not.
+        """
+        series = list(self._series.items())
+        size = max(samples // self._samples_each, 1)
+        for start in range(0, max(len(series), 1), size):
+            yield self._metric(series[start : start + size])
+
+    #: Samples that one series has.
+    _samples_each = 1
+
+    def _metric(self, series: Sequence[tuple[Labels, Series]]) -> Metric:
+        """These series as a metric."""
         raise NotImplementedError("a family knows its series")
 
 
@@ -98,11 +116,11 @@ class CounterFamily(Family[Count]):
     def _new(self) -> Count:
         return Count()
 
-    def collect(self) -> Iterator[Metric]:
+    def _metric(self, series: Sequence[tuple[Labels, Count]]) -> Metric:
         family = CounterMetricFamily(self._name, self._documentation, labels=self._labels)
-        for values, series in self._series.items():
-            family.add_metric(values, series.value)
-        yield family
+        for values, count in series:
+            family.add_metric(values, count.value)
+        return family
 
 
 class HistogramFamily(Family[Distribution]):
@@ -116,16 +134,17 @@ class HistogramFamily(Family[Distribution]):
         super().__init__(name, documentation, labels)
         self._bounds = bounds
         self._shown = [*map(floatToGoString, bounds), "+Inf"]
+        self._samples_each = len(self._shown) + 2
 
     def _new(self) -> Distribution:
         return Distribution(self._bounds)
 
-    def collect(self) -> Iterator[Metric]:
+    def _metric(self, series: Sequence[tuple[Labels, Distribution]]) -> Metric:
         family = HistogramMetricFamily(self._name, self._documentation, labels=self._labels)
-        for values, series in self._series.items():
+        for values, distribution in series:
             reached, buckets = 0, []
-            for shown, count in zip(self._shown, series.counts, strict=True):
+            for shown, count in zip(self._shown, distribution.counts, strict=True):
                 reached += count
                 buckets.append((shown, float(reached)))
-            family.add_metric(values, buckets, series.total)
-        yield family
+            family.add_metric(values, buckets, distribution.total)
+        return family

@@ -61,6 +61,9 @@ CONFIRM_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 #: Samples of a family that are rendered at a time: some milliseconds' work.
 SAMPLES_AT_ONCE = 250
 
+#: Channels whose number is asked for at a time: that may go through all that a channel holds.
+READ_AT_ONCE = 10
+
 #: A gauge's value, or its values by the one label that it has.
 Reading = Union[float, Mapping[str, float]]
 
@@ -72,10 +75,10 @@ class MetricsRegistry:
     """
 
     def __init__(self) -> None:
+        #: What is said in one part each.
         self.registry = CollectorRegistry(auto_describe=False)
-        self.families = _Families(self.registry)
+        self.families = _Families()
         self._watched = _Watched()
-        self.registry.register(self._watched)
         self._channels: dict[str, ChannelMetrics] = {}
         self.watch("build_info", "The version of vumi_turn.", lambda: {__version__: 1.0}, label="version")
         ProcessCollector(registry=self.registry)
@@ -122,14 +125,23 @@ class MetricsRegistry:
         All numbers, :data:`SAMPLES_AT_ONCE` of a family at a time: with many
         channels the whole takes long, and the reactor may do something else in between.
         """
-        for metric in self.registry.collect():
+        before = ""
+        for metric in self._metrics():
             # The moments at which series were made: the text format has no use for them.
             samples = [sample for sample in metric.samples if not sample.name.endswith("_created")]
             for start in range(0, max(len(samples), 1), SAMPLES_AT_ONCE):
                 metric.samples = samples[start : start + SAMPLES_AT_ONCE]
                 text = generate_latest(_One(metric))
                 # What the family is called and means is said once.
-                yield text if start == 0 else text.split(b"\n", 2)[2]
+                yield text if metric.name != before else text.split(b"\n", 2)[2]
+                before = metric.name
+
+    def _metrics(self) -> Iterator[Metric]:
+        """All metrics, those of many channels in several parts one behind the other."""
+        for family in self.families.all:
+            yield from family.collect_in_parts(SAMPLES_AT_ONCE)
+        yield from self._watched.collect()
+        yield from self.registry.collect()
 
 
 class ChannelMetrics:
@@ -256,15 +268,18 @@ class ChannelMetrics:
 class _Families:
     """What channels count with: each family once, with a label for the connector."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self) -> None:
+        #: In the order in which they are shown.
+        self.all: list[Family[Any]] = []
+
         def counter(name: str, documentation: str, *labels: str) -> CounterFamily:
             family = CounterFamily(PREFIX + name, documentation, (CONNECTOR, *labels))
-            registry.register(family)
+            self.all.append(family)
             return family
 
         def histogram(name: str, documentation: str, buckets: tuple[float, ...], *labels: str) -> HistogramFamily:
             family = HistogramFamily(PREFIX + name, documentation, (CONNECTOR, *labels), buckets)
-            registry.register(family)
+            self.all.append(family)
             return family
 
         self.consumed = counter("consumed", "Messages and events taken from the queues.", "kind")
@@ -376,7 +391,7 @@ class _One(Collector):
         yield self._metric
 
 
-class _Watched(Collector):
+class _Watched:
     """All watched metrics, by name and by channel; None is the process."""
 
     def __init__(self) -> None:
@@ -396,12 +411,20 @@ class _Watched(Collector):
                 del self._sources[name]
 
     def collect(self) -> Iterator[Metric]:
+        """What there is now, :data:`READ_AT_ONCE` channels at a time; those of one name follow each other."""
         for name, sources in list(self._sources.items()):
-            family = next(iter(sources.values())).family(None not in sources)
-            for connector, source in list(sources.items()):
-                try:
-                    source.add_to(family, connector)
-                except Exception:  # a boundary: one number that cannot be had must not hide the others
-                    log.failure("The metric {name} cannot be read", name=name, connector=connector)
-            if family.samples:
-                yield family
+            each = list(sources.items())
+            for start in range(0, len(each), READ_AT_ONCE):
+                family = each[0][1].family(each[0][0] is not None)
+                for connector, source in each[start : start + READ_AT_ONCE]:
+                    if sources.get(connector) is source:  # the channel is still there
+                        self._read(name, connector, source, family)
+                if family.samples:
+                    yield family
+
+    @staticmethod
+    def _read(name: str, connector: Optional[str], source: _Source, family: Any) -> None:
+        try:
+            source.add_to(family, connector)
+        except Exception:  # a boundary: one number that cannot be had must not hide the others
+            log.failure("The metric {name} cannot be read", name=name, connector=connector)
