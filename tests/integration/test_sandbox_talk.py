@@ -173,7 +173,7 @@ class JourneyTests(PageCase):
         self.shows("#talk", "Book a visit")
         self.shows("#messages", "chose Book a visit")
         self.browser.click("#messages li:nth-child(4) > button")
-        self.shows("#messages .opened", "held to be joined")
+        self.shows("#messages .opened", "turn_joining")
         self.browser.picture("journey-list")
         self.say("3", "Your visit is booked for Friday.")
         self.shows("#session", "Session closed")
