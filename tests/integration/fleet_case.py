@@ -45,6 +45,9 @@ class FleetCase(SynchronousTestCase):
         self.turns: dict[str, TurnServer] = {}
         self.used: set[str] = set()
         self.addCleanup(self.remove_queues)
+        # Workers of other tests may still be connected.
+        self.before: set[str] = set()
+        self.before = set(self.connections())
         self.fleet = Worker(self.config(*self.names), self.amqp_port(), worker_class=FLEET)
         self.addCleanup(self.fleet.close)
 
@@ -107,9 +110,10 @@ class FleetCase(SynchronousTestCase):
         return self.turns[name].wait_for("messages", message["message_id"]).json
 
     def connections(self) -> list[str]:
-        """The names of the AMQP connections that are not the test's own."""
+        """The names of the AMQP connections that are neither the test's own nor older than its worker."""
         listed = self.node.ctl("list_connections", "--no-table-headers", "pid", "client_properties")
-        return [line.split("\t")[0] for line in listed.splitlines() if "pika" not in line and "vumi_turn" in line]
+        ours = [line.split("\t")[0] for line in listed.splitlines() if "pika" not in line and "vumi_turn" in line]
+        return [name for name in ours if name not in self.before]
 
     @contextmanager
     def untouched(self, *names: str) -> Iterator[None]:

@@ -6,7 +6,7 @@ import os
 import time
 
 from tests.integration.bridge_case import BridgeCase
-from tests.integration.fleet_case import FLEET, SECRET, VHOST, FleetCase
+from tests.integration.fleet_case import FLEET, SECRET, FleetCase
 from tests.integration.http_peer import HttpPeer, outbound
 from tests.integration.process import run_twistd
 from tests.integration.redis_server import RedisServer
@@ -224,7 +224,8 @@ class FleetTroubleTests(FleetCase):
     def test_connection_lost(self) -> None:
         """All channels are back after the connections were closed."""
         self.start()
-        self.node.ctl("close_all_connections", "--vhost", VHOST, "maintenance")
+        for name in self.connections():
+            self.node.ctl("close_connection", name, "maintenance")
         self.fleet.wait_until_healthy()
         with self.untouched(*self.names):
             pass

@@ -241,8 +241,8 @@ class FaultTests(PageCase):
         self.browser.click("dialog[open] .danger")
         self.shows(".toast", "Everything is reset.")
         self.shows("#messages-empty", "Press Call")
-        self.assertEqual(self.browser.all("#talk > li"), [])
-        self.assertTrue(self.hidden("#faults-banner"))
+        wait_for(lambda: not self.browser.all("#talk > li"), "an empty conversation")
+        wait_for(lambda: self.hidden("#faults-banner"), "the banner to go")
 
 
 class BrokerTests(PageCase):

