@@ -11,17 +11,21 @@ if TYPE_CHECKING:
 #: link the answer may be behind megabytes of messages, but it is behind them only.
 MAX_CALL = 300.0
 
+#: Seconds without a byte after which the connection is quiet: the answer is not behind other data then.
+QUIET = 1.0
+
 
 class CallTimeout:
     """
-    A timeout of one call. It counts from the last byte that arrived, because
-    an answer may be queued behind large messages on a slow link, and expires
-    in any case after :data:`MAX_CALL`.
+    A timeout of one call. Only the time counts in which the connection is quiet,
+    because an answer may be queued behind large messages on a slow link. What
+    comes now and then, for other channels, does not put it off. It expires in
+    any case after :data:`MAX_CALL`.
 
     While RabbitMQ blocks the connection it does not answer, and no timeout expires.
 
     :param client: the connection.
-    :param seconds: how long nothing may arrive.
+    :param seconds: how long the connection may be quiet.
     :param expired: called once when the call has timed out.
     """
 
@@ -29,8 +33,9 @@ class CallTimeout:
         self._client = client
         self._seconds = seconds
         self._expired = expired
-        self._started = client.clock.seconds()
-        self._timer = client.clock.callLater(seconds, self._check)
+        self._started = self._looked = client.clock.seconds()
+        self._quiet = 0.0
+        self._timer = client.clock.callLater(min(seconds, QUIET), self._check)
 
     def stop(self) -> None:
         """Cancel the timeout: the answer has arrived, or does not matter any more."""
@@ -39,12 +44,14 @@ class CallTimeout:
 
     def _check(self) -> None:
         now = self._client.clock.seconds()
-        remaining = max(self._started, self._client.last_received) + self._seconds - now
+        since = max(self._looked, self._client.last_received)
+        self._looked = now
         if self._client.blocked:
-            remaining = self._seconds
-        elif now - self._started >= MAX_CALL:
-            remaining = 0.0
-        if remaining > 1e-6:
-            self._timer = self._client.clock.callLater(remaining, self._check)
+            self._quiet = 0.0
         else:
+            self._quiet += now - since
+        remaining = self._seconds - self._quiet
+        if not self._client.blocked and (remaining <= 1e-6 or now - self._started >= MAX_CALL):
             self._expired()
+        else:
+            self._timer = self._client.clock.callLater(min(max(remaining, 0.05), QUIET), self._check)
