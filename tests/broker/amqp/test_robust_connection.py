@@ -189,7 +189,7 @@ class ConnectingTests(BrokerCase):
         self.assertFalse(self.rabbit.consuming.lost)
 
     def test_slow_link(self) -> None:
-        """While data arrives without a pause no call times out: its answer is behind it; 10 s without any are too long."""
+        """While data arrives without a pause no call times out: its answer is behind it; 10 s without are too long."""
         self.rabbit.silent.add("basic.consume")
         self.broker.consume("c.inbound", lambda delivery: Deferred(), 1).unpause()
         self.broker.start()

@@ -45,11 +45,11 @@ class CallTimeout:
     def _check(self) -> None:
         now = self._client.clock.seconds()
         since = max(self._looked, self._client.last_received)
-        self._looked = now
         if self._client.blocked:
-            self._quiet = 0.0
-        else:
+            self._quiet, self._looked = 0.0, now
+        elif now - self._client.last_received >= min(QUIET, self._seconds) - 1e-6:
             self._quiet += now - since
+            self._looked = now
         remaining = self._seconds - self._quiet
         if not self._client.blocked and (remaining <= 1e-6 or now - self._started >= MAX_CALL):
             self._expired()
