@@ -1,5 +1,6 @@
 """
-Runs all tests that need no server: ``python -m tests.fast``. More arguments are passed on to trial.
+Runs all tests that need no server: ``python -m tests.fast``, in two processes, or in this one with ``--one-process``
+(for a debugger, or to measure coverage). More arguments are passed on to trial.
 """
 
 from __future__ import annotations
@@ -19,5 +20,10 @@ def fast_tests() -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.argv = ["trial", *sys.argv[1:], *fast_tests()]
+    arguments = sys.argv[1:]
+    if "--one-process" in arguments:
+        arguments.remove("--one-process")
+    else:
+        arguments.insert(0, "--jobs=2")
+    sys.argv = ["trial", *arguments, *fast_tests()]
     trial.run()
