@@ -309,7 +309,9 @@ def _outbound(account: Account, ledger: Ledger) -> None:
     by_marker: dict[str, list[Found]] = defaultdict(list)
     for found in ledger.found.values():
         by_marker[found.marker].append(found)
-    failed = {key.split(" ")[0] for key in ledger.taken if key.endswith(" failed")}
+    failed = ledger.told("failed")
+    # What was joined behind a long text is on a further page, which nobody asked for: Turn was told that it was sent.
+    sent = ledger.told("sent")
     # A joined message has the id of the first of them.
     told = {asked.answer.message_id for asked in ledger.asked if asked.answer is not None}
     unanswered, lost, same, other, over, joined, wrong = [], [], 0, 0, 0, 0, []
@@ -320,6 +322,8 @@ def _outbound(account: Account, ledger: Ledger) -> None:
             unanswered.append(asked.marker)
         elif not copies and answer.message_id in failed:
             over += 1  # its session had ended, and Turn was told
+        elif not copies and answer.message_id in sent:
+            joined += 1
         elif not {found.message_id for found in copies} & (told | {answer.message_id}):
             lost.append(f"{asked.marker} ({answer.message_id})")
         distinct = {found.message_id for found in copies}

@@ -174,6 +174,10 @@ class Ledger:
             if seen.fate in TAKEN:
                 self.taken.add(seen.key)
 
+    def told(self, status: str) -> set[str]:
+        """The messages of which Turn has taken this status."""
+        return {key.split(" ")[0] for key in self.taken if key.endswith(f" {status}")}
+
     def count_fault(self, trouble: str) -> None:
         """Count a trouble."""
         with self.lock:

@@ -194,9 +194,9 @@ class Run:
         """How many messages are on their way to people: ready, or held to be joined."""
         with self._ledger.lock:
             found = {each.marker for each in list(self._ledger.found.values())}
-            failed = {key.split(" ")[0] for key in self._ledger.taken if key.endswith(" failed")}
+            told = self._ledger.told("failed") | self._ledger.told("sent")
         held = sum(
-            asked.answer is not None and asked.marker not in found and asked.answer.message_id not in failed
+            asked.answer is not None and asked.marker not in found and asked.answer.message_id not in told
             for asked in self._ledger.asked
         )
         return held + peer.ready(f"{self._connector}.outbound")
