@@ -41,6 +41,7 @@ SHOWN = {
     "&& .venv/bin/twistd -n vumi_turn_sandbox": "tests.integration.test_readme_install",
     "&& .venv/bin/trial -j2 tests": TEST_COMMAND,
     ".venv/bin/trial -j2 tests": TEST_COMMAND,
+    ".venv/bin/trial tests.": TEST_COMMAND,
     "-m tests.fast": TEST_COMMAND,
     "-m twisted.trial test_greeter": "tests.testing.test_examples",
     "apt-get install": "the checks of a clean clone install the same packages",
