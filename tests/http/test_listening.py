@@ -6,14 +6,20 @@ import os
 import socket
 from typing import Any
 
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import AdoptedStreamServerEndpoint
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory
+from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.resource import Resource
 
 from tests.cases import case
-from vumi_turn.http.listening import server_endpoint, take_over
-from vumi_turn.http.server import MAX_CONNECTIONS
+from tests.http.case import Client
+from vumi_turn.http import listening
+from vumi_turn.http.listening import is_inherited, leave, server_endpoint, take_over
+from vumi_turn.http.server import MAX_CONNECTIONS, BoundedSite
 
 
 class BacklogTests(SynchronousTestCase):
@@ -45,6 +51,87 @@ class BacklogTests(SynchronousTestCase):
         """Other kinds are left as they are, and what is no endpoint is an error."""
         self.assertRaises(ValueError, server_endpoint, MemoryReactorClock(), "nonsense:1")
         self.assertTrue(server_endpoint(MemoryReactorClock(), "haproxy:tcp:8080"))
+
+
+class Reactor(MemoryReactorClock):
+    """Adopts descriptors, and remembers them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.adopted: list[tuple[int, Any]] = []
+
+    def adoptStreamPort(self, fileno: int, family: Any, factory: Any) -> Any:
+        self.adopted.append((fileno, family))
+        return object()
+
+
+class InheritedTests(SynchronousTestCase):
+    """A socket that systemd has opened."""
+
+    def setUp(self) -> None:
+        self.reactor = Reactor()
+        self.socket = socket.socket()
+        self.addCleanup(self.socket.close)
+
+        def handed_over(reactor: Any, description: str) -> AdoptedStreamServerEndpoint:
+            if description != "systemd:domain=INET:name=turn":
+                raise KeyError(description)
+            return AdoptedStreamServerEndpoint(reactor, self.socket.fileno(), socket.AF_INET)
+
+        self.patch(listening, "serverFromString", handed_over)
+
+    def test_more_than_once(self) -> None:
+        """The same process may listen on it again, after another configuration was read: it stays open."""
+        for _ in range(2):
+            endpoint = server_endpoint(self.reactor, "systemd:domain=INET:name=turn")
+            self.assertTrue(self.successResultOf(endpoint.listen(Factory())))
+        self.assertEqual(self.reactor.adopted, [(self.socket.fileno(), socket.AF_INET)] * 2)
+        self.assertFalse(os.get_blocking(self.socket.fileno()) or os.get_inheritable(self.socket.fileno()))
+
+    def test_not_handed_over(self) -> None:
+        """One that is not there is an error that says what the unit needs."""
+        error = self.assertRaises(CannotListenError, server_endpoint, self.reactor, "systemd:domain=INET:name=other")
+        self.assertIn("the unit needs Sockets=", str(error))
+
+    def test_which(self) -> None:
+        """Only systemd's sockets are shared with other processes."""
+        shared = [each for each in ("systemd:domain=INET:index=0", "tcp:8080", "unix:/a", None) if is_inherited(each)]
+        self.assertEqual(shared, ["systemd:domain=INET:index=0"])
+
+
+class LeaveTests(SynchronousTestCase):
+    """Another process takes the next connections."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.site = BoundedSite(Resource(), self.clock, 1000)
+        self.reading = True
+
+    def stopReading(self) -> None:
+        self.reading = False
+
+    def test_no_connections(self) -> None:
+        """Without connections it is left at once."""
+        self.successResultOf(Deferred.fromCoroutine(leave(self, self.site, self.clock)))
+        self.assertEqual((self.reading, self.site.leaving), (False, True))
+
+    def test_connections(self) -> None:
+        """Those that were accepted have a moment for their request, and no more."""
+        client, idle = Client(self.site), Client(self.site)
+        left = Deferred.fromCoroutine(leave(self, self.site, self.clock))
+        self.assertNoResult(left)
+        self.assertFalse(self.reading)
+        client.leave()
+        self.clock.pump([0.1] * 5)
+        self.assertNoResult(left)
+        self.clock.pump([0.1] * 6)
+        self.successResultOf(left)
+        self.assertFalse(idle.transport.gone)
+
+    def test_another_factory(self) -> None:
+        """A factory that is no site of ours is left without waiting."""
+        self.successResultOf(Deferred.fromCoroutine(leave(self, Factory(), self.clock)))
+        self.assertFalse(self.reading)
 
 
 class TakeOverTests(SynchronousTestCase):

@@ -466,6 +466,25 @@ class ConnectionTests(SiteCase):
         self.assertEqual(busy.response().body, b"late")
         self.assertTrue(busy.transport.gone)
 
+    def test_leaving(self) -> None:
+        """
+        Where another process takes the next connections, each of those there
+        are is closed after its next answer, which says so: no request meets a
+        connection that was just closed.
+        """
+        self.echo.at_once = False
+        idle, busy = self.connect(), self.connect()
+        busy.send(request(body=b"x"))
+        self.site.leave()
+        self.assertEqual((idle.transport.gone, busy.transport.gone, self.site.connections), (False, False, 2))
+        self.echo.answer()
+        self.assertEqual(busy.response().body, b"late")
+        self.echo.at_once = True
+        idle.send(request(body=b"y"))
+        response = idle.response()
+        self.assertEqual((response.body, response.headers["connection"]), (b"y", "close"))
+        self.assertEqual((idle.transport.gone, busy.transport.gone, self.site.connections), (True, True, 0))
+
     def test_last_answers_are_written(self) -> None:
         """When the port is closed a connection that has just been answered is not cut: its answer is to arrive."""
         client = self.connect()

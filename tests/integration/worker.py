@@ -10,7 +10,7 @@ import signal
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import Any, Mapping, Optional, Sequence
+from typing import Any, Callable, Mapping, Optional, Sequence
 
 import yaml
 
@@ -40,6 +40,7 @@ class Worker:
     :ivar folder: where it runs, with its configuration and log.
     :ivar port: where it listens, on 127.0.0.1.
     :ivar health_port: where it tells its health; the same, unless it is changed.
+    :ivar started_by: starts its processes, as :func:`~tests.integration.process.start_process` does.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Worker:
         self._variables = variables
         self.folder = Path(tempfile.mkdtemp(prefix="vumi_turn_worker_"))
         self._log = self.folder / "log"
+        self.started_by: Callable[..., subprocess.Popen[Any]] = start_process
         self._process: Optional[subprocess.Popen[Any]] = None
 
     @property
@@ -92,7 +94,7 @@ class Worker:
             command += ["--username", USERNAME, "--password", PASSWORD]
         command += self._flags
         with open(self._log, "ab") as log:
-            self._process = start_process(
+            self._process = self.started_by(
                 command, folder=self.folder, variables=self._variables, stdout=log, stderr=log
             )
         if wait:

@@ -51,6 +51,7 @@ class ConnectionLimit(Protocol):
     reactor: IReactorTime
     max_request_size: int
     observe: Callable[[ApiError], None]
+    leaving: bool
 
     def waits(self, channel: BoundedChannel) -> None:
         """A connection is new, has had its answer, or a request begins to arrive on it."""
@@ -183,6 +184,14 @@ class BoundedChannel(OpenChannel):
         else:
             request.gotLength(0)
             self.refuse(request, error)
+
+    def checkPersistence(self, request: Request, version: bytes) -> bool:
+        """Where another process takes the next connections the client is told to make one."""
+        persistent: bool = super().checkPersistence(request, version)
+        if self.site.leaving:
+            request.responseHeaders.setRawHeaders(b"connection", [b"close"])
+            return False
+        return persistent
 
     def _refusal_of(self, request: BoundedRequest) -> Optional[ApiError]:
         if self.is_beyond_limit:

@@ -1,6 +1,7 @@
 """
 Where a server listens: Twisted's endpoints, with a backlog for as many
-connections as are allowed, and Unix sockets that outlive a killed owner.
+connections as are allowed, Unix sockets that outlive a killed owner, and
+sockets of systemd's, on which another process listens too.
 """
 
 from __future__ import annotations
@@ -12,13 +13,17 @@ import socket
 import stat
 from typing import Any, Optional
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, execute
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IReactorTime, IStreamServerEndpoint
+from twisted.internet.task import deferLater
 from zope.interface import implementer
 
-from .server import MAX_CONNECTIONS
+from .server import MAX_CONNECTIONS, BoundedSite
+
+#: Seconds that connections which were accepted before have for their request, where another process accepts the next.
+LEAVE = 1.0
 
 #: Kinds of endpoints that have a backlog.
 _WITH_BACKLOG = re.compile(r"(tcp6?|ssl|unix):")
@@ -34,10 +39,13 @@ def server_endpoint(reactor: Any, description: str, backlog: int = MAX_CONNECTIO
     :param description: as Twisted has it, such as ``tcp:8080`` or ``unix:/run/turn.sock``.
     :param backlog: how many connections may wait to be accepted, unless the description says so.
     :raises ValueError: it means none.
+    :raises CannotListenError: systemd has handed over no such socket.
     """
     parts = [part.replace("\\:", ":").replace("\\\\", "\\") for part in _PARTS.findall(description)][:-1]
     if _WITH_BACKLOG.match(description) and not _has(parts, "backlog"):
         description += f":backlog={backlog}"
+    if is_inherited(description):
+        return _InheritedEndpoint(reactor, description)
     if parts[:1] != ["unix"]:
         endpoint: IStreamServerEndpoint = serverFromString(reactor, description)
         return endpoint
@@ -48,8 +56,58 @@ def server_endpoint(reactor: Any, description: str, backlog: int = MAX_CONNECTIO
     return _UnixEndpoint(serverFromString(reactor, description), paths[0] if paths else "")
 
 
+def is_inherited(description: Any) -> bool:
+    """Whether this is a socket that systemd has opened, and that other processes may listen on too."""
+    return isinstance(description, str) and description.startswith("systemd:")
+
+
+async def leave(port: Any, factory: Any, clock: IReactorTime) -> None:
+    """
+    Stop accepting connections on an inherited socket, and answer what was
+    accepted before; the next ones are for another process, or wait until there is one.
+
+    :param port: listens on the socket; it is closed later.
+    :param factory: its connections' factory.
+    :param clock: measures the wait, at most :data:`LEAVE`.
+    """
+    port.stopReading()
+    if isinstance(factory, BoundedSite):
+        factory.leave()
+        ends_at = clock.seconds() + LEAVE
+        while factory.connections and clock.seconds() < ends_at:
+            await deferLater(clock, 0.02)
+
+
 def _has(parts: list[str], name: str) -> bool:
     return any(part.startswith(f"{name}=") for part in parts)
+
+
+@implementer(IStreamServerEndpoint)
+class _InheritedEndpoint:
+    """
+    A socket that systemd has opened. Twisted closes what it has inherited once
+    it listens; here it stays open, because the same process may listen anew
+    after another configuration was read.
+    """
+
+    def __init__(self, reactor: Any, description: str) -> None:
+        self._reactor = reactor
+        try:
+            self._inherited: Any = serverFromString(reactor, description)
+        except (IndexError, KeyError):
+            why = "systemd has handed over no such socket; the unit needs Sockets= with a socket unit"
+            raise CannotListenError("", description, why) from None
+
+    def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
+        """See :class:`IStreamServerEndpoint`."""
+        return execute(self._adopt, protocolFactory)
+
+    def _adopt(self, factory: IProtocolFactory) -> IListeningPort:
+        os.set_blocking(self._inherited.fileno, False)
+        os.set_inheritable(self._inherited.fileno, False)
+        family = self._inherited.addressFamily
+        port: IListeningPort = self._reactor.adoptStreamPort(self._inherited.fileno, family, factory)
+        return port
 
 
 @implementer(IStreamServerEndpoint)

@@ -37,6 +37,7 @@ class BoundedSite(Site):
     :param max_held: bytes of all bodies together.
     :param observe: is told the error with which a request was refused before
         it had arrived.
+    :ivar leaving: see :meth:`leave`.
     """
 
     protocol = BoundedChannel  # type: ignore[assignment]
@@ -55,6 +56,7 @@ class BoundedSite(Site):
         self.observe = observe or (lambda error: None)
         self._max_connections = max_connections
         self._max_held = max_held
+        self.leaving = False
         self._held = 0
         self._busy: set[BoundedChannel] = set()
         # Since when, in this order.
@@ -121,6 +123,12 @@ class BoundedSite(Site):
 
     def startFactory(self) -> None:
         """No access log of twisted.web's: it has addresses and queries."""
+
+    def leave(self) -> None:
+        """Another process takes the next connections: each of those there are is closed after its next answer."""
+        self.leaving = True
+        for channel in self._busy:
+            channel.close_after_answer()
 
     def stopFactory(self) -> None:
         """Nothing listens any more: close what is idle now, and the rest after its answer."""

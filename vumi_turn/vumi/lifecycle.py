@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 import socket
+from functools import partial
 from typing import Any, Callable, Optional
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from .._version import __version__
 from ..broker.interface import Broker
 from ..configuration.fields import ConfigErrors
+from ..http.listening import leave
 from ..timing.named_log import named
 from ..timing.timeouts import Timeouts, deferred_of
 from .heartbeat import Heartbeat
@@ -57,6 +59,7 @@ class WorkerLifecycle(MultiService):
     _system_id: str
     _ready_middlewares: list[BaseMiddleware]
     _ports: list[IListeningPort]
+    _inherited: list[tuple[IListeningPort, IProtocolFactory]]
     _rests: Timeouts
     _set_up: Deferred[None]
     _is_set_up: bool
@@ -157,6 +160,8 @@ class WorkerLifecycle(MultiService):
         self._rests.end(lambda: TooSlow("the worker is stopping"))
         timeout = getattr(self.config, "shutdown_timeout", None)
         deadline = self.reactor.seconds() + (SHUTDOWN_TIMEOUT if timeout is None else timeout) + STOP_MARGIN
+        for port, factory in self._inherited:
+            await self._finish("leaving a port", partial(leave, port, factory, self.reactor), deadline)
         if self._is_set_up:
             await self._finish("finishing what is under way", self.teardown_worker, deadline)
         for port in self._ports:

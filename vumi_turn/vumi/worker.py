@@ -16,7 +16,7 @@ from typing_extensions import TypeVar
 
 from ..broker.interface import Broker, BrokerState, Delivery, Outcome
 from ..configuration.fields import ConfigErrors
-from ..http.listening import server_endpoint
+from ..http.listening import is_inherited, server_endpoint
 from ..timing.timeouts import Timeouts
 from .config import ApplicationConfig, WorkerConfig
 from .connectors import BaseConnector, ReceiveInboundConnector, ReceiveOutboundConnector
@@ -85,6 +85,7 @@ class BaseWorker(WorkerLifecycle, Generic[ConfigT]):
         self.config, self.middlewares = self._read(config)
         self._ready_middlewares: list[BaseMiddleware] = []
         self._ports: list[IListeningPort] = []
+        self._inherited: list[tuple[IListeningPort, IProtocolFactory]] = []
         self._rests = Timeouts(reactor)
         most = getattr(self.config, "max_failures", 0)
         self._failed_messages = FailedMessages(broker, reactor, self._rests.sleep, most)
@@ -160,6 +161,8 @@ class BaseWorker(WorkerLifecycle, Generic[ConfigT]):
         except OSError as error:
             raise ConfigErrors([f"it cannot listen on {endpoint} ({error.strerror})"]) from None
         self._ports.append(port)
+        if is_inherited(endpoint):
+            self._inherited.append((port, factory))
         self.log.info("{worker} listens on {address}", worker=type(self).__name__, address=_shown(port.getHost()))
         return port
 
