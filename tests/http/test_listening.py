@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import AdoptedStreamServerEndpoint
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory
-from twisted.internet.task import Clock
+from twisted.internet.task import Clock, deferLater
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
@@ -18,7 +18,7 @@ from twisted.web.resource import Resource
 from tests.cases import case
 from tests.http.case import Client
 from vumi_turn.http import listening
-from vumi_turn.http.listening import is_inherited, leave, server_endpoint, take_over
+from vumi_turn.http.listening import JOIN, is_inherited, join, leave, server_endpoint, take_over
 from vumi_turn.http.server import MAX_CONNECTIONS, BoundedSite
 
 
@@ -97,6 +97,45 @@ class InheritedTests(SynchronousTestCase):
         """Only systemd's sockets are shared with other processes."""
         shared = [each for each in ("systemd:domain=INET:index=0", "tcp:8080", "unix:/a", None) if is_inherited(each)]
         self.assertEqual(shared, ["systemd:domain=INET:index=0"])
+
+
+class JoinTests(SynchronousTestCase):
+    """Another process may take the connections that this one cannot serve yet."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.ready = False
+        self.reading = True
+
+    def stopReading(self) -> None:
+        self.reading = False
+
+    def startReading(self) -> None:
+        self.reading = True
+
+    def start(self) -> Deferred[None]:
+        async def sleep(seconds: float) -> None:
+            await deferLater(self.clock, seconds)
+
+        return Deferred.fromCoroutine(join(self, lambda: self.ready, sleep))
+
+    def test_ready(self) -> None:
+        """It accepts from when it is ready on."""
+        joined = self.start()
+        self.clock.pump([0.1] * 20)
+        self.assertNoResult(joined)
+        self.assertFalse(self.reading)
+        self.ready = True
+        self.clock.advance(0.1)
+        self.successResultOf(joined)
+        self.assertTrue(self.reading)
+
+    def test_never_ready(self) -> None:
+        """After a while it accepts all the same, and can say what is wrong."""
+        joined = self.start()
+        self.clock.pump([0.02] * int(JOIN / 0.02 + 2))
+        self.successResultOf(joined)
+        self.assertTrue(self.reading)
 
 
 class LeaveTests(SynchronousTestCase):

@@ -11,7 +11,7 @@ import os
 import re
 import socket
 import stat
-from typing import Any, Optional
+from typing import Any, Awaitable, Callable, Optional
 
 from twisted.internet.defer import Deferred, execute
 from twisted.internet.endpoints import serverFromString
@@ -24,6 +24,11 @@ from .server import MAX_CONNECTIONS, BoundedSite
 
 #: Seconds that connections which were accepted before have for their request, where another process accepts the next.
 LEAVE = 1.0
+
+#: Seconds after which connections are accepted although they cannot be served: they are answered that.
+JOIN = 10.0
+#: Seconds between two looks whether it is time.
+_STEP = 0.02
 
 #: Kinds of endpoints that have a backlog.
 _WITH_BACKLOG = re.compile(r"(tcp6?|ssl|unix):")
@@ -61,6 +66,23 @@ def is_inherited(description: Any) -> bool:
     return isinstance(description, str) and description.startswith("systemd:")
 
 
+async def join(port: Any, is_ready: Callable[[], bool], sleep: Callable[[float], Awaitable[None]]) -> None:
+    """
+    Begin to accept connections on an inherited socket once they can be served:
+    until then they are for another process, or wait.
+
+    :param port: listens on the socket.
+    :param is_ready: whether requests can be served.
+    :param sleep: waits so many seconds.
+    """
+    port.stopReading()
+    waited = 0.0
+    while not is_ready() and waited < JOIN:
+        await sleep(_STEP)
+        waited += _STEP
+    port.startReading()
+
+
 async def leave(port: Any, factory: Any, clock: IReactorTime) -> None:
     """
     Stop accepting connections on an inherited socket, and answer what was
@@ -75,7 +97,7 @@ async def leave(port: Any, factory: Any, clock: IReactorTime) -> None:
         factory.leave()
         ends_at = clock.seconds() + LEAVE
         while factory.connections and clock.seconds() < ends_at:
-            await deferLater(clock, 0.02)
+            await deferLater(clock, _STEP)
 
 
 def _has(parts: list[str], name: str) -> bool:

@@ -8,7 +8,7 @@ import os
 from typing import Any, Callable, Generic, Mapping, Optional, Union
 
 from twisted.internet.address import UNIXAddress
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, ensureDeferred, succeed
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -16,13 +16,13 @@ from typing_extensions import TypeVar
 
 from ..broker.interface import Broker, BrokerState, Delivery, Outcome
 from ..configuration.fields import ConfigErrors
-from ..http.listening import is_inherited, server_endpoint
+from ..http.listening import is_inherited, join, server_endpoint
 from ..timing.timeouts import Timeouts
 from .config import ApplicationConfig, WorkerConfig
 from .connectors import BaseConnector, ReceiveInboundConnector, ReceiveOutboundConnector
 from .failed_messages import FailedMessages
 from .heartbeat import Heartbeat
-from .lifecycle import WorkerLifecycle
+from .lifecycle import TooSlow, WorkerLifecycle
 from .messages import MalformedMessage
 from .middleware import BaseMiddleware
 from .middlewares import create_middlewares
@@ -163,8 +163,21 @@ class BaseWorker(WorkerLifecycle, Generic[ConfigT]):
         self._ports.append(port)
         if is_inherited(endpoint):
             self._inherited.append((port, factory))
+            ensureDeferred(self._accept(port))
         self.log.info("{worker} listens on {address}", worker=type(self).__name__, address=_shown(port.getHost()))
         return port
+
+    async def _accept(self, port: IListeningPort) -> None:
+        """A boundary: nobody waits for it."""
+        try:
+            await join(port, self._can_publish, self._rests.sleep)
+        except TooSlow:
+            pass  # the worker stops
+        except Exception:
+            self.log.failure("Accepting connections failed")
+
+    def _can_publish(self) -> bool:
+        return self.broker.state in (BrokerState.CONNECTED, BrokerState.BLOCKED)
 
     def health_components(self) -> dict[str, dict[str, Any]]:
         """
