@@ -164,11 +164,11 @@ def block_with(words: str) -> str:
 
 def command_with(words: str) -> str:
     """
-    The one command that holds these words.
+    The one command that holds these words; several pages may show it.
 
     :raises AssertionError: there is none, or there are several.
     """
-    found = [command for command in commands() if words in command]
+    found = sorted({command for command in commands() if words in command})
     assert len(found) == 1, f"{len(found)} commands of the pages hold {words!r}: {found}"
     return found[0]
 

@@ -53,7 +53,7 @@ class ScreenTests(PageCase):
         self.sandbox.sms(NUMBER, "Refused")
         # Read where it stands: a screen that shows one part at a time may hide the tab.
         text = "return document.querySelector('#tab-parked').textContent"
-        wait_for(lambda: "1" in self.browser.driver.execute_script(text), "a parked message", 20)
+        wait_for(lambda: "1" in self.browser.driver.execute_script(text), "a parked message", 90)
         self.sandbox.api.post(f"/api/conversations/{NUMBER}", {"text": "nobody gets this"})
         self.shows("#talk", "the network refuses messages")
 
