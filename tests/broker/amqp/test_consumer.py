@@ -419,6 +419,28 @@ class AdditionalWindowTests(BrokerCase):
         self.assertEqual([call.fields["delivery_tag"] for call in self.peer.called("basic.ack")], [1, 2])
         self.assertEqual(self.windows(), [10, 10])
 
+    def test_pause(self) -> None:
+        """Pausing cancels both consumers at once: what then goes back would come to the other one again."""
+        self.allow(10)
+        self.deliver_to(1)
+        self.rabbit.silent.add("basic.cancel")
+        self.consumer.pause()
+        self.outcomes[0].callback(Outcome.REQUEUE)
+        self.rabbit.advance()
+        self.assertEqual(self.calls("consuming")[-3:], ["basic.cancel", "basic.cancel", "basic.nack"])
+        consumed = [call.fields["consumer_tag"] for call in self.peer.called("basic.consume")]
+        self.assertEqual([call.fields["consumer_tag"] for call in self.peer.called("basic.cancel")], consumed)
+
+    def test_pause_and_unpause(self) -> None:
+        """After a pause both consumers are made again."""
+        self.allow(10)
+        self.consumer.pause()
+        self.rabbit.advance()
+        self.assertEqual(self.cancelled(), 2)
+        self.consumer.unpause()
+        self.rabbit.advance()
+        self.assertEqual(self.windows(), [10, 10, 10, 10])
+
     def test_sent_before_the_cancel(self) -> None:
         """What was on its way to a cancelled second consumer is a delivery like any other, and left over."""
         self.allow(10)

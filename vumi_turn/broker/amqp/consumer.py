@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Mapping, Optional
 
-from twisted.internet.defer import ensureDeferred
+from twisted.internet.defer import FirstError, ensureDeferred, gatherResults
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from txamqp.protocol import AMQChannel
@@ -245,18 +245,36 @@ class AmqpConsumer(SettlingConsumer, Receiver):
             self._consuming = self._tag is not None
             self._since = self._clock.seconds()
             self._recovered()
-        elif self._paused and self._tag is not None:
-            tag = self._tag
-            await client.call(self._channel, "basic_cancel", consumer_tag=tag)
-            if self._tag == tag:
-                self._tag, self._consuming = None, False
+        elif self._paused and (self._tag is not None or self._additional.tag is not None):
+            await self._cancel_both(client, self._channel)
         else:
             return await self._step_additional(client, self._channel)
         return True
 
+    async def _cancel_both(self, client: Client, channel: AMQChannel) -> None:
+        """
+        Cancel both consumers in one step: what goes back to the queue after a
+        pause must not come to the one that is cancelled later. It would go
+        back again, on a quorum queue behind what came after it.
+        """
+        tag, additional = self._tag, self._additional.tag
+        calls = [
+            ensureDeferred(client.call(channel, "basic_cancel", consumer_tag=each))
+            for each in (tag, additional)
+            if each is not None
+        ]
+        try:
+            await gatherResults(calls, consumeErrors=True)
+        except FirstError as error:
+            error.subFailure.raiseException()
+        if self._tag == tag:
+            self._tag, self._consuming = None, False
+        if additional is not None and self._additional.tag == additional:
+            self._additional.closed()
+
     async def _step_additional(self, client: Client, channel: AMQChannel) -> bool:
         window = self._additional
-        if window.tag is not None and (self._paused or not window.fits):
+        if window.tag is not None and not window.fits:
             tag = window.tag
             await client.call(channel, "basic_cancel", consumer_tag=tag)
             if window.tag == tag:
