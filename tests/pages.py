@@ -164,11 +164,13 @@ def block_with(words: str) -> str:
 
 def command_with(words: str) -> str:
     """
-    The one command that holds these words; several pages may show it.
+    The one command that holds these words, or that ends with them; several pages may show it.
 
     :raises AssertionError: there is none, or there are several.
     """
     found = sorted({command for command in commands() if words in command})
+    ending = [command for command in found if command.endswith(words)]
+    found = ending if len(ending) == 1 else found
     assert len(found) == 1, f"{len(found)} commands of the pages hold {words!r}: {found}"
     return found[0]
 
