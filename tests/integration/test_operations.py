@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Callable, Optional
 
 import yaml
+from twisted.trial.unittest import SynchronousTestCase
 
 from tests.integration.bridge_case import BridgeCase
 from tests.integration.http_peer import HttpPeer
@@ -216,6 +217,36 @@ class SystemdTests(OperationsCase):
     def test_patience(self) -> None:
         """systemd waits longer than the worker takes to stop."""
         self.assertGreaterEqual(int(self.lines()["TimeoutStopSec"]), seconds_to_stop())
+
+
+class PairUnitsTests(SynchronousTestCase):
+    """``vumi_turn@.service`` with its socket: the units of a pair."""
+
+    def test_verify(self) -> None:
+        """systemd finds nothing to say against them, and counts the worker's among those that are exposed little."""
+        program = find_program(
+            "VUMI_TURN_SYSTEMD_ANALYZE", ["systemd-analyze"], "systemd-analyze", "apt-get install systemd"
+        )
+        folder = Path(tempfile.mkdtemp(prefix="vumi_turn_units_"))
+        self.addCleanup(shutil.rmtree, folder)
+        drop_ins = folder / "vumi_turn@.service.d"
+        drop_ins.mkdir()
+        shutil.copy(ETC / "vumi_turn_socket.conf", drop_ins)
+        shutil.copy(ETC / "vumi_turn.socket", folder)
+        text = (ETC / "vumi_turn@.service").read_text()
+        self.assertIn(PROGRAM, text)
+        for name in ("vumi_turn@.service", "vumi_turn@a.service"):
+            (folder / name).write_text(text.replace(PROGRAM, "/bin/true"))
+        environ = {**os.environ, "SYSTEMD_UNIT_PATH": f"{folder}:", "SYSTEMD_LOG_LEVEL": "warning"}
+        worker = str(folder / "vumi_turn@a.service")
+        for arguments in (
+            ("verify", "--man=no", str(folder / "vumi_turn.socket"), worker),
+            ("security", "--offline=true", "--threshold=20", "--no-pager", worker),
+        ):
+            done = run_process([program, *arguments], environ=environ, stderr=subprocess.STDOUT)
+            self.assertEqual(done.returncode, 0, done.stdout)
+            if "verify" in arguments:
+                self.assertEqual(done.stdout, "")
 
 
 def seconds_to_stop() -> float:
