@@ -9,9 +9,9 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 class LazyTimeout:
     """
-    Notes when time is over. Making a timer and cancelling it each time, as
-    Twisted's ``TimeoutMixin`` does, takes 8 µs a request; here one timer, which
-    may come too early and then waits for the rest, stays.
+    Notes when time is over. Twisted's ``TimeoutMixin`` makes a timer and
+    cancels it for each request; here one timer, which may come too early and
+    then waits for the rest, stays.
 
     :param clock: the reactor, or a clock.
     :param reached: called once the time is over.

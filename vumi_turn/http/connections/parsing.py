@@ -96,8 +96,8 @@ ParserFactory = Callable[[Receiver], ResponseParser]
 class HeaderValues:
     """
     The headers of a response as they came. twisted.web's ``Headers`` are made
-    of them only if somebody asks for these: normalising each name twice takes
-    14 µs for five headers, and Turn's answers are asked for a few values.
+    of them only if somebody asks for these: they normalise each name twice,
+    and Turn's answers are asked for a few values.
     """
 
     __slots__ = ("lines", "_values")

@@ -147,7 +147,7 @@ class Response:
         """
         The body, where all of it has come and nobody has read it; None else.
         It is as if it had been delivered: without a reader, its transport and
-        a Deferred for its end, which take 12 µs.
+        a Deferred for its end.
         """
         if self._state is not Delivery.WAITING or not self.complete:
             return None
