@@ -8,12 +8,11 @@ taken from the front, a few with each operation. There is no timer.
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from typing import Generic, Iterator, Optional, TypeVar
+from typing import Iterator, Optional, TypeVar
 
 from twisted.internet.interfaces import IReactorTime
 
-from ..timing.shared_bound import Bound
+from ..timing.shared_bound import Bound, BoundedEntries
 
 #: How many expired entries one operation removes at most: more than one, so
 #: that they become fewer; few, so that no operation is slow after an idle hour.
@@ -22,7 +21,7 @@ SWEEP = 8
 Value = TypeVar("Value")
 
 
-class ExpiringTable(Generic[Value]):
+class ExpiringTable(BoundedEntries[str, tuple[float, Value]]):
     """
     A mapping whose entries live for the same time and whose size is bounded.
 
@@ -32,30 +31,18 @@ class ExpiringTable(Generic[Value]):
     :param bound: how many there may be in several tables together.
     """
 
-    __slots__ = ("_clock", "_timeout", "_entries", "_bound", "__weakref__")
+    __slots__ = ("_clock", "_timeout")
 
     def __init__(self, clock: IReactorTime, timeout: float, limit: int, bound: Optional[Bound] = None) -> None:
         self._clock = clock
         self._timeout = timeout
-        self._entries: OrderedDict[str, tuple[float, Value]] = OrderedDict()
-        self._bound = bound or Bound()
-        self._bound.join(self, limit)
-
-    @property
-    def held(self) -> int:
-        """How many entries there are, those included whose time is over."""
-        return len(self._entries)
+        super().__init__(limit, bound)
 
     def set(self, key: str, value: Value) -> None:
         """Set an entry; its time starts anew."""
         now = self._clock.seconds()
         entries = self._entries
-        if key in entries:
-            entries.move_to_end(key)
-            entries[key] = (now + self._timeout, value)
-        else:
-            entries[key] = (now + self._timeout, value)
-            self._bound.added(self)
+        self._place_last(key, (now + self._timeout, value))
         if entries and entries[next(iter(entries))][0] <= now:
             self._sweep(now, SWEEP)
 
@@ -76,16 +63,6 @@ class ExpiringTable(Generic[Value]):
     def keys(self) -> Iterator[str]:
         """The keys that there are now, the latest first."""
         return iter(list(reversed(self._entries)))
-
-    def drop_oldest(self) -> None:
-        """Forget the entry that was set longest ago."""
-        self._entries.popitem(last=False)
-        self._bound.removed(self)
-
-    def clear(self) -> None:
-        """Forget all, and count no more."""
-        self._bound.leave(self)
-        self._entries.clear()
 
     def __len__(self) -> int:
         """How many entries there are; those whose time is over are removed first."""

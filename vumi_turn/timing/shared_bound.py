@@ -79,13 +79,15 @@ def _held(member: Bounded) -> int:
     return member.held
 
 
-class BoundedDict(Generic[Key, Value]):
+class BoundedEntries(Generic[Key, Value]):
     """
-    A mapping of bounded size, in the order in which its entries were set.
+    Entries of bounded number, the one that makes room first of all.
 
-    :param limit: how many entries there may be; the oldest one makes room.
-    :param bound: how many there may be in several mappings together.
+    :param limit: how many there may be.
+    :param bound: how many there may be in several such collections together.
     """
+
+    __slots__ = ("_entries", "_bound", "__weakref__")
 
     def __init__(self, limit: int, bound: Optional[Bound] = None) -> None:
         self._entries: OrderedDict[Key, Value] = OrderedDict()
@@ -96,6 +98,37 @@ class BoundedDict(Generic[Key, Value]):
     def held(self) -> int:
         """See :class:`Bounded`."""
         return len(self._entries)
+
+    def drop_oldest(self) -> None:
+        """See :class:`Bounded`."""
+        self._entries.popitem(last=False)
+        self._bound.removed(self)
+
+    def clear(self) -> None:
+        """Forget all, and count no more."""
+        self._bound.leave(self)
+        self._entries.clear()
+
+    def _place_last(self, key: Key, value: Value) -> None:
+        """Set an entry, as the one that makes room last of all."""
+        entries = self._entries
+        if key in entries:
+            entries[key] = value
+            entries.move_to_end(key)
+        else:
+            entries[key] = value
+            self._bound.added(self)
+
+
+class BoundedDict(BoundedEntries[Key, Value]):
+    """
+    A mapping of bounded size, in the order in which its entries were set.
+
+    :param limit: how many entries there may be; the oldest one makes room.
+    :param bound: how many there may be in several mappings together.
+    """
+
+    __slots__ = ()
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -116,13 +149,7 @@ class BoundedDict(Generic[Key, Value]):
 
     def set(self, key: Key, value: Value) -> None:
         """Set an entry, as the latest one."""
-        entries = self._entries
-        if key in entries:
-            entries[key] = value
-            entries.move_to_end(key)
-        else:
-            entries[key] = value
-            self._bound.added(self)
+        self._place_last(key, value)
 
     def pop(self, key: Key) -> Optional[Value]:
         """Forget an entry, if there is one; its value."""
@@ -131,13 +158,3 @@ class BoundedDict(Generic[Key, Value]):
         value = self._entries.pop(key)
         self._bound.removed(self)
         return value
-
-    def drop_oldest(self) -> None:
-        """See :class:`Bounded`."""
-        self._entries.popitem(last=False)
-        self._bound.removed(self)
-
-    def clear(self) -> None:
-        """Forget all, and count no more."""
-        self._bound.leave(self)
-        self._entries.clear()
