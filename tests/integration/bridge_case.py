@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 from contextlib import contextmanager
 from typing import Any, Iterator, Mapping, Optional
 
@@ -11,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.integration.amqp_peer import AmqpPeer
 from tests.integration.http_peer import HttpPeer, outbound
 from tests.integration.rabbitmq import VHOST, RabbitMQ, shared_rabbitmq
+from tests.integration.shared_rig import SharedRig
 from tests.integration.turn_server import TurnServer
 from tests.integration.vumi_words import inbound, new_person
 from tests.integration.worker import Worker
@@ -66,25 +66,13 @@ class Rig:
         self.peer.close()
 
 
-_rig: Optional[Rig] = None
-_owner: Optional[type] = None
-
-
-def _close_rig() -> None:
-    global _rig, _owner
-    rig, _rig, _owner = _rig, None, None
-    if rig is not None:
-        rig.close()
-
-
-atexit.register(_close_rig)
+_shared: SharedRig[Rig] = SharedRig()
 
 
 class BridgeCase(SynchronousTestCase):
     """
-    All tests of a class share one rig, because trial has no fixtures of
-    classes it is kept here; each test finds empty queues and a Turn that has
-    seen nothing and answers 200.
+    All tests of a class share one rig; each finds empty queues and a Turn that
+    has seen nothing and answers 200.
 
     :cvar connector: the worker's connector; each class has another one.
     :cvar config: options over those of every rig.
@@ -94,13 +82,7 @@ class BridgeCase(SynchronousTestCase):
     config: dict[str, Any] = {}
 
     def setUp(self) -> None:
-        global _rig, _owner
-        if _owner is not type(self):
-            _close_rig()
-            rig = Rig(self.connector, self.config)
-            _rig, _owner = rig, type(self)
-        assert _rig is not None
-        rig = self.rig = _rig
+        rig = self.rig = _shared.of(type(self), lambda: Rig(self.connector, self.config))
         if not rig.worker.running:
             rig.worker.start()
         self.node, self.turn, self.peer = rig.node, rig.turn, rig.peer

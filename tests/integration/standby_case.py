@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-import atexit
-from typing import Optional
-
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.integration.shared_rig import SharedRig
 from tests.integration.standby_load import FailOvers, Result
 from tests.integration.standby_rig import StandbyRig
 
 #: Seconds within which another worker has to take over.
 TAKEN_OVER = 10.0
 
-_rig: Optional[StandbyRig] = None
-_owner: Optional[type] = None
-
-
-def _close_rig() -> None:
-    global _rig, _owner
-    rig, _rig, _owner = _rig, None, None
-    if rig is not None:
-        rig.close()
-
-
-atexit.register(_close_rig)
+_shared: SharedRig[StandbyRig] = SharedRig()
 
 
 class StandbyCase(SynchronousTestCase):
@@ -42,17 +29,13 @@ class StandbyCase(SynchronousTestCase):
     queue_type = "classic"
 
     def setUp(self) -> None:
-        global _rig, _owner
-        if _rig is None or _owner is not type(self):
-            _close_rig()
-            _rig, _owner = StandbyRig(self.connector, self.count, self.queue_type), type(self)
-        self.rig = _rig
-        self.node, self.peer, self.turn, self.workers = _rig.node, _rig.peer, _rig.turn, _rig.workers
+        rig = self.rig = _shared.of(type(self), lambda: StandbyRig(self.connector, self.count, self.queue_type))
+        self.node, self.peer, self.turn, self.workers = rig.node, rig.peer, rig.turn, rig.workers
         for worker in self.workers:
             if not worker.running:
                 worker.start(wait=False)
-        self.holder = _rig.wait_until_ready()
-        _rig.reset()
+        self.holder = rig.wait_until_ready()
+        rig.reset()
 
     def fail_over(self, *how: str) -> Result:
         """

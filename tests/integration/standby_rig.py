@@ -23,6 +23,20 @@ QUEUES = ("inbound", "event", "outbound", "turn_failures", "turn_joining")
 TURN_TAKES = 0.1
 
 
+def standby_config(connector: str, turn_url: str, redis_url: str) -> dict[str, Any]:
+    """The options of one of several workers on a connector."""
+    return {
+        "connector_name": connector,
+        "turn_api_url": turn_url,
+        "auth_token": TOKEN,
+        "turn_hmac_secret": SECRET,
+        "default_from_addr": "8864",
+        "standby": True,
+        "message_cache_class": "RedisMessageCache",
+        "message_cache_config": {"url": redis_url},
+    }
+
+
 class StandbyRig:
     """
     Running from the beginning; :meth:`close` leaves nothing behind.
@@ -52,16 +66,7 @@ class StandbyRig:
         self.wait_until_ready()
 
     def _worker(self) -> Worker:
-        config = {
-            "connector_name": self.connector,
-            "turn_api_url": self.turn.url,
-            "auth_token": TOKEN,
-            "turn_hmac_secret": SECRET,
-            "default_from_addr": "8864",
-            "standby": True,
-            "message_cache_class": "RedisMessageCache",
-            "message_cache_config": {"url": self.redis.url},
-        }
+        config = standby_config(self.connector, self.turn.url, self.redis.url)
         return Worker(config, self.node.port, ("--vhost", self.vhost))
 
     def reset(self) -> None:

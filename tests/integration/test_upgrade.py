@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -28,13 +29,13 @@ from tests.integration.rabbitmq import shared_rabbitmq
 from tests.integration.redis_server import RedisServer
 from tests.integration.requirements import find_program, free_port
 from tests.integration.standby_load import Load
+from tests.integration.standby_rig import SECRET, TOKEN, standby_config
 from tests.integration.turn_server import TurnResponse, TurnServer
 from tests.integration.vumi_words import new_person
 from tests.integration.waiting import wait_for
 from tests.integration.worker import Worker
 
 ETC = Path(__file__).parent.parent.parent / "etc"
-TOKEN, SECRET = "marker-auth-token", "marker-hmac-secret"
 CONNECTOR = "upgrade"
 
 #: Turn's own limit for an answer, in seconds.
@@ -96,20 +97,7 @@ class UpgradeTests(SynchronousTestCase):
 
     def worker(self, **config: Any) -> Worker:
         """One more worker, not started."""
-        worker = Worker(
-            {
-                "connector_name": CONNECTOR,
-                "turn_api_url": self.turn.url,
-                "auth_token": TOKEN,
-                "turn_hmac_secret": SECRET,
-                "default_from_addr": "8864",
-                "standby": True,
-                "message_cache_class": "RedisMessageCache",
-                "message_cache_config": {"url": self.redis.url},
-                **config,
-            },
-            self.node.port,
-        )
+        worker = Worker({**standby_config(CONNECTOR, self.turn.url, self.redis.url), **config}, self.node.port)
         self.addCleanup(worker.close)
         return worker
 
@@ -176,7 +164,8 @@ class UpgradeTests(SynchronousTestCase):
             f"events {{}}\nhttp {{ access_log off; {temporary}\n{text}}}\n"
         )
         process = start_process([program, "-p", str(folder), "-e", f"{folder}/error.log", "-c", str(conf)])
-        self.addCleanup(end_process, process)
+        # Killed, it would leave its own worker process behind.
+        self.addCleanup(end_process, process, signal.SIGTERM)
         wait_for(lambda: accepts(port), "nginx to listen")
         return port
 
