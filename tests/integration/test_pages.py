@@ -70,7 +70,6 @@ SHOWN = {
     "mount --bind": SYNTAX_ONLY,
     "rabbitmq4": SYNTAX_ONLY,
     "done": "it ends a loop of a command that is here",
-    "git clone": "the checks run in a clone",
     "-m tests.integration.fail_over": "tests.integration.test_standby kills fewer of them",
     "docker build": SYNTAX_ONLY,
     "docker run": SYNTAX_ONLY,
