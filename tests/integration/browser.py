@@ -31,6 +31,9 @@ FLAGS = (
     "--hide-scrollbars",
 )
 
+#: Keys, as WebDriver has them (W3C WebDriver, Keyboard actions).
+CONTROL, DELETE = "\ue009", "\ue017"
+
 
 class Browser:
     """
@@ -89,7 +92,10 @@ class Browser:
             text: str = self.script(code, selector)
             return text if words in text else ""
 
-        return wait_for(look, f"{selector} to show {words!r}", timeout)
+        try:
+            return wait_for(look, f"{selector} to show {words!r}", timeout)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; it shows {self.script(code, selector)!r}") from None
 
     def console(self) -> list[str]:
         """What the page had to complain about."""
@@ -109,8 +115,13 @@ class Browser:
     def fill(self, selector: str, text: str) -> None:
         """Type into a field that is emptied first."""
         field = self.find(selector)
-        field.clear()
-        field.send_keys(text)
+        if text:
+            field.clear()
+            field.send_keys(text)
+        else:
+            # As a person does it: chromedriver's clear tells the page of no input.
+            field.send_keys(CONTROL, "a")
+            field.send_keys(DELETE)
 
     def click(self, selector: str) -> None:
         """Click on an element."""
