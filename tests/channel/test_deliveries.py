@@ -233,6 +233,7 @@ class MessageDeliveryTests(RequestCase):
         page = PageTurned("the page", "p1", False)
         self.recorded.callback(page)
         self.run_now(request.prepare())
+        self.run_now(request.answer())
         self.assertEqual((self.flow.pages, request.result), ([page], Result.PAGE))
 
 

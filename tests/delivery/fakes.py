@@ -9,7 +9,7 @@ import random
 from dataclasses import dataclass, field
 from typing import Any, Awaitable, Callable, Optional, Union, cast
 
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.defer import Deferred, ensureDeferred, succeed
 from twisted.internet.task import Clock
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
@@ -132,6 +132,7 @@ class FakeRequest(DeliveryRequest):
         self.prepared = 0
         self.preparing: Callable[[], Optional[Deferred[None]]] = lambda: None
         self.parking: Callable[[], Optional[Deferred[None]]] = lambda: None
+        self.answering: Callable[[], Awaitable[None]] = lambda: succeed(None)
         self.parkings: list[DeadLetter] = []
         self.park_tries: list[float] = []
         self._lost = False
@@ -165,6 +166,9 @@ class FakeRequest(DeliveryRequest):
         waiting = self.preparing()
         if waiting is not None:
             await waiting
+
+    async def answer(self) -> None:
+        await self.answering()
 
     async def post(self) -> FakeAnswer:
         return await self.turn.post(self)

@@ -1008,6 +1008,40 @@ class StopTests(SchedulerTestCase):
         self.assertEqual((self.result(a), self.turn.names), (Result.DELIVERED, ["a", "c"]))
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def answered_here(self, name: str) -> tuple[FakeRequest, Deferred[None]]:
+        """A request whose page is being published until the Deferred fires."""
+        request, page = self.request(name), Deferred[None]()
+
+        def prepare() -> None:
+            request.result = Result.PAGE
+
+        request.preparing, request.answering = prepare, lambda: page
+        self.deliver(request)
+        return request, page
+
+    def test_page_under_way(self) -> None:
+        """A page that is being published is finished, so that no other worker shows it again."""
+        request, page = self.answered_here("a")
+        stopped = self.stop(10.0)
+        self.pass_time(5)
+        self.assertNoResult(stopped)
+        page.callback(None)
+        self.successResultOf(stopped)
+        self.assertEqual((self.result(request), self.turn.names), (Result.PAGE, []))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_page_that_hangs(self) -> None:
+        """One that the broker does not confirm goes back after the timeout; one that fails is parked, or goes back."""
+        request, page = self.answered_here("a")
+        failing, error = self.answered_here("b")
+        stopped = self.stop(10.0)
+        error.errback(ZeroDivisionError("our bug"))
+        self.assertIs(self.result(failing), Result.REQUEUE)
+        self.pass_time(10.1)
+        self.successResultOf(stopped)
+        self.assertIs(self.result(request), Result.REQUEUE)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
     def test_nothing_to_do(self) -> None:
         """With nothing under way it stops at once."""
         self.send("a")

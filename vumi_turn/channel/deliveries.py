@@ -176,6 +176,7 @@ class MessageDelivery(QueuedRequest):
         self._recorded = SharedResult(recorded)
         self._flow = flow
         self._choice: Optional[Choice] = None
+        self._page: Optional[PageTurned] = None
 
     async def prepare(self) -> None:
         meaning = await self._recorded.get()
@@ -183,8 +184,12 @@ class MessageDelivery(QueuedRequest):
             self._choice = meaning
             self._payload = self._flow.with_choice(self._payload, meaning)
         elif isinstance(meaning, PageTurned):
-            await self._flow.show_page(self._message, meaning)
+            self._page = meaning
             self.result = Result.PAGE
+
+    async def answer(self) -> None:
+        assert self._page is not None, "a page is asked for"
+        await self._flow.show_page(self._message, self._page)
 
     async def post(self) -> TurnResponse:
         return await self._flow.post_message(self._payload)

@@ -75,6 +75,12 @@ class DeliveryRequest(abc.ABC):
     async def prepare(self) -> None:
         """What has to be done once, before the first try. It may be cancelled."""
 
+    async def answer(self) -> None:
+        """
+        Answer it here, where :meth:`prepare` has made :attr:`result` a page;
+        returns when the broker has the page. It may be cancelled.
+        """
+
     @abc.abstractmethod
     async def post(self) -> TurnResponse:
         """

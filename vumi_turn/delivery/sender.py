@@ -100,11 +100,30 @@ class DeliverySender:
             return Result.LOST if task.state is State.ENDED else self._error(request, error, 0)
         if task.state is State.ENDED:
             return Result.LOST
+        if request.result is Result.PAGE:
+            return await self._answer(task)
         if request.result is not None:
             self._sent.add(request.identity)
             return request.result
         task.on(Event.PREPARED)
         return await self._try_in_rounds(task)
+
+    async def _answer(self, task: DeliveryTask) -> Union[Result, DeadLetter]:
+        """Answer it here; as a POST this is finished when the worker stops, or it would be answered twice."""
+        request = task.request
+        outcome: Union[Result, DeadLetter] = Result.PAGE
+        task.on(Event.PREPARED)
+        task.on(Event.POST)
+        try:
+            await request.answer()
+        except Exception as error:  # a boundary, as above
+            if task.state is not State.ENDED:
+                outcome = self._error(request, error, 0)
+        task.on(Event.ANSWERED)
+        if outcome is not Result.PAGE:
+            return task.forced_result or outcome
+        self._sent.add(request.identity)
+        return outcome
 
     async def _try_in_rounds(self, task: DeliveryTask) -> Union[Result, DeadLetter]:
         """Try it in rounds until something ends them."""

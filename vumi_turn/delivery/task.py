@@ -31,8 +31,9 @@ class State(enum.Enum):
     WAITING = "waiting"
     #: Waits alone for its next round, while Turn accepts others.
     HELD = "held"
+    #: The POST, or the publish of its page, is under way.
     POSTING = "posting"
-    #: The POST under way is its last; unless Turn accepts it, it goes back to its queue.
+    #: What is under way is its last; unless Turn accepts it, or its page is there, it goes back to its queue.
     LAST_POST = "last post"
     #: Its dead letter is being published.
     PARKING = "parking"
