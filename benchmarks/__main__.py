@@ -5,8 +5,8 @@ Starts a private RabbitMQ and nginx as Turn, runs each figure several times, one
 after the other so that a noisy minute is spread over all of them, and prints
 medians and goals as a table and as JSON. The figures of memory after many
 messages are measured once. ``--set`` names what is measured: one channel, many
-channels, what a message costs as things grow, start and idle memory, or memory
-after a million messages.
+channels, what a message costs as things grow, start and idle memory,
+what sessions, menus and joining cost, or memory after a million messages.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from benchmarks.fleet import Fleet
 from benchmarks.footprint import Footprint
 from benchmarks.growth import Growth
 from benchmarks.inbound import Inbound
+from benchmarks.journeys import Journeys
 from benchmarks.outbound import Outbound
 from benchmarks.report import report_of, table_of
 from benchmarks.rig import Nginx, private_broker
@@ -34,7 +35,7 @@ from benchmarks.rig import Nginx, private_broker
 #: What a run of a figure is.
 Run = Callable[[], dict[str, float]]
 
-SETS = ("channel", "fleet", "growth", "idle", "million")
+SETS = ("channel", "fleet", "growth", "idle", "journeys", "million")
 
 #: These are long, and what they find hardly differs from run to run.
 ONCE = ("memory", "memory, a million messages")
@@ -82,6 +83,7 @@ def figures_of(bench: Bench, options: argparse.Namespace) -> dict[str, Run]:
         "fleet": Fleet(bench, options.channels).figures,
         "growth": Growth(bench).figures,
         "idle": Footprint(bench).figures,
+        "journeys": Journeys(bench).figures,
         "million": lambda: {"memory, a million messages": Footprint(bench).million},
     }
     return {

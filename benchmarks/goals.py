@@ -133,6 +133,15 @@ GOALS = (
             ("parked: 0", "parked: 10,000"),
         )
     ),
+    *(
+        Goal(f"CPU, {name} / {plain}", ratio(name, plain, "cpu_us"), 1.05, False)
+        for plain, name in (
+            ("POST outside a session, nothing joined", "POST outside a session"),
+            ("POST outside a session", "POST in a session"),
+            ("typed, plain text", "typed in a session, no menu"),
+            ("typed, plain text", "typed in a session, a menu's number"),
+        )
+    ),
 )
 
 #: More to know, without a goal: treq's pool keeps 2 connections as it comes, so

@@ -62,6 +62,10 @@ SETS = {
     ),
     ("growth", "--only", "parked: 1"): ({"parked: 100", "parked: 10,000"}, ""),
     ("idle",): ({"libraries", "start"}, "start, above the libraries"),
+    ("journeys",): (
+        {"POST outside a session", "typed in a session, a menu's number"},
+        "CPU, POST in a session / POST outside a session",
+    ),
     ("million",): ({"memory, a million messages"}, "memory at a million messages, grown by"),
 }
 
