@@ -80,6 +80,7 @@ class DeliveryRequest(abc.ABC):
         Answer it here, where :meth:`prepare` has made :attr:`result` a page;
         returns when the broker has the page. It may be cancelled.
         """
+        raise AssertionError("only what asks for a page is answered here")
 
     @abc.abstractmethod
     async def post(self) -> TurnResponse:
