@@ -63,7 +63,15 @@ SETS = {
     ("growth", "--only", "parked: 1"): ({"parked: 100", "parked: 10,000"}, ""),
     ("idle",): ({"libraries", "start"}, "start, above the libraries"),
     ("journeys",): (
-        {"POST outside a session", "typed in a session, a menu's number"},
+        {
+            "POST outside a session",
+            "POST outside a session, nothing joined",
+            "POST in a session",
+            "POST in a session, nothing joined",
+            "typed, plain text",
+            "typed in a session, no menu",
+            "typed in a session, a menu's number",
+        },
         "CPU, POST in a session / POST outside a session",
     ),
     ("million",): ({"memory, a million messages"}, "memory at a million messages, grown by"),
