@@ -17,6 +17,9 @@ from tests.integration.waiting import wait_for
 
 EMOJI = "\U0001f469\u200d\U0001f469\u200d\U0001f467 \U0001f1f1\U0001f1f8 Lumela \u00e9\u4e2d"
 
+#: Counts messages that answered an input and did not wait, once the broker has them.
+JOINED = 'vumi_turn_parts_total{outcome="joined"}'
+
 #: Every key of a user message of ours.
 USER_MESSAGE_KEYS = {
     "message_type", "message_version", "message_id", "timestamp", "to_addr", "from_addr", "in_reply_to",
@@ -368,7 +371,10 @@ class OutboundTests(BridgeCase):
         """After a message that waits for nothing, the next one begins anew; a reply by id still works."""
         said = self.talked()
         person = said["from_addr"]
+        shown = self.http.metric(JOINED)
         self.assertEqual(self.post(to=person)["in_reply_to"], said["message_id"])
+        # What is held is published later than its 200: it can be read here before the broker has confirmed it.
+        wait_for(lambda: self.http.metric(JOINED) > shown, "the session to be closed")
         self.assertIsNone(self.post(to=person)["in_reply_to"])
         self.assertEqual(self.post(to=person, reply_to=said["message_id"])["in_reply_to"], said["message_id"])
 
