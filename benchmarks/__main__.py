@@ -46,7 +46,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--runs", type=int, default=3, help="how often each figure is measured (default 3)")
     parser.add_argument("--scale", type=float, default=1.0, help="part of the full load; 0.02 is a quick look")
-    parser.add_argument("--set", choices=SETS, default="channel", dest="wanted", help="which figures; default channel")
+    parser.add_argument(
+        "--set",
+        choices=SETS,
+        action="append",
+        default=[],
+        dest="wanted",
+        help="which figures; repeatable; default channel",
+    )
     parser.add_argument("--channels", type=int, default=50, help="how many are many, with --set fleet (default 50)")
     parser.add_argument("--chart", type=Path, help="draw the lines of --set growth into this SVG file")
     parser.add_argument("--only", action="append", default=[], help="only figures whose name holds this; repeatable")
@@ -88,7 +95,8 @@ def figures_of(bench: Bench, options: argparse.Namespace) -> dict[str, Run]:
     }
     return {
         name: run
-        for name, run in sets[options.wanted]().items()
+        for wanted in options.wanted or ["channel"]
+        for name, run in sets[wanted]().items()
         if not options.only or any(part in name for part in options.only)
     }
 

@@ -18,11 +18,13 @@ def draw(rounds: Rounds, path: Path) -> None:
     """
     A panel for each thing that grows; a point for each run, a line through the medians.
 
-    :param rounds: figures named ``channels: 50`` and the like.
+    :param rounds: figures named ``channels: 50`` and the like; others are left out.
     """
     lines: dict[str, list[tuple[str, list[float]]]] = {}
     for name, found in rounds.items():
-        thing, _, number = name.partition(": ")
+        thing, colon, number = name.partition(": ")
+        if not colon:
+            continue
         lines.setdefault(thing, []).append((number, [run["cpu_us"] for run in found]))
     most = max(cost for points in lines.values() for _, costs in points for cost in costs) * 1.15
     width, height = WIDTH * len(lines), TOP + HEIGHT + BOTTOM

@@ -72,9 +72,10 @@ class Footprint:
         message of another person; after as many as :data:`LONGEST` allows.
         """
         count = self._bench.count
-        totals = [count(step * 50_000, step * 100) for step in range(1, 21)]
+        steps = range(1, 21) if self._bench.scale >= 1 else (2, 20)
+        totals = [count(step * 50_000, step * 100) for step in steps]
         found = self._sizes(totals, 10_000, totals[-1])
-        first = found[min(1, len(found) - 1)][1]
+        first = found[steps.index(2)][1]
         last = max(size for _, size in found[len(found) // 2 :])
         return {"messages": found[-1][0], "first_mb": first, "last_mb": last, "growth": last / first - 1}
 
