@@ -13,6 +13,9 @@ CHANNELS = (1, 10, 50)
 PEOPLE = (10, 1_000, 100_000)
 PARKED = (0, 100, 10_000)
 
+#: Messages that are measured at each point.
+LOAD = 10_000
+
 
 class Growth:
     """
@@ -41,7 +44,7 @@ class Growth:
         try:
             worker.start(wait=False)
             bench.consuming(names, [worker])
-            return bench.carried(bench.count(20_000, 1_000), names, worker.pid)
+            return bench.carried(bench.count(LOAD, 1_000), names, worker.pid)
         finally:
             worker.close()
 
@@ -58,7 +61,7 @@ class Growth:
             known = max(number, bench.count(2_000))
             bench.publish(known, [name], number)
             wait_for(lambda: arrived() >= known, "a message of each person", 300)
-            return bench.carried(bench.count(20_000, 1_000), [name], worker.pid, number)
+            return bench.carried(bench.count(LOAD, 1_000), [name], worker.pid, number)
         finally:
             worker.close()
 
@@ -74,6 +77,6 @@ class Growth:
             bench.consuming([name], [worker])
             bench.queues.publish(f"{name}.inbound", [junk] * number)
             wait_for(lambda: bench.queues.ready(f"{name}.turn_failures") >= number, f"{number} parked", 300)
-            return bench.carried(bench.count(20_000, 1_000), [name], worker.pid)
+            return bench.carried(bench.count(LOAD, 1_000), [name], worker.pid)
         finally:
             worker.close()
