@@ -12,6 +12,7 @@ what sessions, menus and joining cost, or memory after a million messages.
 from __future__ import annotations
 
 import argparse
+import compileall
 import json
 import os
 import signal
@@ -21,6 +22,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Callable
 
+import vumi_turn
 from benchmarks.chart import draw
 from benchmarks.figures import Bench
 from benchmarks.fleet import Fleet
@@ -68,6 +70,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the JSON to this file instead of printing it")
     options = parser.parse_args()
 
+    # As in an installed package, also where PYTHONDONTWRITEBYTECODE is set.
+    compileall.compile_dir(Path(vumi_turn.__file__).parent, quiet=1)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # its servers end with it
     load = os.getloadavg()[0]
     with closing(private_broker()) as node, closing(Nginx()) as nginx:

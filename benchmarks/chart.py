@@ -1,7 +1,13 @@
-"""What a message costs as things grow, drawn as SVG."""
+"""
+What a message costs as things grow, drawn as SVG.
+
+``python -m benchmarks.chart SVG JSON…`` draws what several runs have found.
+"""
 
 from __future__ import annotations
 
+import json
+import sys
 import time
 from html import escape
 from pathlib import Path
@@ -55,3 +61,10 @@ def _panel(thing: str, points: list[tuple[str, list[float]]], most: float) -> It
             yield f'<circle cx="{x:.1f}" cy="{HEIGHT - cost / most * HEIGHT:.1f}" r="2.5" fill="#8ab"/>'
         places.append(f"{x:.1f},{HEIGHT - median(costs) / most * HEIGHT:.1f}")
     yield f'<polyline points="{" ".join(places)}" fill="none" stroke="#05a" stroke-width="2"/>'
+
+
+if __name__ == "__main__":
+    merged: dict[str, list[dict[str, float]]] = {}
+    for file in sys.argv[2:]:
+        merged.update(json.loads(Path(file).read_text())["rounds"])
+    draw(merged, Path(sys.argv[1]))

@@ -56,7 +56,14 @@ class Fleet:
     def _processes(self, names: Sequence[str]) -> list[Worker]:
         bench = self._bench
         bench.declare(names)
-        return [bench.worker(bench.nginx.url, connector_name=name) for name in names]
+        workers: dict[int, Worker] = {}
+        for name in names:
+            worker = bench.worker(bench.nginx.url, connector_name=name)
+            while worker.port in workers:  # a port is free until its worker listens
+                worker.close()
+                worker = bench.worker(bench.nginx.url, connector_name=name)
+            workers[worker.port] = worker
+        return list(workers.values())
 
     def _idle(self, make: Callable[[], list[Worker]], names: Sequence[str]) -> dict[str, float]:
         bench = self._bench
