@@ -6,10 +6,13 @@ import sys
 from typing import Any
 
 from twisted.internet import reactor
+from twisted.internet.task import Clock
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
 from tests.cases import case
 from tests.service.case import BRIDGE, ECHO, OptionsCase
+from vumi_turn.broker.interface import Broker
+from vumi_turn.broker.memory import MemoryBroker
 from vumi_turn.service import vumi_worker
 from vumi_turn.service.vumi_worker import makeService
 
@@ -44,6 +47,21 @@ class ServiceTests(ServiceCase):
         self.assertEqual((config.connector_name, config.amqp_prefetch_count), ("demo", 7))
         self.assertEqual((worker.running, worker.broker.state), (0, "connecting"))
         self.assertEqual(self.measured, [worker.reactor])
+
+    def test_names_its_connector(self) -> None:
+        """The broker of a worker of one connector names it in log lines; that of many channels is none's."""
+        names: list[str] = []
+
+        def broker(options: Any, reactor: Any, connector: str) -> Broker:
+            names.append(connector)
+            return MemoryBroker(Clock())
+
+        self.patch(vumi_worker, "broker_from_options", broker)
+        self.service(*self.GOOD)
+        self.service("--config", self.file("worker.yaml", {"transport_name": "legacy"}))
+        fleet = self.file("fleet.yaml", {"http_bind": "127.0.0.1:0", "connector_name": "none", "channels": []})
+        self.stopped("--config", fleet, worker_class="vumi_turn.TurnChannels")
+        self.assertEqual(names, ["demo", "legacy", ""])
 
     def test_set_option_by_another_name(self) -> None:
         """``--set-option`` wins over the file also where the two call an option by different names."""

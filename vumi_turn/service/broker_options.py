@@ -121,13 +121,14 @@ def number(kind: Callable[[str], N], value: Any) -> Optional[N]:
         return None
 
 
-def broker_from_options(options: Mapping[str, Any], reactor: Any) -> Broker:
+def broker_from_options(options: Mapping[str, Any], reactor: Any, connector: str = "") -> Broker:
     """
     A broker that is not started yet.
 
     :param options: ``vumi_options`` of :class:`VumiOptions`.
+    :param connector: named in log lines; empty where it is no single one's.
     :raises ValueError: a value cannot be used; the text says which.
     """
     from ..broker.amqp import AmqpBroker
 
-    return AmqpBroker(parameters_from_options(options), reactor)
+    return AmqpBroker(parameters_from_options(options), reactor, connector=connector)

@@ -46,9 +46,10 @@ def makeService(options: StartWorkerOptions) -> IService:
         _install_sentry(str(vumi["sentry"]), options.worker_class_name, vumi["system-id"], reactor)
 
     def make(config: dict[str, Any], fatal: Callable[[], None]) -> BaseWorker[Any]:
+        chosen = with_heartbeat(vumi, worker_class.preferred_heartbeat(config))
         worker: BaseWorker[Any] = worker_class(
             config,
-            broker=broker_from_options(with_heartbeat(vumi, worker_class.preferred_heartbeat(config)), reactor),
+            broker=broker_from_options(chosen, reactor, _connector_of(worker_class, config)),
             reactor=reactor,
             system_id=vumi["system-id"] or "global",
             fatal=fatal,
@@ -68,6 +69,14 @@ def makeService(options: StartWorkerOptions) -> IService:
         stop(str(error))
     warn_of_unknown_keys(worker_class, config)
     return LoggedService(host, options.parent, options["log-format"], options["log-level"], reactor)
+
+
+def _connector_of(worker_class: type[BaseWorker[Any]], config: dict[str, Any]) -> str:
+    """The connector that a worker has, as it is written; empty where it has none, or several."""
+    if "connector_name" not in worker_class.CONFIG_CLASS.known_names():
+        return ""
+    name = config.get("connector_name", config.get("transport_name"))
+    return name if isinstance(name, str) else ""
 
 
 def _install_sentry(dsn: str, worker_class_name: str, system_id: Optional[str], reactor: Any) -> None:

@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.broker.amqp.peer import FakeRabbit
 from vumi_turn.broker.amqp import AmqpBroker, ConnectionParameters
 from vumi_turn.broker.interface import BrokerState, Delivery, Outcome
+from vumi_turn.timing.named_log import connector_of
 
 
 class BrokerCase(SynchronousTestCase):
@@ -24,6 +25,7 @@ class BrokerCase(SynchronousTestCase):
         self.parameters = ConnectionParameters(heartbeat=0, password="the-secret")
         self.broker = self.make_broker(self.parameters)
         self.lines: list[tuple[str, str]] = []
+        self.connectors: list[tuple[str, str]] = []
         self.deliveries: list[Delivery] = []
         self.outcomes: list[Deferred[Outcome]] = []
         observer: Any = self.observe
@@ -36,13 +38,16 @@ class BrokerCase(SynchronousTestCase):
         self.rabbit.advance(10)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def make_broker(self, parameters: ConnectionParameters) -> AmqpBroker:
+    def make_broker(self, parameters: ConnectionParameters, connector: str = "") -> AmqpBroker:
         ids = itertools.count(1)
-        return AmqpBroker(parameters, self.clock, endpoint=self.rabbit, new_id=lambda: f"id{next(ids)}")
+        return AmqpBroker(
+            parameters, self.clock, connector=connector, endpoint=self.rabbit, new_id=lambda: f"id{next(ids)}"
+        )
 
     def observe(self, event: dict[str, Any]) -> None:
         if str(event.get("log_namespace", "")).startswith("vumi_turn"):
             self.lines.append((event["log_level"].name, formatEvent(event)))
+            self.connectors.append((connector_of(event), formatEvent(event)))
 
     def logged(self, level: LogLevel = LogLevel.error) -> list[str]:
         return [text for name, text in self.lines if name == level.name]

@@ -18,6 +18,7 @@ class AmqpBroker(AmqpScope):
 
     :param parameters: where RabbitMQ is, and who we are there.
     :param clock_reactor: the reactor.
+    :param connector: whose broker it is, named in log lines; empty where it is no single one's.
     :param endpoint: where to connect to (an ``IStreamClientEndpoint``), if not where the parameters say.
     :param new_id: makes ids that are unique.
     :raises ValueError: the CA file cannot be used.
@@ -28,10 +29,12 @@ class AmqpBroker(AmqpScope):
         parameters: ConnectionParameters,
         clock_reactor: Any,
         *,
+        connector: str = "",
         endpoint: Any = None,
         new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
     ) -> None:
-        super().__init__(parameters.address, ConnectionPair(parameters, clock_reactor, endpoint), clock_reactor, new_id)
+        pair = ConnectionPair(parameters, clock_reactor, endpoint, connector)
+        super().__init__(parameters.address, pair, clock_reactor, new_id, connector)
 
     def start(self) -> None:
         super().start()

@@ -182,16 +182,18 @@ class Client(AMQClient):
         await self.call(await self.channel(0), "connection_open", virtual_host=self.vhost)
         self.opened = True
 
-    async def open_channel(self) -> AMQChannel:
+    async def open_channel(self, **about: str) -> AMQChannel:
         """
         Open a channel of a free number.
 
+        :param about: what it is for, in log lines: a ``queue`` or a ``connector``.
         :raises ChannelRefused: no number is free, or there was no answer.
         :raises ConnectionGone: the connection is gone.
         """
         number = next((n for n in range(1, self._channel_max + 1) if n not in self.channels), None)
         if number is None:
             raise NoFreeChannel(self._channel_max)
+        self._retirement.note(number, about)
         channel = await self.channel(number)
         await self.call(channel, "channel_open")
         return channel

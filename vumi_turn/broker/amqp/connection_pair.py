@@ -12,6 +12,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 
+from ...timing.named_log import named
 from .client import Client
 from .parameters import ConnectionParameters
 from .robust_connection import ConnectionFailure, RobustConnection
@@ -67,13 +68,17 @@ class ConnectionPair:
     :param parameters: where RabbitMQ is, and who we are there.
     :param reactor: connects, and is the clock.
     :param endpoint: where to connect to (an ``IStreamClientEndpoint``), if not where the parameters say.
+    :param connector: named in log lines; empty where the connections are no single one's.
     :raises ValueError: the CA file cannot be used.
     :ivar limit: the broker's ``max_message_size``, once it is known.
     :ivar stopped: True from :meth:`stop` on.
     :ivar failure: why there is no connection, as a sentence; empty while both are logged in.
     """
 
-    def __init__(self, parameters: ConnectionParameters, reactor: Any, endpoint: Any = None) -> None:
+    def __init__(
+        self, parameters: ConnectionParameters, reactor: Any, endpoint: Any = None, connector: str = ""
+    ) -> None:
+        self._log = named(log, connector)
         self.limit = SizeLimit()
         self.failure = ""
         self._parameters = parameters
@@ -151,7 +156,7 @@ class ConnectionPair:
         if self.publishing.ready and not self.publishing.established:
             self.publishing.established = all(user.publishing_settled for user in self._users)
         if self.consuming.established and self.publishing.established and not self._was_up and not self.stopped:
-            log.info("Connected to RabbitMQ at {address}", address=self._parameters.address)
+            self._log.info("Connected to RabbitMQ at {address}", address=self._parameters.address)
             self._was_up = True
             self._logged.clear()
 
@@ -181,9 +186,9 @@ class ConnectionPair:
 
     def _blocked(self, blocked: bool, reason: str) -> None:
         if blocked:
-            log.warn("RabbitMQ blocks publishing: {reason}", reason=reason)
+            self._log.warn("RabbitMQ blocks publishing: {reason}", reason=reason)
         else:
-            log.info("RabbitMQ takes messages again")
+            self._log.info("RabbitMQ takes messages again")
         self._refresh()
 
     def _refresh(self) -> None:
@@ -198,7 +203,7 @@ class ConnectionPair:
         if self.stopped or failure.kind in self._logged:
             return
         self._logged.add(failure.kind)
-        log.error(
+        self._log.error(
             "{what} RabbitMQ at {address}: {reason}; trying until it works",
             what="Lost the connection to" if was_up else "Cannot use",
             address=self._parameters.address,

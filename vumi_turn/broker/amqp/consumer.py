@@ -230,10 +230,10 @@ class AmqpConsumer(SettlingConsumer, Receiver):
         """Make one change towards the desired state; return False when there is nothing left to do."""
         if not self._declared:
             refusals = await declare_queue(client, self.queue, self._arguments)
-            self._permissions.note(self.queue, refusals)
+            self._permissions.note(self.queue, refusals, queue=self.queue)
             self._declared = client is self._client
         elif self._channel is None:
-            channel = await client.open_channel()
+            channel = await client.open_channel(queue=self.queue)
             if client is not self._client:  # stopped meanwhile
                 await client.close_channel(channel)
                 return False

@@ -25,10 +25,12 @@ class Declarer:
     have declared it: RabbitMQ says later whether it exists.
 
     :param client: the connection.
+    :param about: what is declared, in log lines: a ``queue`` or a ``connector``.
     :ivar refusals: what we lack the permission for, in RabbitMQ's words.
     """
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, **about: str) -> None:
+        self._about = about
         self.refusals: list[str] = []
         self._client = client
         self._channel: Optional[AMQChannel] = None
@@ -68,7 +70,7 @@ class Declarer:
 
     async def _call(self, method: str, **fields: Any) -> None:
         if self._channel is None:
-            self._channel = await self._client.open_channel()
+            self._channel = await self._client.open_channel(**self._about)
         try:
             await self._client.call(self._channel, method, **fields)
         except ChannelRefused as error:
@@ -84,7 +86,7 @@ async def declare_queue(client: Client, queue: str, arguments: Optional[dict[str
 
     :return: what we lack the permission for, in RabbitMQ's words.
     """
-    declarer = Declarer(client)
+    declarer = Declarer(client, queue=queue)
     await declarer.queue(queue, arguments)
     await declarer.close()
     return declarer.refusals
@@ -96,17 +98,19 @@ class PermissionLog:
     def __init__(self) -> None:
         self._logged: dict[str, list[str]] = {}
 
-    def note(self, name: str, refusals: list[str]) -> None:
+    def note(self, name: str, refusals: list[str], **about: str) -> None:
         """
         Log what was refused.
 
         :param name: the queue or exchange that was declared.
         :param refusals: RabbitMQ's words; empty where everything was allowed.
+        :param about: fields of the line: a ``queue`` or a ``connector``.
         """
         if refusals and self._logged.get(name) != refusals:
             log.warn(
                 "RabbitMQ does not let us declare all of {name}, so what exists is used ({reasons})",
                 name=name,
                 reasons="; ".join(refusals),
+                **about,
             )
         self._logged[name] = refusals

@@ -60,7 +60,8 @@ class QueueDeclarations:
     async def _declare(self, client: Optional[Client], queue: str) -> None:
         if client is None:
             raise ConnectionGone("there is no connection")
-        self._permissions.note(queue, await declare_queue(client, queue, self.arguments.get(queue)))
+        refusals = await declare_queue(client, queue, self.arguments.get(queue))
+        self._permissions.note(queue, refusals, queue=queue)
         self._refusals.pop(queue, None)
 
     def _tell(self, result: Any, queue: str) -> None:

@@ -18,7 +18,7 @@ _NOT_FOUND, _RESOURCE_LOCKED = 404, 405
 log = Logger()
 
 
-async def _call_once(connection: RobustConnection, method: str, **fields: Any) -> tuple[Client, Any]:
+async def _call_once(connection: RobustConnection, method: str, queue: str, **fields: Any) -> tuple[Client, Any]:
     """
     Call a method on a channel of its own.
 
@@ -30,8 +30,8 @@ async def _call_once(connection: RobustConnection, method: str, **fields: Any) -
     if client is None or not connection.ready:
         raise BrokerUnavailable("there is no connection to RabbitMQ")
     try:
-        channel = await client.open_channel()
-        answer = await client.call(channel, method, **fields)
+        channel = await client.open_channel(queue=queue)
+        answer = await client.call(channel, method, queue=queue, **fields)
         await client.close_channel(channel)
     except ConnectionGone as error:
         raise BrokerUnavailable(str(error)) from None

@@ -51,6 +51,7 @@ class ConfirmingPublisher(Receiver):
     :param changed: called when :attr:`ready` or :attr:`error` may have changed.
     :param channel_lost: called when RabbitMQ has closed the channel: the exchange may
         be gone, and with it bindings.
+    :param connector: named in log lines; empty where it is no single one's.
     :ivar error: why RabbitMQ does not let us publish; empty if it does.
     """
 
@@ -64,6 +65,8 @@ class ConfirmingPublisher(Receiver):
         connector: str = "",
     ) -> None:
         self._log = named(log, connector)
+        self._connector = connector
+        self._about: dict[str, str] = {"connector": connector} if connector else {}
         self.error = ""
         self._clock = clock
         self._new_id = new_id
@@ -108,7 +111,7 @@ class ConfirmingPublisher(Receiver):
 
     def add_transient(self, exchange: str, routing_key: str) -> TransientPublisher:
         """A publisher of messages that may be lost."""
-        publisher = TransientPublisher(exchange, routing_key)
+        publisher = TransientPublisher(exchange, routing_key, self._connector)
         self._transients.append(publisher)
         if self._channel is not None and self._client is not None:
             publisher.attach(self._client)
@@ -149,13 +152,13 @@ class ConfirmingPublisher(Receiver):
     def _start_set_up(self) -> None:
         self._retry = None
         if self._client is not None:
-            ensureDeferred(self._set_up(self._client)).addErrback(_unexpected)
+            ensureDeferred(self._set_up(self._client)).addErrback(self._unexpected)
 
     async def _set_up(self, client: Client) -> None:
         try:
             for key in list(self._envelopes):
                 await self._declarations.try_to_declare(client, key)
-            channel = await client.open_channel()
+            channel = await client.open_channel(**self._about)
             client.attach(channel, self)
             await client.call(channel, "confirm_select")
         except ConnectionGone:
@@ -199,6 +202,10 @@ class ConfirmingPublisher(Receiver):
         for entry in [*pending, *resend]:
             entry.done.errback(ConnectionLost(why))
 
+    def _unexpected(self, failure: Failure, queue: str = "") -> None:
+        about: dict[str, Any] = self._about or ({"queue": queue} if queue else {})
+        self._log.failure("Publishing to RabbitMQ failed unexpectedly", failure, **about)
+
     # Publishing
 
     def publish(self, key: str, body: bytes, headers: Optional[Mapping[str, Any]]) -> Deferred[None]:
@@ -240,7 +247,7 @@ class ConfirmingPublisher(Receiver):
             elif entry.again:
                 entry.done.errback(Returned(f"no queue takes messages for {entry.key}"))
             else:
-                ensureDeferred(self._publish_again(entry)).addErrback(_unexpected)
+                ensureDeferred(self._publish_again(entry)).addErrback(self._unexpected, entry.key)
 
     def refused(self, tag: int, multiple: bool) -> None:
         for entry in self._settled(tag, multiple):
@@ -330,10 +337,6 @@ class AmqpPublisher(Publisher):
 
     def publish(self, body: bytes, headers: Optional[Mapping[str, Any]] = None) -> Deferred[None]:
         return self._publisher.publish(self._key, body, headers)
-
-
-def _unexpected(failure: Failure) -> None:
-    log.failure("Publishing to RabbitMQ failed unexpectedly", failure)
 
 
 def _ignore_loss(failure: Failure) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Callable
+from typing import TYPE_CHECKING, Callable, Mapping
 
 from twisted.logger import Logger
 from txamqp.connection import Frame
@@ -32,6 +32,15 @@ class ChannelRetirement:
         self._client = client
         self._closed = closed
         self._timeouts: dict[int, CallTimeout] = {}
+        self._about: dict[int, Mapping[str, str]] = {}
+
+    def note(self, number: int, about: Mapping[str, str]) -> None:
+        """
+        Keep what a channel is for, until its number is another one's.
+
+        :param about: fields of log lines: a ``queue`` or a ``connector``.
+        """
+        self._about[number] = about
 
     def begin(self, channel: AMQChannel, error: NoAnswer) -> None:
         """
@@ -39,7 +48,9 @@ class ChannelRetirement:
 
         :param error: what they fail with, as txamqp's ``Closed``.
         """
-        log.warn("{reason}: closing that AMQP channel", reason=str(error))
+        about = self._about.get(channel.id, {})
+        queue = " ({queue})" if "queue" in about else ""
+        log.warn("{reason}: closing that AMQP channel" + queue, reason=str(error), **about)
         self._timeouts[channel.id] = self._client.connection_timeout("channel.close")
         self._client.write(pack_channel_close(channel.id))
         channel.close(error)

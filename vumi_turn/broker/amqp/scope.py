@@ -44,6 +44,7 @@ class AmqpScope(Broker, ConnectionUser):
         self, name: str, pair: ConnectionPair, clock: Any, new_id: Callable[[], str], connector: str = ""
     ) -> None:
         self._log = named(log, connector or name)
+        self._about = {"connector": connector} if connector else {}
         self._pair = pair
         self._clock = clock
         self._new_id = new_id
@@ -118,7 +119,7 @@ class AmqpScope(Broker, ConnectionUser):
         if client is None or not self._pair.consuming.ready:
             return False
         try:
-            await client.close_channel(await client.open_channel())
+            await client.close_channel(await client.open_channel(**self._about))
         except (ConnectionGone, ChannelRefused):
             return False
         return True

@@ -9,6 +9,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from txamqp.protocol import AMQChannel
 
+from ...timing.named_log import named
 from ..errors import BrokerUnavailable
 from ..interface import Publisher
 from .client import Client
@@ -24,10 +25,13 @@ class TransientPublisher(Publisher, Receiver):
     What :meth:`AmqpBroker.transient_publisher` gives. It has an AMQP channel of
     its own, because a refused publish closes the channel.
 
+    :param connector: whose it is, named in log lines; empty where it is no single one's.
     :ivar channel: that channel, None while there is none.
     """
 
-    def __init__(self, exchange: str, routing_key: str) -> None:
+    def __init__(self, exchange: str, routing_key: str, connector: str = "") -> None:
+        self._log = named(log, connector)
+        self._about = {"connector": connector} if connector else {}
         self.channel: Optional[AMQChannel] = None
         self._exchange = exchange
         self._envelope = Envelope(exchange, routing_key, persistent=False, mandatory=False)
@@ -67,7 +71,7 @@ class TransientPublisher(Publisher, Receiver):
     def _open(self) -> None:
         if self._client is not None and not self._opening:
             ensureDeferred(self._declare(self._client)).addErrback(
-                lambda failure: log.failure(
+                lambda failure: self._log.failure(
                     "The exchange {exchange} could not be set up", failure, exchange=self._exchange
                 )
             )
@@ -75,11 +79,11 @@ class TransientPublisher(Publisher, Receiver):
     async def _declare(self, client: Client) -> None:
         self._opening = True
         try:
-            declarer = Declarer(client)
+            declarer = Declarer(client, **self._about)
             await declarer.exchange(self._exchange)
             await declarer.close()
-            self._permissions.note(f"the exchange {self._exchange}", declarer.refusals)
-            channel = await client.open_channel()
+            self._permissions.note(f"the exchange {self._exchange}", declarer.refusals, **self._about)
+            channel = await client.open_channel(**self._about)
             if client is self._client:
                 client.attach(channel, self)
                 self.channel = channel
@@ -96,7 +100,7 @@ class TransientPublisher(Publisher, Receiver):
         self.channel = None
         if self._logged != str(error):
             self._logged = str(error)
-            log.error(
+            self._log.error(
                 "RabbitMQ does not let us publish to the exchange {exchange} ({reason})",
                 exchange=self._exchange,
                 reason=str(error),
