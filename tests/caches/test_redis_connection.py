@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional, cast
+from typing import Any, Callable, Optional, cast
 
 from twisted.internet.defer import Deferred, ensureDeferred, fail, succeed
 from twisted.internet.error import ConnectingCancelledError, ConnectionDone, ConnectionRefusedError
 from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
@@ -17,6 +18,7 @@ from tests.cases import case
 from tests.http.resolving import ResolvingReactor
 from vumi_turn.caches.redis_address import RedisAddress
 from vumi_turn.caches.redis_connection import RedisAway, RedisConnection, ScriptFailed, WriteRefused
+from vumi_turn.timing.named_log import connector_of
 
 try:
     import txredisapi
@@ -30,7 +32,8 @@ URL = "redis://:s3cret@redis.example:6380/3"
 class Listener:
     """Counts what it is told."""
 
-    def __init__(self) -> None:
+    def __init__(self, connector: str = "", key_prefix: str = "k:") -> None:
+        self.connector, self.key_prefix = connector, key_prefix
         self.ups = self.downs = 0
 
     def redis_up(self) -> None:
@@ -381,17 +384,51 @@ class RedisConnectionTests(SynchronousTestCase):
         self.assertIn("is back after 15", lines[3])
         self.stop()
 
+    def test_names_its_users(self) -> None:
+        """Its lines name the connector, where one uses it; else the connectors, and the keys of what is none's."""
+        many = [Listener(f"c{number:02}") for number in range(11)]
+        for listeners, connector, words in (
+            ([Listener("ussd"), Listener("ussd")], "ussd", "still trying"),
+            ([Listener("ussd"), Listener("sms")], "", "still trying (for sms, ussd)"),
+            ([Listener("", "sessions:")], "", "still trying (for keys sessions:…)"),
+            (many, "", "still trying (for c00, c01, c02, c03, c04, c05, c06, c07, c08, c09 and 1 more)"),
+        ):
+            with case(words=words):
+                self.endpoint.mood = "silent"
+                connection = self.make_connection("redis://127.0.0.1")
+                started = [ensureDeferred(connection.start(listener)) for listener in listeners]
+                events = self.capture_events()
+                self.clock.advance(10)
+                self.assertEqual([connector_of(event) for event in events], [connector])
+                self.assertTrue(formatEvent(events[0]).endswith(words), formatEvent(events[0]))
+                self.endpoint.mood = "open"
+                self.clock.advance(0.5)
+                self.endpoint.answer(b"+PONG\r\n", self.clock)
+                self.assertEqual(connector_of(events[1]), connector)
+                self.assertIn("is back after", formatEvent(events[1]))
+                for listener, start in zip(listeners, started, strict=True):
+                    self.successResultOf(start)
+                    self.successResultOf(ensureDeferred(connection.stop(listener)))
+
     def capture(self) -> list[str]:
         """The log lines of this room from here on, as text."""
-        from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
-
         lines: list[str] = []
+        self.observe(lambda event: lines.append(formatEvent(event)))
+        return lines
+
+    def capture_events(self) -> list[LogEvent]:
+        """The same as events."""
+        events: list[LogEvent] = []
+        self.observe(events.append)
+        return events
+
+    def observe(self, take: Callable[[LogEvent], object]) -> None:
+        """Hand on each event of this package."""
 
         @implementer(ILogObserver)
         def observe(event: LogEvent) -> None:
             if str(event.get("log_namespace", "")).startswith("vumi_turn."):
-                lines.append(formatEvent(event))
+                take(event)
 
         globalLogPublisher.addObserver(observe)
         self.addCleanup(globalLogPublisher.removeObserver, observe)
-        return lines

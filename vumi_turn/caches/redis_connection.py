@@ -21,9 +21,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ..http.tls import CertificateRefused
+from ..timing.named_log import named
 from .redis_address import CONNECT_TIMEOUT, RedisAddress
 
-log = Logger()
+module_log = Logger()
 
 #: Seconds for a command's answer.
 ANSWER_TIMEOUT = 0.5
@@ -32,6 +33,8 @@ FIRST_DELAY = 0.5
 LAST_DELAY = 5.0
 #: Seconds between two log lines while Redis is away.
 LOG_INTERVAL = 60.0
+#: Names of users in such a line.
+NAMES = 10
 
 
 class RedisAway(Exception):
@@ -52,7 +55,15 @@ _NO_SERVICE = ("READONLY", "LOADING", "MASTERDOWN", "NOAUTH", "NOPERM", "WRONGPA
 
 
 class RedisListener(Protocol):
-    """Is told when the connection comes and goes."""
+    """
+    Is told when the connection comes and goes.
+
+    :ivar connector: whose it is, for log lines; empty where it is no connector's.
+    :ivar key_prefix: what its keys begin with.
+    """
+
+    connector: str
+    key_prefix: str
 
     def redis_up(self) -> None:
         """Redis answers."""
@@ -192,10 +203,12 @@ class RedisConnection:
         if self._away_since is not None:
             # A line only for an absence that had its own line: no more than one a minute.
             if self._told >= self._away_since:
+                log, users = self._log()
                 log.info(
-                    "Redis at {address} is back after {seconds:.0f} s",
+                    "Redis at {address} is back after {seconds:.0f} s{users}",
                     address=str(self._address),
                     seconds=self._clock.seconds() - self._away_since,
+                    users=users,
                 )
             self._away_since = None
         for listener in list(self._listeners):
@@ -226,11 +239,13 @@ class RedisConnection:
             self._away_since = now
         if now - self._told >= LOG_INTERVAL:
             self._told = now
+            log, users = self._log()
             log.error(
-                "Redis at {address} is away ({reason}): {consequence}; still trying",
+                "Redis at {address} is away ({reason}): {consequence}; still trying{users}",
                 address=str(self._address),
                 reason=reason,
                 consequence=self._consequence,
+                users=users,
             )
         self._first_attempt_ended()
 
@@ -243,7 +258,17 @@ class RedisConnection:
 
     def _ended(self, failure: Failure) -> None:
         if not failure.check(CancelledError):
-            log.failure("The connection to Redis has ended", failure)
+            log, users = self._log()
+            log.failure("The connection to Redis has ended{users}", failure, users=users)
+
+    def _log(self) -> tuple[Logger, str]:
+        """A logger that names whose connection it is, and what the line has to add where it is not one connector's."""
+        connectors = sorted({each.connector for each in self._listeners})
+        if len(connectors) == 1 and connectors[0]:
+            return named(module_log, connectors[0]), ""
+        names = sorted({each.connector or f"keys {each.key_prefix}…" for each in self._listeners})
+        more = f" and {len(names) - NAMES} more" if len(names) > NAMES else ""
+        return module_log, f" (for {', '.join(names[:NAMES])}{more})" if names else ""
 
 
 def observer_of(event: Deferred[None]) -> Deferred[None]:

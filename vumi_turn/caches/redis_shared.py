@@ -64,6 +64,8 @@ class SharedRedis:
     :param catch_up: writes what could not be written; told whether Redis may
         have lost what it had.
     :param connector: named in log lines.
+    :ivar connector: that.
+    :ivar key_prefix: ``prefix``.
     :ivar ready: see above.
     :ivar worker_id: this worker's name.
     :ivar workers_key: where the workers are listed.
@@ -80,6 +82,7 @@ class SharedRedis:
         connector: str = "",
     ) -> None:
         self._log = named(log, connector)
+        self.connector, self.key_prefix = connector, prefix
         self._connection = connection
         self._clock = clock
         self.workers_key, self._worker = f"{prefix}workers", f"{prefix}worker:"

@@ -218,7 +218,7 @@ class RedisSessionManager(SessionManager):
     def __init__(self, max_session_length: float, clock: IReactorTime, connection: Connection, key_prefix: str) -> None:
         super().__init__(max_session_length, clock)
         self._connection = connection
-        self._prefix = key_prefix
+        self.connector, self.key_prefix = "", key_prefix
 
     async def start(self) -> None:
         """Connect; a Redis that is away is waited for half a second only."""
@@ -252,7 +252,7 @@ class RedisSessionManager(SessionManager):
 
     async def _run(self, script: str, user_id: str, *arguments: Any) -> Any:
         try:
-            return await self._connection.evaluate(script, (self._prefix + user_id,), arguments)
+            return await self._connection.evaluate(script, (self.key_prefix + user_id,), arguments)
         except RedisAway as error:
             raise CacheUnavailable(f"sessions in Redis: {error}") from None
 
