@@ -6,9 +6,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.cases import case
 from vumi_turn.broker.interface import Broker, Delivery, Outcome
 from vumi_turn.broker.memory import MemoryBroker
-from vumi_turn.channel.standby import STOOD_STILL, Standby, StandbyState
+from vumi_turn.channel.standby import STOOD_STILL, TICK, Standby, StandbyState
 
 
 class One:
@@ -93,6 +94,29 @@ class StandbyTests(SynchronousTestCase):
         self.assertTrue(self.successResultOf(posting))
         self.assertTrue(self.successResultOf(self.may_post(self.first)))
         self.assertEqual(len(asked), 1)
+
+    def test_stood_still_for_a_short_heartbeat(self) -> None:
+        """A heartbeat below 3 s is the bound: after it the broker may have given the lock to another worker."""
+        for heartbeat, frozen, state in (
+            (1.0, 0.9, StandbyState.ACTIVE),
+            (1.0, 1.1, StandbyState.SUSPENDED),
+            (2.0, 1.9, StandbyState.ACTIVE),
+            (2.0, 2.1, StandbyState.SUSPENDED),
+            (60.0, 2.9, StandbyState.ACTIVE),
+            (60.0, 3.1, StandbyState.SUSPENDED),
+            (0.0, 2.9, StandbyState.ACTIVE),
+            (0.0, 3.1, StandbyState.SUSPENDED),
+        ):
+            with case(heartbeat=heartbeat, frozen=frozen):
+                answered: Deferred[bool] = Deferred()
+                self.first.broker.heartbeat = heartbeat
+                self.first.broker.probe = lambda answered=answered: answered  # type: ignore
+                self.clock.advance(TICK)
+                self.clock.rightNow += frozen
+                posting = self.may_post(self.first)
+                self.assertIs(self.first.standby.state, state)
+                answered.callback(True)
+                self.assertTrue(self.successResultOf(posting))
 
     def test_stood_still_for_long(self) -> None:
         """If the connection is gone meanwhile the POST is not started: another worker has the message."""

@@ -160,11 +160,15 @@ class Broker(abc.ABC):
     :ivar reason: why the state is CONNECTING, as a sentence; empty where that
         is not known, or where the state is another one.
     :ivar reconnects: how often a usable connection was lost since the start.
+    :ivar heartbeat: seconds between heartbeats on the consuming connection, as agreed with the
+        broker: it gives up a connection, and its locks, after at least one of them in which
+        nothing came. 0 without heartbeats, or while there is no connection.
     """
 
     state: BrokerState = BrokerState.CONNECTING
     reason: str = ""
     reconnects: int = 0
+    heartbeat: float = 0.0
 
     @abc.abstractmethod
     def on_state(self, observer: StateObserver) -> None:

@@ -43,7 +43,8 @@ TICK = 0.5
 #: that is frozen loses its connection, and so the lock, after three of them.
 HEARTBEAT = 3
 
-#: Seconds for which the reactor may stand still before a POST has to be asked for.
+#: Seconds for which the reactor may stand still before a POST has to be asked for; with
+#: a shorter heartbeat as long as that, because the broker may give up the lock soon after.
 STOOD_STILL = float(HEARTBEAT)
 
 
@@ -182,7 +183,8 @@ class Standby:
     def _check_clock(self) -> bool:
         """Suspend POSTs if the reactor stood still; whether it did."""
         now = self._clock.seconds()
-        stood_still = now - self._last_tick > STOOD_STILL
+        allowed = min(STOOD_STILL, self._broker.heartbeat or STOOD_STILL)
+        stood_still = now - self._last_tick > allowed
         self._last_tick = now
         if stood_still and self.state is StandbyState.ACTIVE:
             self.state = StandbyState.SUSPENDED

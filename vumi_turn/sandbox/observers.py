@@ -62,6 +62,10 @@ class ObservedBroker(Broker):
     def reconnects(self) -> int:  # type: ignore[override]
         return self._broker.reconnects
 
+    @property
+    def heartbeat(self) -> float:  # type: ignore[override]
+        return self._broker.heartbeat
+
     def start(self) -> None:
         self._broker.start()
 

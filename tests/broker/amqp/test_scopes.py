@@ -7,6 +7,8 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from tests.broker.amqp.case import BrokerCase
+from tests.cases import case
+from vumi_turn.broker.amqp import ConnectionParameters
 from vumi_turn.broker.interface import Broker, BrokerState, ConnectionLost, Consumer, Delivery, Outcome
 
 
@@ -247,6 +249,18 @@ class HeardTests(BrokerCase):
         self.assertFalse(self.broker.heard_since(moment))
         self.rabbit.consuming.send(b"\x08\0\0\0\0\0\0\xce")
         self.assertTrue(self.broker.heard_since(moment))
+
+    def test_heartbeat(self) -> None:
+        """The seconds between heartbeats are those agreed with RabbitMQ, 0 while there is no connection."""
+        for ours, agreed in ((2, 2), (0.5, 1), (0, 0), (100, 60)):
+            with case(ours=ours):
+                self.broker = broker = self.make_broker(ConnectionParameters(heartbeat=ours))
+                scope = broker.scope("c")
+                self.assertEqual(scope.heartbeat, 0)
+                self.up()
+                self.assertEqual((scope.heartbeat, broker.heartbeat), (agreed, agreed))
+                broker.stop()
+                self.rabbit.advance(1)
 
     def test_probe_without_an_answer(self) -> None:
         """A probe that is not answered says no, in bounded time."""

@@ -51,6 +51,7 @@ class Client(AMQClient):
     :ivar refusal: code and text of the ``connection.close`` RabbitMQ sent.
     :ivar blocked: True while RabbitMQ does not read what is published.
     :ivar on_blocked: called when that changes, with RabbitMQ's reason.
+    :ivar heartbeat_interval: seconds, as agreed with RabbitMQ; 0 without heartbeats.
     :ivar last_received: when data last arrived, in the clock's seconds.
     :ivar server: RabbitMQ's properties (``product``, ``version``), once it has sent them.
     :ivar misfit: True where the peer cannot be used at all: it is no RabbitMQ, or wants to be talked to differently.
@@ -76,6 +77,7 @@ class Client(AMQClient):
         self._gone: list[Deferred[None]] = []
         self._why: Optional[str] = None
         self.lost_reason: Optional[Failure] = None
+        self.heartbeat_interval = 0
         self._heartbeats: Optional[HeartbeatMonitor] = None
         self._closing: Any = None
         self._greeted = False
@@ -90,7 +92,7 @@ class Client(AMQClient):
         self._channel_max = channel_max or DEFAULT_CHANNEL_MAX
         self.frame_max = self.MAX_LENGTH = self._reader.frame_max = frame_max or DEFAULT_FRAME_MAX
         ours = math.ceil(self.parameters.heartbeat)
-        interval = min(ours, heartbeat or ours, 65535)
+        self.heartbeat_interval = interval = min(ours, heartbeat or ours, 65535)
         if interval > 0:
             self._heartbeats = HeartbeatMonitor(self.clock, interval, self._send_heartbeat, self._timed_out)
         return self._channel_max, self.frame_max, interval

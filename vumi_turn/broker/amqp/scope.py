@@ -76,6 +76,11 @@ class AmqpScope(Broker, ConnectionUser):
     def reconnects(self) -> int:  # type: ignore[override]
         return self._pair.losses
 
+    @property
+    def heartbeat(self) -> float:  # type: ignore[override]
+        client = self._pair.consuming.client
+        return 0.0 if client is None else client.heartbeat_interval
+
     def on_state(self, observer: StateObserver) -> None:
         self._state.observe(observer)
 
