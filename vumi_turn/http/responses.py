@@ -95,6 +95,12 @@ class BoundedRequest(OpenRequest):
         else:
             super().process()
 
+    def write(self, data: bytes) -> None:
+        channel: Any = self.channel
+        super().write(data)
+        if channel is not None:
+            channel.write_head()
+
     def processingFailed(self, reason: Failure) -> Failure:
         """A bug: say so with an id that is also in the log."""
         error_id = uuid4().hex
