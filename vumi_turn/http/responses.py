@@ -96,8 +96,8 @@ class BoundedRequest(OpenRequest):
             super().process()
 
     def write(self, data: bytes) -> None:
-        channel: Any = self.channel
         super().write(data)
+        channel: Any = self.channel
         if channel is not None:
             channel.write_head()
 
