@@ -81,6 +81,30 @@ class SiteCase(SynchronousTestCase):
         self.assertEqual(self.titles, ["BodyTooLarge"])
 
 
+class HeadTests(SiteCase):
+    def test_before_its_body(self) -> None:
+        """A resource that has nothing to say yet may have the head of its answer written."""
+        self.echo.at_once = False
+        client = self.connect()
+        client.send(request())
+        waiting = self.echo.seen[0]
+        respond(waiting, 200, b"late", b"text/plain")
+        waiting.write(b"")
+        self.assertTrue(client.transport.value().endswith(b"\r\n\r\n"))
+        waiting.write(b"late")
+        waiting.finish()
+        self.assertEqual(client.response().body, b"late")
+
+    def test_without_a_body(self) -> None:
+        """An answer without a body is its head."""
+        self.echo.at_once = False
+        client = self.connect()
+        client.send(request())
+        respond(self.echo.seen[0], 200, b"", b"text/plain")
+        self.echo.seen[0].finish()
+        self.assertEqual((client.response().status, self.echo.bodies), (200, [b""]))
+
+
 class SizeTests(SiteCase):
     def test_largest(self) -> None:
         """A body of exactly the limit is taken, with its length or in chunks."""

@@ -12,6 +12,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http import HTTPChannel, HTTPFactory
+from twisted.web.http_headers import Headers
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
@@ -103,6 +104,18 @@ class ChannelTests(SynchronousTestCase):
         self.assertTrue(self.channel.client_reads_slowly)
         self.channel.resumeProducing()
         self.assertFalse(self.channel.client_reads_slowly)
+
+    def test_one_segment(self) -> None:
+        """A response's head waits for its body, and both are written as one piece."""
+        pieces: list[bytes] = []
+        self.transport.write = pieces.append  # type: ignore[method-assign, assignment]
+        self.channel.dataReceived(WHOLE)
+        self.channel.writeHeaders(b"HTTP/1.1", b"200", b"OK", Headers({b"X-Two": [b"1", b"2"]}))
+        self.assertEqual(pieces, [])
+        self.channel.write(b"body")
+        self.assertEqual(pieces, [b"HTTP/1.1 200 OK\r\nX-Two: 1\r\nX-Two: 2\r\n\r\nbody"])
+        self.channel.writeSequence([b"mo", b"re"])
+        self.assertEqual(pieces[1:], [b"more"])
 
     def test_factory(self) -> None:
         """A factory's ``protocol`` may be a channel itself, which then knows its site."""
