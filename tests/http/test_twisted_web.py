@@ -108,7 +108,7 @@ class ChannelTests(SynchronousTestCase):
     def test_one_segment(self) -> None:
         """A response's head waits for its body, and both are written as one piece."""
         pieces: list[bytes] = []
-        self.transport.write = pieces.append  # type: ignore[method-assign, assignment]
+        self.transport.write = pieces.append  # type: ignore[method-assign]
         self.channel.dataReceived(WHOLE)
         self.channel.writeHeaders(b"HTTP/1.1", b"200", b"OK", Headers({b"X-Two": [b"1", b"2"]}))
         self.assertEqual(pieces, [])
