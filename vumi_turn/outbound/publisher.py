@@ -191,7 +191,7 @@ class OutboundPublisher(OutboundHandler):
         if publishing is None:
             publishing = self._publishing[key] = _Publishing(key)
             publishing.waiters.append(waiter)
-            Running(self._carry(publishing, request), lambda _: None, _log_bug)
+            Running(self._carry(publishing, request), _carried, _log_bug)
         else:
             publishing.waiters.append(waiter)
             if publishing.message_id:
@@ -341,6 +341,10 @@ class OutboundPublisher(OutboundHandler):
             await deferLater(self._clock, 0)
         if not any(waiter.client.present for waiter in publishing.waiters):
             raise BrokerUnavailableError(CLIENT_GONE)
+
+
+def _carried(_: None) -> None:
+    """All who wait have been told."""
 
 
 def _log_bug(failure: Failure) -> None:
