@@ -16,17 +16,18 @@ import yaml
 from treq.testing import RequestTraversalAgent
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError, ConnectionRefusedError
+from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.broker.amqp.encoding import Thing, Things
 from tests.broker.amqp.peer import FakeRabbit
 from tests.cases import case
-from tests.commands.fake_turn import ChannelTurn
+from tests.commands.fake_turn import NUMBER, ChannelTurn
 from vumi_turn.caches.memory import MemoryMessageCache
-from vumi_turn.commands.channel import ChannelOptions
+from vumi_turn.commands.channel import ChannelOptions, create
 from vumi_turn.commands.channel_check import CACHE_TIMEOUT, Check, judged
-from vumi_turn.commands.http import Reply
+from vumi_turn.commands.http import HttpClient, Reply
 from vumi_turn.vumi.middleware import BaseMiddleware
 
 NOW = 1_700_000_000.0
@@ -103,6 +104,10 @@ class CheckCase(SynchronousTestCase):
     def check(self) -> tuple[int, list[str]]:
         """The exit status and the lines, of which none holds a secret."""
         self.path.write_text(yaml.safe_dump(self.config))
+        return self.check_file()
+
+    def check_file(self) -> tuple[int, list[str]]:
+        """The same of the file as it is."""
         options = ChannelOptions()
         options.parseOptions(["check", "--config", str(self.path), "--heartbeat", "0", *self.flags])
         out = io.StringIO()
@@ -241,6 +246,29 @@ class FleetTests(CheckCase):
             with case(line=line):
                 self.assertEqual(lines.count(line), 1)
         self.assertEqual((status, len(self.turn.asked)), (0, 2))
+
+    def test_appended(self) -> None:
+        """A file to which channels were appended is checked as it is: each channel with its own token."""
+        turn, self.turn = self.turn, ChannelTurn()
+        for name in "cd":
+            options = ChannelOptions()
+            options.parseOptions(
+                ["create", "--append", "--from-addr", "8864", "--name", "x", "--connector", name,
+                 "--endpoint", f"https://our.host/{name}/messages", "--token-env", f"{name.upper()}_TOKEN",
+                 "--output", str(self.path), "--api-url", "https://turn.example/v1/numbers"]
+            )  # fmt: skip
+            post = HttpClient(Clock(), RequestTraversalAgent(self.turn)).post
+            creating = create(options.subOptions, TOKEN, post, io.StringIO(), io.StringIO())
+            self.assertEqual(self.successResultOf(Deferred.fromCoroutine(creating)), 0)
+        self.turn = turn
+        with mock.patch.dict(os.environ, {"C_TOKEN": "marker-c", "D_TOKEN": "marker-d"}):
+            status, lines = self.check_file()
+        self.assertEqual(lines[0], f"ok      config: {self.path} is right; its 2 channels are c, d")
+        self.assertEqual(
+            [(path, token) for path, token, _ in self.turn.asked],
+            [(f"/v1/numbers/{NUMBER}/messages", f"Bearer marker-{name}") for name in "cd"],
+        )
+        self.assertEqual(status, 0, lines)
 
     def test_errors(self) -> None:
         """All that is wrong is named with its channel, at once; unknown options are named too."""

@@ -212,6 +212,14 @@ class WhereSecretsGoTests(CreateCase):
         self.refused("--output", str(self.path), "--secret-file", str(self.folder / "secret"))
         self.assertEqual(list(self.folder.iterdir()), [])
 
+    def test_secret_file_twice(self) -> None:
+        """What can have one place only is refused where two are named, before Turn is asked."""
+        for flag in ("--output", "--secret-file", "--secret-env", "--token-env", "--token-file"):
+            with case(flag=flag):
+                error = self.assertRaises(UsageError, self.start, flag, "one", flag, "two")
+                self.assertEqual(str(error), f"create: {flag} is given twice: one channel has one")
+        self.assertEqual((self.turn.asked, list(self.folder.iterdir())), ([], []))
+
     def test_secret_file_that_is_there(self) -> None:
         """A file that is there already is not replaced, and Turn is not asked."""
         secret = self.folder / "secret"

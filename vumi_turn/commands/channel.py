@@ -23,6 +23,10 @@ from .running import parse, run_command
 TOKEN = "TURN_TOKEN"
 
 
+#: What is one place, or names one: two flags would leave one of them empty without a word.
+ONCE = frozenset({"output", "secret-file", "secret-env", "token-file", "token-env"})
+
+
 class CreateOptions(usage.Options):
     """Make a channel at Turn, and write the worker's configuration for it."""
 
@@ -61,6 +65,17 @@ class CreateOptions(usage.Options):
     ]
 
     parseArgs = VumiOptions.parseArgs
+
+    def __init__(self) -> None:
+        self._given: set[str] = set()
+        super().__init__()
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        """Twisted sets each flag as it comes; defaults do not come here."""
+        if name in ONCE & self._given:
+            raise usage.UsageError(f"create: --{name} is given twice: one channel has one")
+        self._given.add(name)
+        super().__setitem__(name, value)
 
     def postOptions(self) -> None:
         """Check the flags."""
