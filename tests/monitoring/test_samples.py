@@ -79,6 +79,14 @@ class MonitoringTests(SynchronousTestCase):
         board = json.loads((ETC / "grafana-dashboard.json").read_text("utf-8"))
         self.assert_known(list(expressions_of(board)))
 
+    def test_dashboard_cache(self) -> None:
+        """What is wrong with the message cache has panels: that it is away, and that it replaced a foreign key."""
+        board = json.loads((ETC / "grafana-dashboard.json").read_text("utf-8"))
+        shown = {name for expression in expressions_of(board["panels"]) for name in NAME.findall(expression)}
+        for name in ("vumi_turn_cache_healthy", "vumi_turn_cache_replaced_keys_total"):
+            with case(name=name):
+                self.assertIn(name, shown)
+
     def test_dashboard_panels(self) -> None:
         """The dashboard's panels have ids of their own and do not overlap."""
         board = json.loads((ETC / "grafana-dashboard.json").read_text("utf-8"))
