@@ -62,13 +62,13 @@ class CommandCase(SynchronousTestCase):
         self.folder = Path(tempfile.mkdtemp(prefix="vumi_turn_command_"))
         self.addCleanup(shutil.rmtree, self.folder)
 
-    def worker(self, config: Optional[dict[str, Any]], *flags: str) -> Done[str]:
+    def worker(self, config: Optional[dict[str, Any]], *flags: str, worker_class: str = WORKER_CLASS) -> Done[str]:
         """Start a worker that cannot start."""
         if config is not None:
             (self.folder / "worker.yaml").write_text(yaml.safe_dump(config))
             flags = ("--config", str(self.folder / "worker.yaml"), *flags)
         return run_twistd(
-            "-n", "--pidfile=", "vumi_worker", "--worker-class", WORKER_CLASS, *flags,
+            "-n", "--pidfile=", "vumi_worker", "--worker-class", worker_class, *flags,
             folder=str(self.folder),
         )  # fmt: skip
 
@@ -105,6 +105,22 @@ class ConfigErrorTests(CommandCase):
         (line,) = self.refused(self.worker({**GOOD, "max_retries": "three"}), "max_retries")
         self.assertIn("'three'", line)
         self.assertIn("number", line)
+
+    def test_one_channel_of_many(self) -> None:
+        """What is wrong in one of many channels is named with the channel, also an option that there is not."""
+        good, wrong = ({**GOOD, "connector_name": name} for name in ("ussd", "sms"))
+        http_bind = [one.pop("http_bind") for one in (good, wrong)][0]
+        wrong["auth_tokn"] = wrong.pop("auth_token")
+        wrong["management_bind"] = "127.0.0.1:0"
+        done = self.worker({"http_bind": http_bind, "channels": [good, wrong]}, worker_class="vumi_turn.TurnChannels")
+        lines = self.refused(
+            done,
+            "channels[1] (sms).auth_token is missing",
+            "channels[1] (sms).management_bind is the process's own",
+            "The option channels[1] (sms).auth_tokn is not known, and is ignored: did you mean auth_token?",
+        )
+        self.assertEqual(len(set(lines)), 3)
+        self.assertNotIn("channels[0]", done.stdout)
 
     def test_set_option_over_the_file(self) -> None:
         """``--set-option`` wins over the file, for the better or the worse."""
