@@ -49,8 +49,8 @@ class ChannelRetirement:
         :param error: what they fail with, as txamqp's ``Closed``.
         """
         about = self._about.get(channel.id, {})
-        queue = " ({queue})" if "queue" in about else ""
-        log.warn("{reason}: closing that AMQP channel" + queue, reason=str(error), **about)
+        which = f" ({about['queue']})" if "queue" in about else ""
+        log.warn("{reason}: closing that AMQP channel{which}", reason=str(error), which=which, **about)
         self._timeouts[channel.id] = self._client.connection_timeout("channel.close")
         self._client.write(pack_channel_close(channel.id))
         channel.close(error)
