@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.integration.sandbox_page import DOWN, END, ENTER, NUMBER, RIGHT, PageCase
-from tests.integration.waiting import wait_for
+from tests.integration.waiting import SOON, wait_for
 
 
 class KeyboardTests(PageCase):
@@ -93,6 +93,23 @@ class ScreenTests(PageCase):
         self.part("phone")
         code = "return [...document.querySelectorAll('#handset button')].map((b) => b.offsetHeight)"
         self.assertGreaterEqual(min(self.browser.script(code)), 40)
+
+    def test_newest_in_sight(self) -> None:
+        """A part that is looked at again shows what came meanwhile; no view's tab is out of sight at 390 px."""
+        self.browser.resize(1024, 768)
+        for number in range(12):
+            self.sandbox.sms(NUMBER, f"Message {number}")
+        self.shows("#messages", "Message 11")
+        self.part("turn")
+        code = (
+            "const e = document.getElementById('talk');"
+            "return e.scrollTop > 0 && e.scrollHeight - e.scrollTop - e.clientHeight < 2"
+        )
+        wait_for(lambda: self.browser.script(code), "the newest to be in sight", SOON)
+        self.browser.resize(390, 844)
+        self.part("messages")
+        code = "const e = document.getElementById('views'); return e.scrollWidth > e.clientWidth"
+        self.assertFalse(self.browser.script(code))
 
     def test_order(self) -> None:
         """What comes first in the page is seen first, so that Tab goes the way that eyes go."""

@@ -51,6 +51,13 @@ export function changeDrafts() {
 
 export const short = (id) => (id.length > 12 ? `${id.slice(0, 8)}…` : id);
 
+// A list that was at its end when it was last seen is there again when it is seen anew: out of sight it has no place.
+export function staysAtEnd(list) {
+  let there = true;
+  list.addEventListener("scroll", () => { if (list.clientHeight) there = list.scrollHeight - list.scrollTop - list.clientHeight < 60; });
+  new ResizeObserver(() => { if (there) list.scrollTop = list.scrollHeight; }).observe(list);
+}
+
 // Only one line of a list is reached by Tab; the arrow keys lead to the others.
 export function roving(list) {
   const buttons = () => [...list.querySelectorAll(":scope > li > button")];
@@ -78,6 +85,12 @@ export function keepReachable(list) {
   for (const button of all) if (button.tabIndex !== 0) button.tabIndex = -1;
   const focused = document.activeElement;
   if (all.length && !list.contains(focused)) reach(list, all[all.length - 1]);
+}
+
+// What a line opens to is looked at, as far as there is room below the line itself.
+export function seeOpened(item) {
+  item.scrollIntoView({ block: "nearest" });
+  item.firstElementChild.scrollIntoView({ block: "nearest" });
 }
 
 // Other words are searched for: each line is made anew, to mark them.

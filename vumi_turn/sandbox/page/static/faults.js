@@ -49,6 +49,7 @@ export function showFaults(faults) {
   }
   $("turn-more").hidden = now.turn === null;
   $("turn-more").value = now.turn in TURN && !["up", "down", "slow", "throttle"].includes(now.turn) ? now.turn : now.turn === "other" ? "other" : "";
+  $("turn-more").classList.toggle("chosen", $("turn-more").value !== "");
   $("limit-row").hidden = now.turn === null;
   $("limit").checked = faults.limit !== null;
   $("faults-banner").hidden = sentences.length === 0;
@@ -78,10 +79,12 @@ const SINCE = [
   ["retried", "tried again", true, ["tab-messages", { chips: ["errors"] }]], ["recovered", "taken after a failure", false, ["tab-messages", { chips: ["errors"] }]],
 ];
 
+const PARTS = { turn: "Turn", amqp: "RabbitMQ", redis: "Redis" };
+
 export function showHealth(health) {
   state.health = health;
   const bad = Object.entries(health.components).filter(([, part]) => part.health !== "ok" || !["ok", "connected"].includes(part.state));
-  const words = [health.health, ...bad.map(([name, part]) => `${name} ${part.state}`)].join(" · ");
+  const words = [health.health, ...bad.map(([name, part]) => `${PARTS[name] || name} ${part.state}`)].join(" · ");
   const tone = { ok: "good", degraded: "warn", down: "bad" }[health.health];
   for (const id of ["health", "flow-short"]) {
     setText($(id), words);

@@ -1,13 +1,14 @@
 // One row for each message, which opens to what happened to it.
 
 import { ago, clockTime, copyText, dateTime, duration, element, exactTime, icon, marked, plural, setText, showList } from "./design/parts.js";
-import { $, keepReachable, markAnew, state } from "./common.js";
+import { $, keepReachable, markAnew, seeOpened, state } from "./common.js";
 import { curlOf } from "./curl.js";
 import { filter } from "./filter.js";
 import { grown, openView } from "./traffic.js";
 import { showPart } from "./nav.js";
 
 const KEEP = 200;
+const BEFORE = 20; // characters of a line that may stand before what is searched for
 const PLACES = { network: "Phone network", broker: "Broker", worker: "Worker", turn: "Turn", parked: "Parked", page: "Parked", nobody: "–" };
 const place = (name) => PLACES[name] || name;
 
@@ -60,7 +61,10 @@ function make() {
 function toggle(item, open = !item.classList.contains("open")) {
   item.classList.toggle("open", open);
   item.firstElementChild.setAttribute("aria-expanded", String(open));
-  if (open) item.append(opened(item.one));
+  if (open) {
+    item.append(opened(item.one));
+    seeOpened(item);
+  }
   else while (item.children.length > 1) item.lastElementChild.remove();
 }
 
@@ -74,7 +78,7 @@ function fill(item, one) {
     element("span", { class: "unseen" }, incoming ? "from" : "to"),
     element("span", { class: "who" }, ...marked(one.person || "?", filter.words)),
     element("span", { class: "what" }, ...gist(one)),
-    element("span", { class: `state ${one.outcome.tone}` }, one.outcome.text + (one.tries > 1 ? ` · ${plural(one.tries, "try", "tries")}` : "")),
+    element("span", { class: `state ${one.outcome.tone}` }, one.outcome.text, triesOf(one)),
     element("span", { class: "ms" }, one.seconds === null ? "" : duration(one.seconds)),
   );
   if (item.classList.contains("open")) {
@@ -84,22 +88,40 @@ function fill(item, one) {
   }
 }
 
+// Narrow, a state has no room for them: they stand with the text.
+const triesOf = (one) => (one.tries > 1 ? element("span", { class: "tries" }, ` · ${plural(one.tries, "try", "tries")}`) : null);
+
 function gist(one) {
   const text = one.text === null ? { new: "dials", close: "ends the session" }[one.session] || "nothing" : `“${one.text}”`;
   const more = one.session === "new" && one.text === null ? ` ${one.service}` : "";
   const chosen = one.text !== null && one.direction === "in" && one.said_to_turn ? element("span", { class: "soft" }, ` chose ${one.said_to_turn}`) : null;
-  return [element("span", one.text === null ? { class: "soft" } : {}, ...marked(text + more, filter.words)), chosen, one.transport ? element("small", {}, one.transport) : null].filter(Boolean);
+  const said = whereFound(one, text + more) || element("span", one.text === null ? { class: "soft" } : {}, ...marked(fromHit(text + more), filter.words));
+  return [said, chosen, one.transport ? element("small", {}, one.transport) : null, triesOf(one)].filter(Boolean);
+}
+
+// A text with what is searched for in sight, where that would be cut off.
+function fromHit(text) {
+  const at = filter.words ? text.toLowerCase().indexOf(filter.words) : -1;
+  return at > BEFORE ? `…${text.slice(at - BEFORE / 2)}` : text;
+}
+
+// Where a message has what is searched for, if its line would not show that: instead of its text.
+function whereFound(one, line) {
+  const has = (text) => text && String(text).toLowerCase().includes(filter.words);
+  if (!filter.words || [line, one.person, one.transport, one.said_to_turn, one.outcome.text].some(has)) return null;
+  const [name, text] = [["on the phone", one.shown], ["why", one.outcome.reason], ["id", one.id]].find((each) => has(each[1])) || ["in its steps", ""];
+  return element("span", {}, element("span", { class: "soft" }, text ? `${name}: ` : name), ...marked(fromHit(text), filter.words));
 }
 
 function opened(one) {
   const box = element("div", { class: "opened" });
-  const facts = [];
-  if (one.outcome.reason) facts.push(["Why", one.outcome.reason]);
-  if (one.said_to_turn) facts.push(["Turn was told", one.said_to_turn]);
-  if (one.shown) facts.push(["On the phone", one.shown]);
+  const facts = [], found = (text) => element("span", {}, ...marked(String(text), filter.words));
+  if (one.outcome.reason) facts.push(["Why", found(one.outcome.reason)]);
+  if (one.said_to_turn) facts.push(["Turn was told", found(one.said_to_turn)]);
+  if (one.shown) facts.push(["On the phone", found(one.shown)]);
   if (one.session && one.direction === "out") facts.push(["Session", one.session === "close" ? "ends with it" : "goes on"]);
   facts.push(["Came", element("span", {}, `${dateTime(one.at)}, `, element("span", { data: { ago: one.at } }, ago(one.at)))]);
-  if (one.id) facts.push(["Id", one.id]);
+  if (one.id) facts.push(["Id", found(one.id)]);
   const values = element("dl", { class: "values" });
   for (const [name, value] of facts) values.append(element("dt", {}, name), element("dd", name === "Id" ? { class: "mono" } : {}, value));
   box.append(values, element("ol", { class: "timeline" }, ...one.hops.map((hop) => hopItem(hop, one))));

@@ -5,6 +5,8 @@ import { $, attempt, call, state } from "./common.js";
 import { showInMessages } from "./messages.js";
 import { showPart } from "./nav.js";
 
+const SAID = 40; // characters of a text in news
+
 let table = null;
 let known = new Set();
 
@@ -34,6 +36,8 @@ function actions(one) {
     one.message_id ? button("quiet", "list", "Show in Messages", () => showInMessages(one.message_id)) : null);
 }
 
+const begin = (text) => (text.length > SAID ? `${text.slice(0, SAID)}…` : text);
+
 export function showParked(parked, quietly = false) {
   const fresh = parked.filter((one) => !known.has(one.id));
   known = new Set(parked.map((one) => one.id));
@@ -47,7 +51,7 @@ export function showParked(parked, quietly = false) {
   $("replay-all").disabled = $("drop-all").disabled = parked.length === 0;
   if (hadFocus && !$("view-parked").contains(document.activeElement)) $("parked-list").focus();
   if (!quietly && fresh.length) {
-    const text = fresh.length === 1 ? `Parked: “${fresh[0].text || "a message"}”. ${fresh[0].reason}` : `${plural(fresh.length, "message")} were parked.`;
+    const text = fresh.length === 1 ? `Parked: “${begin(fresh[0].text || "a message")}”. ${fresh[0].reason}` : `${plural(fresh.length, "message")} were parked.`;
     toast(text, { kind: "warn", name: "parked", action: { text: "Look", act: () => { showPart("parked"); $("tab-parked").click(); } } });
   }
 }

@@ -1,7 +1,7 @@
 // The phone: what it shows, and what a person does with it.
 
 import { element, setText, tabs } from "./design/parts.js";
-import { $, attempt, call, isNumber, number, person, state } from "./common.js";
+import { $, attempt, call, isNumber, number, person, state, staysAtEnd } from "./common.js";
 import { showTalkLines } from "./bubbles.js";
 import { smsLength } from "./sms.js";
 
@@ -103,8 +103,9 @@ function setUpKeypad() {
 }
 
 export function setUpPhone() {
+  for (const id of ["steps", "texts"]) staysAtEnd($(id));
   setUpKeypad();
-  tabs($("ways"), () => { showPhone(); $("texts").scrollTop = $("texts").scrollHeight; });
+  tabs($("ways"), showPhone);
   $("ussd-form").addEventListener("submit", (event) => {
     event.preventDefault();
     sendUssd();

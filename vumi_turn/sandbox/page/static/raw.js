@@ -1,7 +1,7 @@
 // Everything that passed: a line for each AMQP message and each HTTP request and answer.
 
 import { copyText, element, exactTime, icon, marked, showList } from "./design/parts.js";
-import { $, keepReachable, markAnew, state } from "./common.js";
+import { $, keepReachable, markAnew, seeOpened, state } from "./common.js";
 import { filter, isBad } from "./filter.js";
 import { grown, openView } from "./traffic.js";
 
@@ -69,7 +69,10 @@ function make() {
   button.addEventListener("click", () => {
     const open = item.classList.toggle("open");
     button.setAttribute("aria-expanded", String(open));
-    if (open) item.append(openedLine(item.line));
+    if (open) {
+      item.append(openedLine(item.line));
+      seeOpened(item);
+    }
     else item.lastElementChild.remove();
   });
   item.append(button);

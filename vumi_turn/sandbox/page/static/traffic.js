@@ -1,7 +1,7 @@
 // The middle of the page: its views, the search and chips above them, pause, clear and copy.
 
 import { copyText, setText, tabs } from "./design/parts.js";
-import { $, roving, state } from "./common.js";
+import { $, roving, state, staysAtEnd } from "./common.js";
 import { messagesShown, showMessages } from "./messages.js";
 import { linesShown, showLines } from "./raw.js";
 import { filter } from "./filter.js";
@@ -68,6 +68,7 @@ export function setUpTraffic() {
   for (const id of Object.values(LISTS)) {
     const list = $(id);
     roving(list);
+    staysAtEnd(list);
     list.addEventListener("scroll", () => {
       if (list.scrollHeight - list.scrollTop - list.clientHeight < 40) $("latest").hidden = true;
     });

@@ -1,7 +1,7 @@
 // Turn's side: the conversation as an agent sees it, the answer box and the journey.
 
 import { element, setText } from "./design/parts.js";
-import { $, attempt, call, number, person, state } from "./common.js";
+import { $, attempt, call, number, person, state, staysAtEnd } from "./common.js";
 import { showTalkLines } from "./bubbles.js";
 import { checkNumber, phone } from "./phone.js";
 import { smsHint, smsLength } from "./sms.js";
@@ -67,6 +67,7 @@ async function send(text, waiting) {
 }
 
 export function setUpTurn() {
+  staysAtEnd($("talk"));
   $("person").addEventListener("change", () => {
     $("number").value = $("person").value;
     $("number").dispatchEvent(new Event("input"));
