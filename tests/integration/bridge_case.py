@@ -26,6 +26,7 @@ class Rig:
 
     :param connector: the worker's connector.
     :param config: options over those of every rig.
+    :ivar declared: the queues are there, since the worker has run.
     """
 
     def __init__(self, connector: str, config: dict[str, Any], flags: tuple[str, ...] = ()) -> None:
@@ -48,6 +49,7 @@ class Rig:
             flags,
         )
         self.http = HttpPeer(self.worker.port, SECRET, config.get("vumi_api_path", ""))
+        self.declared = False
 
     def queue(self, kind: str) -> str:
         """The name of one of the connector's queues."""
@@ -76,15 +78,21 @@ class BridgeCase(SynchronousTestCase):
 
     :cvar connector: the worker's connector; each class has another one.
     :cvar config: options over those of every rig.
+    :cvar worker_runs: the class's own worker runs in each test; else it
+        has only declared the queues.
     """
 
     connector = "bridge"
     config: dict[str, Any] = {}
+    worker_runs = True
 
     def setUp(self) -> None:
         rig = self.rig = _shared.of(type(self), lambda: Rig(self.connector, self.config))
-        if not rig.worker.running:
+        if not rig.worker.running and (self.worker_runs or not rig.declared):
             rig.worker.start()
+            rig.declared = True
+        if not self.worker_runs and rig.worker.running:
+            rig.worker.stop()
         self.node, self.turn, self.peer = rig.node, rig.turn, rig.peer
         self.worker, self.http = rig.worker, rig.http
         self.turn.reset()

@@ -1,16 +1,16 @@
 """
 The worker, which ends itself with SIGKILL at a chosen instant of joining
-messages, the first time that it gets there.
+messages, the first time that it gets there after it was told which.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 from typing import Any, Callable
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
 
 from vumi_turn.channel.outgoing import OutgoingMessages
 from vumi_turn.channel.parts_queue import PartsQueue
@@ -19,8 +19,9 @@ from vumi_turn.conversation.joining import Joiner
 from vumi_turn.outbound.publisher import OutboundPublisher
 from vumi_turn.vumi.connectors import ReceiveInboundConnector
 
-#: The environment's variable with the instant; none where it is empty.
-KILL_AT = "VUMI_TURN_KILL_AT"
+#: A file with the instant, where the worker runs: it is read, and removed, at this signal.
+KILL_AT = Path("kill_at")
+ARMED_BY = signal.SIGUSR2
 
 #: What has happened when the worker is killed.
 INSTANTS = {
@@ -35,6 +36,11 @@ INSTANTS = {
     "acknowledging": "acknowledgements are on their way",
 }
 
+#: The instants that are reached in the publish of a joined message, not of others.
+_IN_FLUSH = {"flush written": "joined message written", "flush confirmed": "joined message confirmed"}
+
+_armed = ""
+
 
 def die() -> None:
     """As by ``kill -9``."""
@@ -46,73 +52,78 @@ def die_soon() -> None:
     reactor.callLater(0, lambda: reactor.callLater(0, die))
 
 
-def _before(owner: type, name: str) -> None:
-    _replace(owner, name, lambda original: lambda *args, **kw: die())
+def _arm(*_: Any) -> None:
+    global _armed
+    _armed = KILL_AT.read_text()
+    KILL_AT.unlink()
 
 
-def _during(owner: type, name: str) -> None:
-    def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
-        async def begun(*args: Any, **kw: Any) -> Any:
-            running = original(*args, **kw)
-            if not isinstance(running, Deferred):
-                running = Deferred.fromCoroutine(running)
+def _reached(instant: str) -> bool:
+    """Whether it is the one that was chosen, for the first time."""
+    global _armed
+    if _armed != instant:
+        return False
+    _armed = ""
+    return True
+
+
+def _before(instant: str, owner: type, name: str) -> None:
+    original = getattr(owner, name)
+
+    def begun(*args: Any, **kw: Any) -> Any:
+        if _reached(instant):
+            die()
+        return original(*args, **kw)
+
+    setattr(owner, name, begun)
+
+
+def _during(instant: str, owner: type, name: str) -> None:
+    original = getattr(owner, name)
+
+    def begun(*args: Any, **kw: Any) -> Any:
+        if _reached(instant):
             die_soon()
-            return await running
+        return original(*args, **kw)
 
-        return begun
-
-    _replace(owner, name, wrap)
+    setattr(owner, name, begun)
 
 
-def _after(owner: type, name: str, then: Callable[[], None] = die) -> None:
-    def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
-        async def done(*args: Any, **kw: Any) -> Any:
-            result = await original(*args, **kw)
+def _after(instant: str, owner: type, name: str, then: Callable[[], None] = die) -> None:
+    original = getattr(owner, name)
+
+    async def done(*args: Any, **kw: Any) -> Any:
+        result = await original(*args, **kw)
+        if _reached(instant):
             then()
-            return result
+        return result
 
-        return done
-
-    _replace(owner, name, wrap)
+    setattr(owner, name, done)
 
 
-def _while_flushing(change: Callable[[type, str], None]) -> None:
-    """At the publish of a joined message, not of others."""
+def _while_flushing() -> None:
+    original = OutgoingMessages.publish_joined
 
-    def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
-        changed = False
+    async def flush(*args: Any, **kw: Any) -> Any:
+        global _armed
+        _armed = _IN_FLUSH.get(_armed, _armed)
+        return await original(*args, **kw)
 
-        async def flush(*args: Any, **kw: Any) -> Any:
-            nonlocal changed
-            if not changed:
-                changed = True
-                change(ReceiveInboundConnector, "publish_outbound")
-            return await original(*args, **kw)
-
-        return flush
-
-    _replace(OutgoingMessages, "publish_joined", wrap)
+    OutgoingMessages.publish_joined = flush  # type: ignore[method-assign]
 
 
-def _replace(owner: type, name: str, wrap: Callable[[Any], Any]) -> None:
-    setattr(owner, name, wrap(getattr(owner, name)))
+_before("part begun", PartsQueue, "put")
+_during("part written", PartsQueue, "put")
+_after("part confirmed", PartsQueue, "put")
+_before("answered", OutboundPublisher, "answered")
+_before("flush begun", OutgoingMessages, "publish_joined")
+_while_flushing()
+_during(_IN_FLUSH["flush written"], ReceiveInboundConnector, "publish_outbound")
+_after(_IN_FLUSH["flush confirmed"], ReceiveInboundConnector, "publish_outbound")
+_after("noted", Joiner, "_note_published")
+_after("acknowledging", Joiner, "_note_published", die_soon)
 
-
-HOOKS: dict[str, Callable[[], None]] = {
-    "part begun": lambda: _before(PartsQueue, "put"),
-    "part written": lambda: _during(PartsQueue, "put"),
-    "part confirmed": lambda: _after(PartsQueue, "put"),
-    "answered": lambda: _before(OutboundPublisher, "answered"),
-    "flush begun": lambda: _before(OutgoingMessages, "publish_joined"),
-    "flush written": lambda: _while_flushing(_during),
-    "flush confirmed": lambda: _while_flushing(_after),
-    "noted": lambda: _after(Joiner, "_note_published"),
-    "acknowledging": lambda: _after(Joiner, "_note_published", die_soon),
-}
-
-_instant = os.environ.get(KILL_AT, "")
-if _instant:
-    HOOKS[_instant]()
+signal.signal(ARMED_BY, _arm)
 
 
 class KilledTurnChannelsApi(TurnChannelsApi):

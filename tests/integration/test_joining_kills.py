@@ -1,16 +1,19 @@
 """
 Messages that are joined, while the worker, the broker or Redis is killed:
 every text that Turn has a 200 for is shown.
+
+Each instant at which a worker may be killed is tried once, in one of the
+set-ups; ``VUMI_TURN_JOINING_KILLS=9`` tries all nine in each of them.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Callable, Optional, Sequence
@@ -20,7 +23,7 @@ from twisted.trial.unittest import SkipTest
 import tests
 from tests.integration.bridge_case import SECRET, BridgeCase
 from tests.integration.http_peer import HttpPeer, outbound
-from tests.integration.killed_worker import INSTANTS, KILL_AT
+from tests.integration.killed_worker import ARMED_BY, INSTANTS, KILL_AT
 from tests.integration.redis_server import RedisServer
 from tests.integration.test_journeys import SHOW
 from tests.integration.vumi_words import inbound, new_person
@@ -32,12 +35,15 @@ try:
 except ImportError:
     txredisapi = None
 
+#: At how many instants a worker is killed in each set-up.
+KILLS = int(os.environ.get("VUMI_TURN_JOINING_KILLS", "3"))
+
 #: Seconds for which parts are held.
-WINDOW = 0.6
+WINDOW = 0.3
 #: People in sessions; every second one is asked something in the end.
 PEOPLE = 4
 #: Seconds that Turn waits for an answer, for how long it asks again, and how long it waits between.
-PATIENCE, TRYING, PAUSE = 5.0, 60.0, 0.3
+PATIENCE, TRYING, PAUSE = 5.0, 60.0, 0.1
 
 KILLED = ["--worker-class", "tests.integration.killed_worker.KilledTurnChannelsApi"]
 
@@ -90,33 +96,31 @@ class JoiningKillsTests(BridgeCase):
 
     connector = "joining_kills"
     config: dict[str, Any] = {"join_window": WINDOW, "amqp_prefetch_count": 2}
+    worker_runs = False
 
     def setUp(self) -> None:
         super().setUp()
-        if self.rig.worker.running:
-            self.rig.worker.stop()
         self.peer.purge(self.rig.queue("turn_joining"))
 
     # -- the parts of a trial ----------------------------------------------------
 
-    def workers(self, count: int, redis: Optional[RedisServer], instant: str) -> list[Worker]:
-        """Workers, the first of which is killed at an instant; it consumes the parts, since it was there first."""
+    def workers(self, count: int, redis: Optional[RedisServer]) -> list[Worker]:
+        """Workers, the first of which consumes the parts, since it was there first."""
         config = {key: value for key, value in self.rig.worker.config.items() if key != "http_bind"}
         if redis is not None:
             config.update(message_cache_class="RedisMessageCache", message_cache_config={"url": redis.url})
         root = str(Path(tests.__file__).resolve().parent.parent)
         path = os.pathsep.join(part for part in (root, os.environ.get("PYTHONPATH", "")) if part)
         found = []
-        for number in range(count):
-            variables = {"PYTHONPATH": path, KILL_AT: "" if number else instant}
-            worker = Worker(config, self.node.port, KILLED, variables)
+        for _ in range(count):
+            worker = Worker(config, self.node.port, KILLED, {"PYTHONPATH": path})
             self.addCleanup(worker.close)
             worker.start()
             found.append(worker)
         return found
 
     def redis(self) -> RedisServer:
-        """A Redis of the trial's own."""
+        """A Redis of the test's own."""
         if txredisapi is None:
             raise SkipTest("needs txredisapi: pip install '.[redis]'")
         redis = RedisServer()
@@ -124,43 +128,56 @@ class JoiningKillsTests(BridgeCase):
         redis.start()
         return redis
 
+    def arm(self, worker: Worker, instant: str) -> None:
+        """A worker is to be killed at an instant."""
+        path = worker.folder / KILL_AT
+        path.write_text(instant)
+        os.kill(worker.pid, ARMED_BY)
+        wait_for(lambda: not path.exists(), "the worker to know when it is killed")
+
     def trial(
         self,
         workers: Sequence[Worker],
-        strike: Callable[[], None] = lambda: None,
-        numbers: Sequence[int] = range(PEOPLE),
+        strike: Callable[[], None],
+        restarts: Optional[Worker] = None,
+        people: int = PEOPLE,
     ) -> Figures:
         """
         Everybody dials, Turn answers, and what was accepted is looked for.
 
-        :param strike: called when the first parts are held.
-        :param numbers: of the people; those with an odd one are asked something in the end.
+        :param strike: called when the first parts are held, or before.
+        :param restarts: ends meanwhile, and is started again.
+        :param people: how many there are; those with an odd number are asked something in the end.
         """
         webhooks = [HttpPeer(worker.port, SECRET) for worker in workers]
-        people = {new_person(): number for number in numbers}
-        for person in people:
-            self.delivered(self.say(inbound(from_addr=person, session_event="new", content="*120#")))
-        over = threading.Event()
+        persons = [self.dials() for _ in range(people)]
         figures = Figures()
-        with ThreadPoolExecutor(PEOPLE + 1) as pool:
-            keeping = pool.submit(self._keep_alive, workers[0], over)
-            turns = [pool.submit(self._answer, webhooks, person, n, figures) for person, n in people.items()]
-            try:
+        if restarts is not None:
+            strike()
+        with ThreadPoolExecutor(PEOPLE) as pool:
+            turns = [pool.submit(self._answer, webhooks, p, n, figures) for n, p in enumerate(persons, 1)]
+            if restarts is None:
                 strike()
-                for each in turns:
-                    each.result()
-                wait_for(lambda: self._drained(figures), "all texts", 40)
-                time.sleep(WINDOW)  # it may be killed after the last text
-            finally:
-                over.set()
-            killed = keeping.result()
+            else:
+                wait_for(lambda: not restarts.running, "the worker to be killed")
+                restarts.start(wait=False)
+            for each in turns:
+                each.result()
         for worker in workers:
             worker.wait_until_healthy()
-        # What comes again is held, and shown, within this time.
-        time.sleep(2 * WINDOW + 1)
-        figures.take(self.peer.take_all(self.rig.queue("outbound")))
-        self.killed = killed
+        wait_for(lambda: self._drained(figures), "all texts", 40)
+        # The queue keeps its order: what comes again is before one more person's.
+        last = Figures()
+        self._answer(webhooks, self.dials(), 0, last)
+        wait_for(lambda: self._drained(last), "the last texts", 40)
+        figures.messages += last.messages
         return figures
+
+    def dials(self) -> str:
+        """Somebody begins a session, and Turn has heard of it."""
+        person = new_person()
+        self.delivered(self.say(inbound(from_addr=person, session_event="new", content="*120#")))
+        return person
 
     def _answer(self, webhooks: Sequence[HttpPeer], person: str, number: int, figures: Figures) -> None:
         """Turn's messages to one person: two that don't wait, and for every second person one that does."""
@@ -188,16 +205,6 @@ class JoiningKillsTests(BridgeCase):
             time.sleep(PAUSE)
         raise AssertionError(f"no 200: {answers[-5:]}")
 
-    def _keep_alive(self, worker: Worker, over: threading.Event) -> bool:
-        """Start the worker again when it was killed, and do not kill it then; whether it was."""
-        killed = False
-        while not over.wait(0.05):
-            if not worker.running:
-                killed = True
-                worker.disarm({KILL_AT: ""})
-                worker.start(wait=False)
-        return killed
-
     def _drained(self, figures: Figures) -> bool:
         figures.take(self.peer.take_all(self.rig.queue("outbound")))
         return not figures.lost
@@ -207,52 +214,54 @@ class JoiningKillsTests(BridgeCase):
         if os.environ.get(SHOW):
             print(f"\n{figures.line(title)}")
 
-    def each_instant(self, count: int, shared: bool) -> None:
-        """One trial for each instant: nothing is lost."""
-        for instant in INSTANTS:
+    def some_instants(self, count: int, shared: bool) -> None:
+        """One trial for each of some instants: nothing is lost."""
+        workers = self.workers(count, self.redis() if shared else None)
+        # Another third of them first in each set-up.
+        first = count + shared
+        instants = [instant for nth in range(first, first + 3) for instant in [*INSTANTS][nth % 3 :: 3]]
+        for nth, instant in enumerate(instants[:KILLS]):
             with self.case(instant):
-                redis = self.redis() if shared else None
-                workers = self.workers(count, redis, instant)
+                # The one that is killed consumes the parts; while it is away the next one takes over.
+                victim = workers[nth % count]
                 # One person, where others' messages would be a step behind.
-                numbers = [1] if instant in ("noted", "acknowledging") else range(PEOPLE)
-                figures = self.trial(workers, numbers=numbers)
+                people = 1 if instant in ("noted", "acknowledging") else PEOPLE
+                figures = self.trial(workers, partial(self.arm, victim, instant), victim, people)
                 self.show(figures, f"{count} worker(s){', Redis' if shared else ''}: {instant}")
-                self.assertTrue(self.killed, "it was not killed")
                 self.assertEqual(figures.lost, [])
                 if shared:
                     self.assertEqual(figures.under_other_ids, [])
                     if not instant.startswith("flush"):
                         self.assertEqual(figures.twice, [])
-                for worker in workers:
-                    self.assertNotIn("Traceback", worker.log)
-                    worker.close()
+        for worker in workers:
+            self.assertNotIn("Traceback", worker.log)
 
     # -- the worker -----------------------------------------------------------------
 
     def test_one_worker(self) -> None:
         """Without Redis a text may be shown twice, and none is lost."""
-        self.each_instant(1, shared=False)
+        self.some_instants(1, shared=False)
 
     def test_one_worker_and_redis(self) -> None:
         """With Redis twice only what was being published, and under its own id."""
-        self.each_instant(1, shared=True)
+        self.some_instants(1, shared=True)
 
     def test_two_workers(self) -> None:
         """The other worker takes over what is held."""
-        self.each_instant(2, shared=True)
+        self.some_instants(2, shared=True)
 
     # -- the broker and Redis ----------------------------------------------------------
 
     def test_broker_restarted(self) -> None:
         """Parts outlive the broker, with one worker and with two."""
+        redis = self.redis()
+        workers: list[Worker] = []
         for count in (1, 2):
             with self.case(f"{count} workers"):
-                workers = self.workers(count, self.redis(), "")
+                workers += self.workers(1, redis)
                 figures = self.trial(workers, self._kill_broker)
                 self.show(figures, f"{count} worker(s), Redis: broker killed")
                 self.assertEqual((figures.lost, figures.under_other_ids), ([], []))
-                for worker in workers:
-                    worker.close()
 
     def _kill_broker(self) -> None:
         time.sleep(WINDOW / 2)
@@ -261,19 +270,18 @@ class JoiningKillsTests(BridgeCase):
 
     def test_redis_killed(self) -> None:
         """Without Redis parts go on, with one worker and with two."""
+        redis = self.redis()
+
+        def strike() -> None:
+            time.sleep(WINDOW / 2)
+            redis.kill()
+            time.sleep(2)
+            redis.start()
+
+        workers: list[Worker] = []
         for count in (1, 2):
             with self.case(f"{count} workers"):
-                redis = self.redis()
-                workers = self.workers(count, redis, "")
-
-                def strike(redis: RedisServer = redis) -> None:
-                    time.sleep(WINDOW / 2)
-                    redis.kill()
-                    time.sleep(2)
-                    redis.start()
-
+                workers += self.workers(1, redis)
                 figures = self.trial(workers, strike)
                 self.show(figures, f"{count} worker(s), Redis killed")
                 self.assertEqual(figures.lost, [])
-                for worker in workers:
-                    worker.close()

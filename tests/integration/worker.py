@@ -116,10 +116,6 @@ class Worker:
         os.kill(self.pid, signal.SIGHUP)
         wait_for(lambda: RELOADED.search(self.log[before:]), "the configuration to be read again")
 
-    def disarm(self, variables: Mapping[str, str]) -> None:
-        """Change the environment of the next start."""
-        self._variables = {**(self._variables or {}), **variables}
-
     def wait_until_healthy(self) -> None:
         """Wait until it consumes and publishes, as ``/health`` has it."""
 
