@@ -24,9 +24,10 @@ from vumi_turn.vumi.messages import TransportEvent, TransportUserMessage
 class FakeConsumer(Consumer):
     """A consumer that gets what :meth:`FakeBroker.deliver` gives it."""
 
-    def __init__(self, handler: Handler, prefetch: int) -> None:
+    def __init__(self, handler: Handler, prefetch: int, single_active: bool = False) -> None:
         self.handler = handler
         self.prefetch = prefetch
+        self.single_active = single_active
         self._paused = True
         self.additional = 0
 
@@ -47,7 +48,8 @@ class FakeConsumer(Consumer):
 class FakePublisher(Publisher):
     """A publisher that keeps what it is given."""
 
-    def __init__(self, broker: FakeBroker) -> None:
+    def __init__(self, broker: FakeBroker, single_active: bool = False) -> None:
+        self.single_active = single_active
         self.bodies: list[bytes] = []
         self.headers: list[Mapping[str, Any]] = []
         self.pending: list[Deferred[None]] = []
@@ -83,11 +85,11 @@ class FakeBroker(Broker):
         """No state is told."""
 
     def consume(self, queue: str, handler: Handler, prefetch: int, *, single_active: bool = False) -> FakeConsumer:
-        self.consumers[queue] = FakeConsumer(handler, prefetch)
+        self.consumers[queue] = FakeConsumer(handler, prefetch, single_active)
         return self.consumers[queue]
 
     def publisher(self, routing_key: str, *, single_active: bool = False) -> FakePublisher:
-        return self.publishers.setdefault(routing_key, FakePublisher(self))
+        return self.publishers.setdefault(routing_key, FakePublisher(self, single_active))
 
     def transient_publisher(self, exchange: str, routing_key: str) -> FakePublisher:
         return self.publishers.setdefault(f"{exchange}/{routing_key}", FakePublisher(self))

@@ -199,6 +199,20 @@ class TroubleTests(JoinerCase):
         self.clock.advance(1)
         self.assertEqual(self.flow.published, [(["one"], "one", False)])
 
+    def test_redelivered(self) -> None:
+        """A part that is delivered again begins the window anew."""
+        self.put("one")
+        self.clock.advance(0.5)
+        delivery, _ = self.put("two")
+        self.clock.advance(0.9)
+        delivery.lose()
+        part = self.part("two")
+        Deferred.fromCoroutine(self.joiner.take(part, Delivery("c.turn_joining", b"", True)))
+        self.clock.advance(0.9)
+        self.assertEqual((self.flow.published, self.joiner.held), ([], 2))
+        self.clock.advance(0.1)
+        self.assertEqual(self.flow.published, [(["one", "two"], "one", False)])
+
     def test_killed_before_the_publish(self) -> None:
         """Parts that were noted and not published are published under the id that was noted, and close."""
         stuck: Deferred[None] = Deferred()
