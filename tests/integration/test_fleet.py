@@ -8,6 +8,7 @@ import time
 from tests.integration.bridge_case import BridgeCase
 from tests.integration.fleet_case import FLEET, SECRET, FleetCase
 from tests.integration.http_peer import HttpPeer, outbound
+from tests.integration.posts import Posts
 from tests.integration.process import run_twistd
 from tests.integration.redis_server import RedisServer
 from tests.integration.turn_server import TurnResponse
@@ -258,11 +259,23 @@ class SingleReloadTests(BridgeCase):
     connector = "single_reload"
 
     def test_started_anew(self) -> None:
-        """The worker is stopped and started with the new options in the same process; a wrong file changes nothing."""
+        """
+        The worker is stopped and started with the new options in the same process, and refuses no POST
+        meanwhile; a wrong file changes nothing.
+        """
         with self.started({}) as worker:
             worker.wait_until_healthy()
             pid = worker.pid
             self.carries(worker)
+            posts = Posts(worker.port, self.http.secret)
+            self.addCleanup(posts.end)
+            posts.wait_for_more()
+            worker.config["publish_timeout"] = 3
+            worker.reload()
+            wait_for(lambda: "TurnChannelsApi has stopped" in worker.log, "the first worker to stop")
+            posts.wait_for_more()
+            posts.end()
+            self.assertEqual(posts.refused, [], f"{len(posts.refused)} of {len(posts.answers)}")
             worker.config["turn_hmac_secret"] = OTHER
             worker.reload()
             worker.wait_until_healthy()

@@ -14,7 +14,6 @@ import signal
 import socket
 import subprocess
 import tempfile
-import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -23,7 +22,8 @@ from typing import Any, Optional
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.integration.amqp_peer import AmqpPeer
-from tests.integration.http_peer import HttpPeer, Response, outbound
+from tests.integration.http_peer import HttpPeer, outbound
+from tests.integration.posts import Posts
 from tests.integration.process import PATIENCE, end_process, start_process
 from tests.integration.rabbitmq import shared_rabbitmq
 from tests.integration.redis_server import RedisServer
@@ -38,46 +38,8 @@ from tests.integration.worker import Worker
 ETC = Path(__file__).parent.parent.parent / "etc"
 CONNECTOR = "upgrade"
 
-#: Turn's own limit for an answer, in seconds.
-TURN_WAITS = 5.0
-
 #: Starts a command with the socket that is descriptor 3, as systemd does: LISTEN_PID is the process's own.
 AS_SYSTEMD = "import os, sys; os.environ['LISTEN_PID'] = str(os.getpid()); os.execvp(sys.argv[1], sys.argv[1:])"
-
-
-class Posts:
-    """
-    Turn, which POSTs all the while, each time on a connection of its own.
-
-    :param port: where to.
-    """
-
-    def __init__(self, port: int) -> None:
-        self.answers: list[Optional[Response]] = []
-        self._peer = HttpPeer(port, SECRET)
-        self._ended = threading.Event()
-        self._threads = [threading.Thread(target=self._post, daemon=True) for _ in range(3)]
-        for thread in self._threads:
-            thread.start()
-
-    def _post(self) -> None:
-        while not self._ended.wait(0.01):
-            try:
-                self.answers.append(self._peer.post(outbound(new_person()), TURN_WAITS))
-            except OSError:
-                self.answers.append(None)
-
-    def wait_for_more(self, count: int = 20) -> None:
-        """Wait until so many more were answered."""
-        before = len(self.answers)
-        wait_for(lambda: len(self.answers) >= before + count, f"{count} more POSTs", PATIENCE)
-
-    def end(self) -> list[Optional[Response]]:
-        """What was answered to each; None where nothing was."""
-        self._ended.set()
-        for thread in self._threads:
-            thread.join(30)
-        return self.answers
 
 
 class UpgradeTests(SynchronousTestCase):
@@ -116,7 +78,7 @@ class UpgradeTests(SynchronousTestCase):
         """
         old.start(wait=False)
         wait_for(lambda: self.standby(old) is False, "the old one to consume", PATIENCE)
-        posts = Posts(port)
+        posts = Posts(port, SECRET)
         load = Load(self.node.port, "/develop", f"{CONNECTOR}.inbound", people=5)
         posts.wait_for_more()
         new.start(wait=False)
@@ -129,8 +91,7 @@ class UpgradeTests(SynchronousTestCase):
         posts.wait_for_more()
         answers = posts.end()
         said = load.end()
-        refused = [answer for answer in answers if answer is None or answer.status != 200]
-        self.assertEqual(refused, [], f"{len(refused)} of {len(answers)}")
+        self.assertEqual(posts.refused, [], f"{len(posts.refused)} of {len(answers)}")
         ids = Counter(answer.message_id for answer in answers if answer is not None)
         found = Counter(json.loads(body)["message_id"] for body in self.peer.take_all(f"{CONNECTOR}.outbound"))
         self.assertEqual(found, ids)

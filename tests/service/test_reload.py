@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import signal
-from typing import Any, Callable
+from typing import Any, Callable, Optional
 
-from twisted.internet.defer import Deferred
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.interfaces import IAddress
+from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.cases import case
+from vumi_turn.broker.interface import BrokerState
 from vumi_turn.broker.memory import MemoryBroker
 from vumi_turn.configuration.fields import ConfigErrors
 from vumi_turn.configuration.files import SettingsError
@@ -25,8 +30,11 @@ class Echo(ApplicationWorker):
 
     failing: set[str] = set()
     setting_up: dict[str, Deferred[None]] = {}
+    listening: dict[str, list[str]] = {}
 
     async def setup_application(self) -> None:
+        for address in self.listening.get(self.transport_name, ()):
+            await self.listen(address, Named(self.transport_name))
         if self.transport_name in self.setting_up:
             await self.setting_up[self.transport_name]
         if self.transport_name in self.failing:
@@ -45,11 +53,17 @@ class Live(Echo):
 
 
 class FakeReactor(Clock):
-    """A clock that notes how it is told to stop."""
+    """A reactor that notes how it is told to stop, and the ports that are open."""
 
     def __init__(self) -> None:
         super().__init__()
         self.told: list[str] = []
+        self.ports: dict[int, Port] = {}
+
+    def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> Any:
+        assert port not in self.ports, f"{port} is taken"
+        self.ports[port] = Port(self, port, factory)
+        return self.ports[port]
 
     def callFromThread(self, call: Callable[[], None]) -> None:
         call()
@@ -59,6 +73,40 @@ class FakeReactor(Clock):
 
     def stop(self) -> None:
         self.told.append("stop")
+
+
+class Port:
+    """A port that notes what is done with it."""
+
+    def __init__(self, reactor: FakeReactor, number: int, factory: Any) -> None:
+        self.reactor, self.number, self.factory = reactor, number, factory
+        self.reading = True
+        factory.doStart()
+
+    def getHost(self) -> IPv4Address:
+        return IPv4Address("TCP", "127.0.0.1", self.number)
+
+    def startReading(self) -> None:
+        self.reading = True
+
+    def stopReading(self) -> None:
+        self.reading = False
+
+    def stopListening(self) -> None:
+        del self.reactor.ports[self.number]
+        self.factory.doStop()
+
+
+class Named(Factory):
+    """A factory whose protocols are known by its name."""
+
+    noisy = False
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def buildProtocol(self, addr: Optional[IAddress]) -> Any:
+        return self
 
 
 class HostCase(SynchronousTestCase):
@@ -75,6 +123,7 @@ class HostCase(SynchronousTestCase):
         self.patch(signal, "signal", self.signals.__setitem__)
         self.patch(Echo, "failing", set())
         self.patch(Echo, "setting_up", {})
+        self.patch(Echo, "listening", {})
         self.patch(Live, "reloaded", [])
         self.events: list[LogEvent] = []
         observer: Any = self.events.append
@@ -166,6 +215,67 @@ class RestartTests(HostCase):
         self.host.stopService()
         self.clock.pump([0.1] * 30)
         self.assertEqual([worker.running for worker in self.workers], [0, 0])
+
+
+class PortTests(HostCase):
+    """The ports of a worker that is replaced."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        Echo.listening.update(demo=["tcp:1", "tcp:2"], other=["tcp:2", "tcp:3"])
+        self.host.startService()
+        self.clock.pump([0.1] * 3)
+
+    def accepting(self) -> dict[int, str]:
+        """The open ports, and which worker has what comes to them; empty while they wait."""
+        return {
+            number: port.factory.buildProtocol(None).name if port.reading else ""
+            for number, port in self.clock.ports.items()
+        }
+
+    def test_kept(self) -> None:
+        """A port on which the next worker listens too is never closed; the others are."""
+        self.assertEqual(self.accepting(), {1: "demo", 2: "demo"})
+        second = self.clock.ports[2]
+        self.hang_up(connector_name="other")
+        self.assertEqual(self.accepting(), {2: "other", 3: "other"})
+        self.assertIs(self.clock.ports[2], second)
+
+    def test_waiting(self) -> None:
+        """While no worker is ready connections wait."""
+        Echo.setting_up["other"] = Deferred()
+        self.patch(MemoryBroker, "state", BrokerState.CONNECTING)
+        self.hang_up(connector_name="other")
+        self.assertEqual(self.accepting(), {1: "", 2: "", 3: "other"})
+        Echo.setting_up["other"].callback(None)
+        self.clock.pump([0.1] * 3)
+        self.assertEqual(self.accepting(), {2: "", 3: "other"})
+        self.patch(MemoryBroker, "state", BrokerState.CONNECTED)
+        self.clock.pump([0.1] * 3)
+        self.assertEqual(self.accepting(), {2: "other", 3: "other"})
+
+    def test_cannot_start(self) -> None:
+        """The worker before, which comes back, has its ports again."""
+        Echo.failing.add("other")
+        ports = dict(self.clock.ports)
+        self.hang_up(connector_name="other")
+        self.assertEqual(self.accepting(), {1: "demo", 2: "demo"})
+        self.assertEqual(self.clock.ports, ports)
+
+    def test_stopped(self) -> None:
+        """At the process's end all are closed, also in the middle of a restart."""
+        for overtaken in (False, True):
+            with case(overtaken=overtaken):
+                if overtaken:
+                    Echo.setting_up["other"] = Deferred()
+                    self.hang_up(connector_name="other")
+                self.successResultOf(maybeDeferred(self.host.stopService))
+                self.clock.pump([0.1] * 30)
+                self.assertEqual(self.clock.ports, {})
+                self.config.update(connector_name="demo")
+                self.host = WorkerHost(self.make, self.read, self.read(), self.clock, TwistdProcess(None))
+                self.host.startService()
+                self.clock.pump([0.1] * 3)
 
 
 class FirstStartTests(HostCase):

@@ -23,6 +23,7 @@ from twisted.python.failure import Failure
 
 from ..configuration.fields import ConfigErrors
 from ..configuration.files import SettingsError
+from ..http.kept_ports import KeptPorts
 from ..vumi.worker import BaseWorker
 from .twistd_process import TwistdProcess, end_with_failure, on_signal
 
@@ -69,8 +70,14 @@ class WorkerHost(MultiService):
         self._process = process
         self._reloading = False
         self._again = False
-        self.worker = make(config, self._cannot_start)
+        self._ports = KeptPorts()
+        self.worker = self._made(config, self._cannot_start)
         self.worker.setServiceParent(self)
+
+    def _made(self, config: dict[str, Any], fatal: Callable[[], None]) -> BaseWorker[Any]:
+        worker = self._make(config, fatal)
+        worker.kept_ports = self._ports
+        return worker
 
     def startService(self) -> None:
         """Start the worker, and listen to SIGHUP."""
@@ -124,17 +131,24 @@ class WorkerHost(MultiService):
 
         :raises ConfigErrors: the options cannot be used; nothing has changed.
         """
-        worker = self._make(config, _nothing)
+        worker = self._made(config, _nothing)
         log.info("The configuration has changed: the worker is restarted")
-        if await self._replace(worker):
-            self._config = config
-        elif self.running:
-            log.error("The worker could not start with the changed configuration: the one before is used again")
-            await self._replace(self._make(self._config, self._cannot_start))
+        try:
+            if await self._replace(worker):
+                self._config = config
+            elif self.running:
+                log.error("The worker could not start with the changed configuration: the one before is used again")
+                await self._replace(self._made(self._config, self._cannot_start))
+        finally:
+            await self._ports.close_kept()
 
     async def _replace(self, worker: BaseWorker[Any]) -> bool:
-        """Stop the worker, and start another one; whether that could start."""
-        await maybeDeferred(self.worker.disownServiceParent)
+        """Stop the worker, and start another one on the same ports; whether that could start."""
+        self._ports.keeping = True
+        try:
+            await maybeDeferred(self.worker.disownServiceParent)
+        finally:
+            self._ports.keeping = False
         if not self.running:
             return False
         self.worker = worker

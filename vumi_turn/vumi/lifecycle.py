@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from .._version import __version__
 from ..broker.interface import Broker
 from ..configuration.fields import ConfigErrors
+from ..http.kept_ports import KeptPorts
 from ..http.listening import leave
 from ..timing.named_log import named
 from ..timing.timeouts import Timeouts, deferred_of
@@ -55,11 +56,13 @@ class WorkerLifecycle(MultiService):
     when_set_up: Deferred[bool]
     set_up_error: str
     stopping: bool
+    kept_ports: KeptPorts
 
     _system_id: str
     _ready_middlewares: list[BaseMiddleware]
     _ports: list[IListeningPort]
     _inherited: list[tuple[IListeningPort, IProtocolFactory]]
+    _served: list[tuple[IListeningPort, IProtocolFactory]]
     _rests: Timeouts
     _set_up: Deferred[None]
     _is_set_up: bool
@@ -160,12 +163,13 @@ class WorkerLifecycle(MultiService):
         self._rests.end(lambda: TooSlow("the worker is stopping"))
         timeout = getattr(self.config, "shutdown_timeout", None)
         deadline = self.reactor.seconds() + (SHUTDOWN_TIMEOUT if timeout is None else timeout) + STOP_MARGIN
-        for port, factory in self._inherited:
+        # A port that another worker goes on with is left as one that another process has.
+        for port, factory in self._served if self.kept_ports.keeping else self._inherited:
             await self._finish("leaving a port", partial(leave, port, factory, self.reactor), deadline)
         if self._is_set_up:
             await self._finish("finishing what is under way", self.teardown_worker, deadline)
         for port in self._ports:
-            await self._finish("closing a port", port.stopListening, deadline)
+            await self._finish("closing a port", partial(self.kept_ports.release, port), deadline)
         for connector in self.connectors.values():
             connector.teardown()
         for middleware in reversed(self._ready_middlewares):

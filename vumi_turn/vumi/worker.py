@@ -16,7 +16,8 @@ from typing_extensions import TypeVar
 
 from ..broker.interface import Broker, BrokerState, Delivery, Outcome
 from ..configuration.fields import ConfigErrors
-from ..http.listening import is_inherited, join, server_endpoint
+from ..http.kept_ports import KeptPorts, Listening
+from ..http.listening import is_inherited, join
 from ..timing.timeouts import Timeouts
 from .config import ApplicationConfig, WorkerConfig
 from .connectors import BaseConnector, ReceiveInboundConnector, ReceiveOutboundConnector
@@ -61,6 +62,7 @@ class BaseWorker(WorkerLifecycle, Generic[ConfigT]):
     :ivar connectors: by name.
     :ivar middlewares: in the order of the configuration.
     :ivar stopping: True from the moment that the worker is told to stop.
+    :ivar kept_ports: what it listens on; the process's, where another worker may take its place.
     """
 
     CONFIG_CLASS: type[Any] = ApplicationConfig
@@ -86,6 +88,8 @@ class BaseWorker(WorkerLifecycle, Generic[ConfigT]):
         self._ready_middlewares: list[BaseMiddleware] = []
         self._ports: list[IListeningPort] = []
         self._inherited: list[tuple[IListeningPort, IProtocolFactory]] = []
+        self._served: list[tuple[IListeningPort, IProtocolFactory]] = []
+        self.kept_ports = KeptPorts()
         self._rests = Timeouts(reactor)
         most = getattr(self.config, "max_failures", 0)
         self._failed_messages = FailedMessages(broker, reactor, self._rests.sleep, most)
@@ -155,14 +159,18 @@ class BaseWorker(WorkerLifecycle, Generic[ConfigT]):
         :raises CannotListenError: the address is taken or not ours.
         :raises ConfigErrors: the endpoint's file cannot be made.
         """
-        where: Any = server_endpoint(self.reactor, endpoint) if isinstance(endpoint, str) else endpoint
         try:
-            port: IListeningPort = await where.listen(factory)
+            if isinstance(endpoint, str):
+                port, was_kept = await self.kept_ports.listen(self.reactor, endpoint, factory)
+            else:
+                port, was_kept = Listening(await endpoint.listen(factory), False)
         except OSError as error:
             raise ConfigErrors([f"it cannot listen on {endpoint} ({error.strerror})"]) from None
         self._ports.append(port)
+        self._served.append((port, factory))
         if is_inherited(endpoint):
             self._inherited.append((port, factory))
+        if was_kept or is_inherited(endpoint):
             ensureDeferred(self._accept(port))
         self.log.info("{worker} listens on {address}", worker=type(self).__name__, address=_shown(port.getHost()))
         return port
