@@ -32,6 +32,8 @@ def standby_config(connector: str, turn_url: str, redis_url: str) -> dict[str, A
         "turn_hmac_secret": SECRET,
         "default_from_addr": "8864",
         "standby": True,
+        # Longer than a busy machine takes for two POSTs that are to be one screen.
+        "join_window": 5,
         "message_cache_class": "RedisMessageCache",
         "message_cache_config": {"url": redis_url},
     }

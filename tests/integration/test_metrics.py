@@ -62,6 +62,9 @@ class MetricsTests(BridgeCase):
         self.parked()
         self.say(inbound(from_addr=people[0], content=None, session_event="close"))
         http = HttpPeer(worker.port, SECRET)
+        # While the session is open an answer that does not wait is held, and published later.
+        closed = 'vumi_turn_settled_total{kind="message",result="nothing"}'
+        wait_for(lambda: http.metric(closed) == 1, "the session to be closed")
         answer = http.post(outbound(people[0], CONTENT))
         self.assertEqual(answer.status, 200)
         self.assertEqual(http.post(outbound(people[5], CONTENT, reply_to=new_id())).status, 404)
