@@ -13,7 +13,12 @@ from tests.integration.turn_server import TurnResponse
 from tests.integration.vumi_words import event, inbound
 from tests.integration.waiting import SOON, wait_for
 
-ENTER, RIGHT = "\ue007", "\ue014"
+ENTER, RIGHT, DOWN, ESCAPE = "\ue007", "\ue014", "\ue015", "\ue00c"
+#: What does not fit into its place, and so lies over what is beside it.
+CUT = """
+const all = [...document.querySelectorAll("h2, .badge, td")].filter((one) => one.offsetParent);
+return all.filter((one) => one.scrollWidth > one.clientWidth + 1).map((one) => one.textContent);
+"""
 ROWS = "#parked-table tbody tr"
 #: Seconds for a look at 10,000 parked messages on a busy machine.
 PAGING = 90.0
@@ -98,10 +103,11 @@ class ChannelsTests(OperatorCase):
         self.shows("#channel-table", "Turn refuses the token or the URL (status 401: Unauthorized)")
 
     def test_search(self) -> None:
-        """Channels are found by a part of their name."""
+        """Channels are found by a part of their name, which is marked."""
         self.open()
-        self.browser.fill("#channel-search", "zam")
+        self.browser.fill("#channel-search", "ZAM")
         self.gone("#channel-table", "lesotho")
+        self.assertEqual(self.browser.text("#channel-table mark"), "zam")
         self.browser.fill("#channel-search", "nothing like it")
         self.shows("#channels .nothing", "No channel matches")
 
@@ -308,7 +314,35 @@ class ReachTests(OperatorCase):
                 self.shows(selector, words)
                 self.assertEqual(self.axe(), [], f"{view} {width} {scheme}")
                 self.assertFalse(self.browser.script(TOO_WIDE), f"{view} {width}")
+                self.assertEqual(self.browser.script(CUT), [], f"{view} {width}")
                 self.browser.picture(f"operator-{view.partition('/')[0]}-{width}-{scheme}")
+
+    def test_keys(self) -> None:
+        """``/`` leads to the search, ``j`` and ``k`` from row to row, Escape back to the row that was opened."""
+        first, second = self.park(count=2)
+        self.open("parked")
+        self.shows("#parked-table", first)
+        self.shows("#parked-table", second)
+        shown = [one.text for one in self.browser.all(f"{ROWS} td.lead")]
+        self.browser.press_anywhere("/")
+        self.assertEqual(self.browser.focused(), "filter-reason")
+        self.browser.press("PARAMETER")
+        self.shows("#parked-table .words mark", "parameter")
+        self.browser.press_anywhere("j")
+        self.browser.press("j", "k", DOWN)
+        self.assertEqual(self.focused_text(), shown[1])
+        self.browser.press(ENTER)
+        self.shows("#traces", shown[1])
+        self.browser.press_anywhere(ESCAPE)
+        wait_for(lambda: self.focused_text() == shown[1], "the row to have the focus again", SOON)
+        self.browser.click("#keys")
+        self.browser.press_anywhere("/")
+        self.assertNotEqual(self.browser.focused(), "filter-reason")
+        self.browser.click("#keys")
+
+    def focused_text(self) -> str:
+        """The words of what has the focus."""
+        return str(self.browser.script("return document.activeElement.textContent"))
 
     def test_keyboard(self) -> None:
         """A message is replayed with the keyboard alone, and each step shows where one is."""

@@ -103,14 +103,13 @@ export function marked(text, words) {
   return [...pieces, text.slice(from)];
 }
 
-// Keys of the whole page: {"/": act}. Not while somebody types, nor with Ctrl, Alt or Meta, nor where a dialog is open.
+// Keys of the whole page: {"/": act}; where an act gives false, the key does what it does without. Not while somebody types, nor with Ctrl, Alt or Meta, nor where a dialog is open.
 export function shortcuts(keys) {
   document.addEventListener("keydown", (event) => {
     const act = keys[event.key];
     const typing = event.target.closest("input:not([type=checkbox]), select, textarea, [contenteditable], dialog");
     if (!act || typing || event.ctrlKey || event.altKey || event.metaKey || document.querySelector("dialog[open]")) return;
-    event.preventDefault();
-    act();
+    if (act() !== false) event.preventDefault();
   });
 }
 
@@ -231,8 +230,8 @@ export function tabs(list, chosen = () => {}) {
 
 // ---- tables
 
-// A table with columns [{name, title, class?, cell(row) -> text or node}]. Gives {rows(list), loading(), empty(text), failed(text)}.
-// A row needs a key: keyOf(row) is a text.
+// A table with columns [{name, title, class?, cell(row) -> text or node}]. Gives {rows(list), loading(), failed(text)}.
+// The table tells by an event "rows" that it shows some. A row needs a key: keyOf(row) is a text.
 export function dataTable(table, columns, keyOf, emptyText = "Nothing here.") {
   table.classList.add("table");
   const head = element("tr", {}, ...columns.map((one) => element("th", { scope: "col", class: one.class }, one.title || "")));
@@ -262,6 +261,7 @@ export function dataTable(table, columns, keyOf, emptyText = "Nothing here.") {
       table.hidden = false;
       note.hidden = true;
       showList(body, list, keyOf, () => element("tr"), fill);
+      table.dispatchEvent(new Event("rows", { bubbles: true }));
     },
     loading() { say("loading", element("span", { class: "unseen" }, "Loading…")); },
     failed(text) { say("nothing failed", icon("failed"), element("p", {}, text)); },

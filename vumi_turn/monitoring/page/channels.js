@@ -1,6 +1,6 @@
 // All channels, and one of them.
 
-import { dataTable, duration, element, plural, setText, showList } from "../design/parts.js";
+import { dataTable, duration, element, marked, plural, setText, showList } from "../design/parts.js";
 import { $, api, moment, number, rate, remark } from "./common.js";
 
 const ORDER = ["bad", "warn", "info", "good"];
@@ -8,7 +8,7 @@ const known = new Map();
 let only = false, chosen = null, go = null, table = null, latest = null;
 
 const columns = [
-  { title: "Channel", class: "lead", cell: (one) => element("button", { type: "button", class: "link", onclick: () => go(`channel/${encodeURIComponent(one.connector)}`) }, one.connector) },
+  { title: "Channel", class: "lead", cell: (one) => element("button", { type: "button", class: "link", onclick: () => go(`channel/${encodeURIComponent(one.connector)}`) }, ...marked(one.connector, one.wanted)) },
   { title: "State", cell: (one) => element("div", {}, ...one.remarks.map(remark)) },
   { title: "In /s", class: "number", cell: (one) => rate(one.rates.received) },
   { title: "Out /s", class: "number", cell: (one) => rate(one.rates.published) },
@@ -69,7 +69,7 @@ function show() {
   const trouble = all.filter((one) => one.state === "bad" || one.state === "warn").length;
   const parked = all.reduce((sum, one) => sum + (one.queues.turn_failures || 0), 0);
   const wanted = $("channel-search").value.trim().toLowerCase();
-  table.rows(all.filter((one) => (!only || ["bad", "warn"].includes(one.state)) && one.connector.toLowerCase().includes(wanted)));
+  table.rows(all.filter((one) => (!only || ["bad", "warn"].includes(one.state)) && one.connector.toLowerCase().includes(wanted)).map((one) => ({ ...one, wanted })));
   setText($("summary"), `${plural(all.length, "channel")}, ${trouble ? `${trouble} in trouble` : "all well"}`);
   badge("trouble", trouble, "in trouble");
   badge("parked-count", parked, "parked");

@@ -4,6 +4,7 @@ import { liveEvents, placeIcons, setText, tabs } from "../design/parts.js";
 import { $, api } from "./common.js";
 import * as channels from "./channels.js";
 import * as parked from "./parked.js";
+import { setUpKeys } from "./keys.js";
 import * as trace from "./trace.js";
 
 const WORDS = { live: ["Live", "good"], connecting: ["Connecting", "warn"], lost: ["Reconnecting", "bad"] };
@@ -26,9 +27,10 @@ function route() {
   return { view: known ? view : "channels", name: name ? decodeURIComponent(name) : "", query: new URLSearchParams(query || "") };
 }
 
-let current = null;
+let current = null, left = 0; // how many views were left for others
 function showRoute() {
   const { view, name, query } = route();
+  if (current !== null) left += 1;
   const leavesChannel = current === "channel" && view === "channels";
   current = view;
   choose(`tab-${view === "channel" ? "channels" : view}`);
@@ -42,6 +44,13 @@ function showRoute() {
 channels.setUp(go);
 parked.setUp(go);
 trace.setUp(go);
+setUpKeys(() => current, () => {
+  const { view, name } = route();
+  if (!name) return false;
+  if (left) history.back();
+  else go(view === "channel" ? "channels" : "parked");
+  return true;
+});
 addEventListener("hashchange", showRoute);
 showRoute();
 

@@ -1,6 +1,6 @@
 // What is parked: listed, replayed, dropped.
 
-import { ask, dataTable, element, icon, plural, setText, toast } from "../design/parts.js";
+import { ask, dataTable, element, icon, marked, plural, setText, toast } from "../design/parts.js";
 import { $, api, change, moment } from "./common.js";
 
 const ROWS = 50;
@@ -14,11 +14,11 @@ const columns = [
   { title: "When", class: "nowrap", cell: (row) => moment(row.when) },
   { title: "Channel", class: "nowrap", cell: (row) => row.connector },
   { title: "Person", class: "mono", cell: (row) => (row.person ? element("button", { type: "button", class: "link mono", "aria-label": `Only of person ${row.person}`, onclick: () => { person = row.person; from(0); } }, row.person) : "–") },
-  { title: "Reason", cell: (row) => element("div", {}, element("p", {}, row.reason), row.words ? element("p", { class: "words" }, `Turn says: ${row.words}`) : null, row.content ? element("p", { class: "content" }, `“${row.content}”`) : null) },
+  { title: "Reason", cell: (row) => element("div", {}, element("p", {}, ...marked(row.reason, row.wanted)), row.words ? element("p", { class: "words" }, "Turn says: ", ...marked(row.words, row.wanted)) : null, row.content ? element("p", { class: "content" }, `“${row.content}”`) : null) },
   { title: "Tries", class: "number", cell: (row) => (row.attempts === null ? "–" : String(row.attempts)) },
   { name: "Actions", title: "", cell: (row) => (row.canChange ? element("div", { class: "row-actions" },
     element("button", { type: "button", class: "quiet", disabled: row.queue === null, "aria-label": `Replay ${row.id}`, onclick: () => act("replay", { digests: [row.digest] }, 1) }, icon("replay"), "Replay"),
-    element("button", { type: "button", class: "quiet only-icon", "aria-label": `Drop ${row.id}`, onclick: () => act("drop", { digests: [row.digest] }, 1) }, icon("trash"))) : "") },
+    element("button", { type: "button", class: "quiet only-icon", "aria-label": `Drop ${row.id}`, title: "Drop", onclick: () => act("drop", { digests: [row.digest] }, 1) }, icon("trash"))) : "") },
 ];
 
 export function setUp(goTo) {
@@ -115,7 +115,8 @@ async function load() {
 function show(found) {
   canChange = found.can_change;
   matching = found.matching;
-  shown = found.parked.map((row) => ({ ...row, canChange }));
+  const wanted = $("filter-reason").value.trim().toLowerCase();
+  shown = found.parked.map((row) => ({ ...row, canChange, wanted }));
   if (!shown.length && offset > 0 && matching) return from(Math.floor((matching - 1) / ROWS) * ROWS);
   table.rows(shown);
   ticks();
