@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from twisted.internet.error import ConnectionDone, ConnectionLost
@@ -13,7 +15,7 @@ from twisted.web.server import NOT_DONE_YET
 
 from tests.http.case import Client, chunked, request, take_turns
 from vumi_turn.http.connection import ARRIVAL_TIME, BEYOND_LIMIT_TIME, IDLE_TIME, LINGER_SIZE, LINGER_TIME, RESET_TIME
-from vumi_turn.http.responses import respond
+from vumi_turn.http.responses import HttpDate, respond
 from vumi_turn.http.server import MIN_WAIT, BoundedSite, Paths
 from vumi_turn.timing.debug_lines import debug_lines
 
@@ -103,6 +105,39 @@ class HeadTests(SiteCase):
         respond(self.echo.seen[0], 200, b"", b"text/plain")
         self.echo.seen[0].finish()
         self.assertEqual((client.response().status, self.echo.bodies), (200, [b""]))
+
+    def test_date_and_server(self) -> None:
+        """An answer has the time, as it is when it is made, and does not say which server this is."""
+        client = self.connect()
+        client.send(request())
+        headers = client.response().headers
+        said = parsedate_to_datetime(headers["date"])
+        self.assertLess(abs((datetime.now(timezone.utc) - said).total_seconds()), 60)
+        self.assertTrue(headers["date"].endswith(" gmt"), headers["date"])
+        self.assertNotIn("server", headers)
+
+    def test_whole_server(self) -> None:
+        """What asks for the whole server is not found."""
+        client = self.connect()
+        client.send(request("OPTIONS", "*"))
+        self.assertEqual(client.response().error[2], "NotFound")
+
+
+class HttpDateTests(SynchronousTestCase):
+    def test_format(self) -> None:
+        """RFC 9110's own example."""
+        self.assertEqual(HttpDate(lambda: 784111777.9).now(), b"Sun, 06 Nov 1994 08:49:37 GMT")
+
+    def test_once_a_second(self) -> None:
+        """It is made once a second, and again when the clock was set back."""
+        clock = [100.0]
+        date = HttpDate(lambda: clock[0])
+        first = date.now()
+        clock[0] = 100.9
+        self.assertIs(date.now(), first)
+        for seconds, text in ((101.0, b"Thu, 01 Jan 1970 00:01:41 GMT"), (50.0, b"Thu, 01 Jan 1970 00:00:50 GMT")):
+            clock[0] = seconds
+            self.assertEqual(date.now(), text)
 
 
 class SizeTests(SiteCase):

@@ -16,8 +16,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
-from tests.cases import case
-from vumi_turn.http.twisted_web import OpenChannel, OpenRequest
+from vumi_turn.http.twisted_web import OpenChannel
 
 WHOLE = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -63,10 +62,8 @@ class ChannelTests(SynchronousTestCase):
         self.channel.makeConnection(self.transport)
 
     def test_names(self) -> None:
-        """twisted.web has each name that is overridden."""
-        for kind, name in ((HTTPChannel, "_respondToBadRequestAndDisconnect"), (Request, "_handleStar")):
-            with case(kind=kind, name=name):
-                self.assertTrue(callable(getattr(kind, name, None)), f"{kind.__name__}.{name}")
+        """twisted.web has the name that is overridden."""
+        self.assertTrue(callable(getattr(HTTPChannel, "_respondToBadRequestAndDisconnect", None)))
 
     def test_malformed(self) -> None:
         """``_respondToBadRequestAndDisconnect`` is called for what is not HTTP."""
@@ -127,23 +124,6 @@ class ChannelTests(SynchronousTestCase):
         made: Any = HTTPFactory.buildProtocol(site, None)
         self.assertIsInstance(made, Channel)
         self.assertIs(made.factory, site)
-
-
-class RequestTests(SynchronousTestCase):
-    def test_star(self) -> None:
-        """``_handleStar`` is called for a request that asks for ``*``."""
-        asked: list[bytes] = []
-
-        class Asked(OpenRequest):
-            def star_requested(self) -> None:
-                asked.append(self.uri)
-
-        site = Site(Waiting(), Asked, reactor=Clock())
-        channel: Any = site.buildProtocol(None)
-        channel.makeConnection(StringTransport())
-        channel.dataReceived(b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n")
-        self.assertEqual(asked, [b"*"])
-        channel.connectionLost(None)
 
     def test_not_silently(self) -> None:
         """What has to be overridden says so where it is not."""

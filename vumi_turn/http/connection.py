@@ -10,7 +10,7 @@ sends.
 from __future__ import annotations
 
 import re
-from typing import Callable, Optional, Protocol
+from typing import Any, Callable, Optional, Protocol
 
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol, IReactorTime
@@ -95,6 +95,8 @@ class BoundedChannel(OpenChannel):
         self._held = 0
         self._huge = False
         self._on_reset: Optional[tuple[float, Callable[[], None]]] = None
+        self._host: Any = None
+        self._peer: Any = None
         self.is_beyond_limit = False
         self.client_has_closed = False
 
@@ -126,6 +128,18 @@ class BoundedChannel(OpenChannel):
         """
         self.client_has_closed = True
         self._close_if_done()
+
+    def getHost(self) -> Any:
+        """Our address; it stays the same, and asking for it is a system call."""
+        if self._host is None:
+            self._host = super().getHost()
+        return self._host
+
+    def getPeer(self) -> Any:
+        """The client's address."""
+        if self._peer is None:
+            self._peer = super().getPeer()
+        return self._peer
 
     def writeConnectionLost(self) -> None:
         """Our side has been closed by ourselves."""

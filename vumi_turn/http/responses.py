@@ -6,8 +6,10 @@ wrong.
 from __future__ import annotations
 
 import re
+import time
+from email.utils import formatdate
 from io import BytesIO
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 from urllib.parse import unquote_to_bytes
 from uuid import uuid4
 
@@ -16,7 +18,6 @@ from twisted.python.failure import Failure
 from twisted.web.server import Request
 
 from .errors import ApiError, InternalError, NotFound
-from .twisted_web import OpenRequest
 
 log = Logger()
 
@@ -33,7 +34,6 @@ def respond(request: Request, status: int, body: bytes, content_type: bytes = b"
     """
     request.setResponseCode(status)
     headers = request.responseHeaders
-    headers.removeHeader(b"Server")
     headers.setRawHeaders(b"Content-Type", [content_type])
     headers.setRawHeaders(b"Content-Length", [b"%d" % len(body)])
     return body
@@ -46,7 +46,32 @@ def respond_error(request: Request, error: ApiError) -> bytes:
     return respond(request, error.status, error.to_json())
 
 
-class BoundedRequest(OpenRequest):
+class HttpDate:
+    """
+    The value of ``Date`` headers, made once a second.
+
+    :param wall_time: Unix seconds.
+    """
+
+    __slots__ = ("_wall_time", "_second", "_text")
+
+    def __init__(self, wall_time: Callable[[], float] = time.time) -> None:
+        self._wall_time = wall_time
+        self._second = -1
+        self._text = b""
+
+    def now(self) -> bytes:
+        """The time as RFC 9110, 5.6.7 has it."""
+        second = int(self._wall_time())
+        if second != self._second:
+            self._second, self._text = second, formatdate(second, usegmt=True).encode("ascii")
+        return self._text
+
+
+_date = HttpDate()
+
+
+class BoundedRequest(Request):
     """
     A request whose body is in memory, because it is small; anything else is
     refused.
@@ -87,13 +112,25 @@ class BoundedRequest(OpenRequest):
         return b"localhost"
 
     def process(self) -> None:
+        """As twisted.web does it, but without its ``Server`` header, and with no header made twice."""
+        channel: Any = self.channel
+        site = self.site = channel.site
         try:
             self.method.decode("ascii")
             unquote_to_bytes(self.path).decode("utf-8")
         except UnicodeDecodeError:
             self.answer(NotFound())
-        else:
-            super().process()
+            return
+        self.responseHeaders.setRawHeaders(b"Date", [_date.now()])
+        if self.path == b"*":  # the whole server
+            self.answer(NotFound())
+            return
+        self.prepath: list[bytes] = []
+        self.postpath = [unquote_to_bytes(part) for part in self.path[1:].split(b"/")]
+        try:
+            self.render(site.getResourceFor(self))
+        except BaseException:
+            self.processingFailed(Failure())
 
     def write(self, data: bytes) -> None:
         super().write(data)
@@ -113,10 +150,6 @@ class BoundedRequest(OpenRequest):
         """Write an error and finish."""
         self.write(respond_error(self, error))
         self.finish()
-
-    def star_requested(self) -> None:
-        """See :class:`OpenRequest`."""
-        self.answer(NotFound())
 
 
 def internal_error(what: str) -> InternalError:

@@ -13,7 +13,6 @@ from typing import Any, Iterable
 
 from twisted.web.http import HTTPChannel
 from twisted.web.http_headers import Headers
-from twisted.web.server import Request
 
 from .connections.writing import write_at_once
 
@@ -82,14 +81,3 @@ class OpenChannel(HTTPChannel):
     def leave_reading(self) -> None:
         """Let nobody pause the reading any more."""
         self._networkProducer.unregisterProducer()
-
-
-class OpenRequest(Request):
-    """A request that calls public methods where twisted.web's calls private ones."""
-
-    def star_requested(self) -> None:
-        """It asks for ``*``, the whole server."""
-        raise NotImplementedError
-
-    def _handleStar(self) -> None:
-        self.star_requested()
