@@ -18,7 +18,7 @@ from vumi_turn.conversation.answers import ANSWER
 from vumi_turn.conversation.conversations import INPUT, PERSON
 from vumi_turn.conversation.joining import Part
 from vumi_turn.turn.client import TurnResponse
-from vumi_turn.vumi.messages import MalformedMessage, TransportEvent
+from vumi_turn.vumi.messages import MalformedMessage, TransportEvent, TransportUserMessage
 
 ADDRESS = "26612345678"
 
@@ -122,6 +122,71 @@ class ChoiceTests(JourneyCase):
         self.wait(6)
         self.say("i3", "2")
         self.assertEqual([m["message"]["text"]["body"] for m in self.turn.messages[1:]], ["No", "2"])
+
+
+class RedeliveredTests(JourneyCase):
+    """What the broker delivers again undoes nothing that came after it."""
+
+    def again(self, name: str, session_event: str, session: str = "s1") -> None:
+        """An input without words is delivered once more."""
+        self.broker.push("c.inbound", self.input(name, session_event, session).to_json(), redelivered=True)
+        self.turns()
+
+    def input(self, name: str, session_event: str, session: str) -> TransportUserMessage:
+        fields = {"session_event": session_event, "transport_type": "ussd", "to_addr": "*120#"}
+        return inbound(message_id=name, content=None, transport_metadata={"session": session}, **fields)
+
+    def test_new(self) -> None:
+        """The begin of a session leaves the menu that the person was shown since."""
+        self.say("i1", None, "new")
+        self.ask("m1", LIST, waiting_for_user_input=True)
+        self.again("i1", "new")
+        self.say("i2", "2")
+        self.assertEqual(self.turn.messages[-1]["message"]["text"], {"body": "No"})
+
+    def test_answer(self) -> None:
+        """What answered no menu and no pages then is what was typed, whatever the person was shown since."""
+        self.say("i1", None, "new")
+        answer: Deferred[TurnResponse] = Deferred()
+        self.turn.answers = [answer]
+        key = inbound(message_id="i2", content="98", session_event="resume", transport_type="ussd", to_addr="*120#")
+        self.push("inbound", key)
+        self.ask("m1", LONG, waiting_for_user_input=True)
+        self.broker.push("c.inbound", key.to_json(), redelivered=True)
+        answer.callback(OK)
+        self.turns()
+        self.assertEqual(len(self.sent()), 1)
+        self.say("i3", "98")
+        self.assertEqual([page.in_reply_to for page in self.sent()], ["i2", "i3"])
+        self.assertIn("word25", self.sent()[1].content or "")
+
+    def test_never_consumed(self) -> None:
+        """What was delivered before, and did not get as far as the cache, means what it would have meant then."""
+        self.say("i1", None, "new")
+        self.ask("m1", LIST, waiting_for_user_input=True)
+        key = inbound(message_id="i2", content="2", session_event="resume", transport_type="ussd", to_addr="*120#")
+        self.broker.push("c.inbound", key.to_json(), redelivered=True)
+        self.turns()
+        self.assertEqual(self.turn.messages[-1]["message"]["text"], {"body": "No"})
+
+    def test_close(self) -> None:
+        """The end of a session leaves the pages of the next one."""
+        self.push("inbound", self.input("i1", "new", "s1"))
+        self.push("inbound", self.input("i2", "close", "s1"))
+        self.push("inbound", self.input("i3", "new", "s1"))
+        self.ask("m1", LONG, waiting_for_user_input=True)
+        self.again("i2", "close")
+        self.say("i4", "98")
+        self.assertEqual(self.sent()[-1].in_reply_to, "i4")
+
+    def test_late_close(self) -> None:
+        """The end of another session, which comes late, leaves the pages of this one."""
+        self.push("inbound", self.input("i1", "new", "s0"))
+        self.push("inbound", self.input("i3", "new", "s1"))
+        self.ask("m1", LONG, waiting_for_user_input=True)
+        self.push("inbound", self.input("i2", "close", "s0"))
+        self.say("i4", "98")
+        self.assertEqual(self.sent()[-1].in_reply_to, "i4")
 
 
 class PageTests(JourneyCase):
@@ -268,6 +333,20 @@ class DirectTests(JourneyCase):
         for fields in ({"to": "+26699"}, {"to": "+26699", "waiting_for_user_input": True}):
             with case(fields=fields):
                 self.assertIsInstance(self.ask("m2", "Two.", **fields), Outgoing)
+
+    def test_late_without_a_window(self) -> None:
+        """Nor does what answers an answered input close its session where nothing is held: it is counted too."""
+        self.stop(self.worker)
+        self.worker = self.start(join_window=0)
+        self.turn = self.worker.fake_turn
+        self.say("i1", None, "new")
+        self.ask("m1", "One?", waiting_for_user_input=True)
+        self.ask("m2", "Two.")
+        self.assertEqual([message.session_event for message in self.sent()], ["resume", "resume"])
+        self.assertEqual(self.count("parts_total", outcome="late"), 1)
+        self.say("i2", "x")
+        self.ask("m3", "Bye.")
+        self.assertEqual(self.sent()[-1].session_event, "close")
 
     def test_outside_costs_nothing(self) -> None:
         """A plain text outside a session asks nothing of the cache that a worker without joining would not."""

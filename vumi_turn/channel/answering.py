@@ -123,7 +123,7 @@ class Answering:
         :return: ``joining`` where the message is a part.
         """
         if not self._joins:
-            return AnswerState.NONE
+            return await self._answered_before(input_id, message_id)
         try:
             if waits:
                 return await self._answers.begin_waiting(input_id, message_id)
@@ -132,6 +132,14 @@ class Answering:
             # Other workers may hold parts: what all of them put into the queue keeps its order there.
             return AnswerState.NONE if waits and self._cache.alone else AnswerState.JOINING
         return AnswerState.JOINING if state is AnswerState.NONE else state
+
+    async def _answered_before(self, input_id: str, message_id: str) -> AnswerState:
+        """How an input was answered, where nothing is held to be joined."""
+        try:
+            state = await self._answers.state_for(input_id, message_id)
+        except CacheUnavailable:
+            return AnswerState.NONE
+        return AnswerState.NONE if state is AnswerState.JOINING else state
 
     def _note_reduced(self, text: Rendered) -> None:
         if text.by_content:

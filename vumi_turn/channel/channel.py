@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 from ..broker.interface import Broker, BrokerError, Delivery, Outcome
 from ..caches import MessageCache
 from ..conversation.answers import InputAnswers
-from ..conversation.conversations import Conversations, Meaning, PageTurned
+from ..conversation.conversations import Conversations, PageTurned
 from ..conversation.joining import Part
 from ..conversation.menus import ANSWERS, Choice
 from ..conversation.replies import NewMessages
@@ -49,12 +49,10 @@ from .deliveries import (
     StatusDelivery,
     TurnApi,
     UndeliverableRequest,
-    arrival_of,
-    choice_of,
     delivery_of,
-    is_first,
 )
 from .held_parts import HeldParts
+from .inputs import Inputs
 from .outgoing import Outgoing, OutgoingMessages
 from .process_bounds import ProcessBounds
 from .standby import Standby
@@ -120,6 +118,7 @@ class Channel:
         self._sessions = Sessions(cache, metrics.status_without_recipient, config.connector_name)
         self._answers = InputAnswers(cache.documents)
         self._conversations = Conversations(cache.documents, clock, _screen_of(config), generate_id, metrics)
+        self._inputs = Inputs(cache, self._conversations)
         self._outgoing = OutgoingMessages(
             connector,
             cache,
@@ -247,17 +246,12 @@ class Channel:
             return await self.park_malformed(delivery, error)
         self._recorder.message_consumed(message.message_id, message.from_addr, delivery.redelivered)
         request = MessageDelivery(
-            message, payload, self._record(message), self, self._failures, self._expiry_of(message)
+            message, payload, self._inputs.record(message), self, self._failures, self._expiry_of(message)
         )
         try:
             return await self._deliver(request)
         finally:
             request.close()
-
-    async def _record(self, message: TransportUserMessage) -> Meaning:
-        """Write a message into the cache; what it means."""
-        await self._cache.add_inbound(message, first=is_first(message))
-        return choice_of(message) or await self._conversations.read_input(message, arrival_of(message))
 
     async def post_message(self, payload: dict[str, Any]) -> TurnResponse:
         """See :class:`~.deliveries.MessageFlow`."""
@@ -284,7 +278,7 @@ class Channel:
         """
         if words_of(message):
             return await self.deliver_message(message)
-        await self._record(message)
+        await self._inputs.record(message)
         self._metrics.consumed(MESSAGE)
         self._metrics.settled(MESSAGE, NOTHING_TO_SEND)
         return Outcome.ACK

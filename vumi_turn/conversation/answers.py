@@ -103,6 +103,10 @@ class InputAnswers:
         """How an input was answered so far."""
         return _state_of(await self._documents.get(ANSWER, input_id))
 
+    async def state_for(self, input_id: str, message_id: str) -> AnswerState:
+        """How an input was answered before a message, which may have been published already, answers it."""
+        return _state_for(await self._documents.get(ANSWER, input_id), message_id)
+
     async def answered(self, input_id: str, message_id: str, page: bool = False) -> None:
         """
         A message that waits for input, or a page, is about to be published.

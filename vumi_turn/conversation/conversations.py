@@ -68,8 +68,10 @@ class InputArrival(Enum):
     """How an input came."""
 
     FIRST = "first"
-    #: The broker delivers it once more.
+    #: The broker delivers it once more; whether it was consumed before is not known.
     AGAIN = "again"
+    #: The broker delivers it once more, and it was consumed before.
+    CONSUMED = "consumed"
     #: It was parked, and was put back into its queue.
     REPLAYED = "replayed"
 
@@ -141,40 +143,43 @@ class Conversations:
 
     # -- from a person ------------------------------------------------------------
 
-    async def read_input(self, message: TransportUserMessage, arrival: InputArrival) -> Meaning:
+    async def read_input(
+        self, message: TransportUserMessage, arrival: InputArrival, ends_session: bool = True
+    ) -> Meaning:
         """
         What a person means. It is decided once, when the message is first
         consumed, and remembered for when it comes again.
 
         :param arrival: how it came.
+        :param ends_session: a close is that of the session which the person is in, not of another one.
         :return: None where it is what was typed, also where the cache cannot
             be asked for :data:`CACHE_WAIT` seconds.
         """
         given_up_at = self._clock.seconds() + CACHE_WAIT
         while True:
             try:
-                return await self._read(message, arrival)
+                return await self._read(message, arrival, ends_session)
             except CacheUnavailable:
                 if self._clock.seconds() >= given_up_at:
                     self._observer.choice("cache_away")
                     return None
             await deferLater(self._clock, CACHE_RETRY)
 
-    async def _read(self, message: TransportUserMessage, arrival: InputArrival) -> Meaning:
+    async def _read(self, message: TransportUserMessage, arrival: InputArrival, ends_session: bool) -> Meaning:
         if arrival is not InputArrival.FIRST:
             note = await self._documents.get(INPUT, message.message_id)
             if note is not None:
                 return _meaning_of(note)
-            if arrival is InputArrival.REPLAYED:
-                return None  # the person's menu is another one by now
         person = person_of(message.from_addr)
         seen = await self._documents.get(PERSON, person) if person else None
         if seen is None:
             return None
+        if arrival in (InputArrival.CONSUMED, InputArrival.REPLAYED) and seen.get("key") != message.message_id:
+            return None  # nothing was asked then; what the person sees by now came later
         if message.session_event == TransportUserMessage.SESSION_NEW:
             await self._documents.put(PERSON, {person: None})
             return None
-        if message.session_event == TransportUserMessage.SESSION_CLOSE:
+        if message.session_event == TransportUserMessage.SESSION_CLOSE and ends_session:
             await self._forget_pages(person)
         typed = message.content
         if not typed:
