@@ -82,7 +82,7 @@ class QuorumTests(BridgeCase):
             for gone_back in range(count):
                 method, properties, _ = wait_for(lambda: self.got(queue), "the message")
                 self.assertEqual((properties.headers or {}).get("x-delivery-count", 0), gone_back)
-                self.peer.channel.basic_nack(method.delivery_tag, requeue=True)
+                self.peer.channel.basic_reject(method.delivery_tag, requeue=True)  # counts, also in RabbitMQ 4.3
             with self.running({}, *FLAGS):
                 if message is once_less:
                     self.delivered(message)
