@@ -66,7 +66,7 @@ class VerdictTests(DeliveryCase):
         said = self.say_many(60)
         wait_for(lambda: self.turn_state()["state"] == "misconfigured", "the worker to understand")
         time.sleep(3)  # some probes are refused
-        self.assertEqual(self.rig.held("inbound"), 40)
+        wait_for(lambda: self.rig.held("inbound") == 40, "the parked ones to be acknowledged, and no other")
         parked = self.parked_ids()
         self.assertEqual(len(set(parked) & {message["message_id"] for message in said}), 20)
         self.assertIn("check auth_token and turn_api_url", self.worker.log)

@@ -130,7 +130,7 @@ class FleetReloadTests(FleetCase):
         self.assertEqual(self.http("fleet_b").post(outbound()).status, 401)
         self.assertEqual(HttpPeer(self.fleet.port, OTHER, "/fleet_b").post(outbound()).status, 200)
         self.assertEqual(self.http("fleet_c").post(outbound()).status, 404)
-        self.assertEqual(self.peer.consumers("fleet_c.inbound"), 0)
+        wait_for(lambda: self.peer.consumers("fleet_c.inbound") == 0, "its consumer to be gone")
         self.assertEqual(sorted(self.health()["channels"]), ["fleet_a", "fleet_b", "fleet_d"])
         self.assertNotIn('connector="fleet_c"', self.http("").get("/metrics").body.decode())
         self.fleet.stop()
@@ -250,7 +250,8 @@ class FleetStopTests(FleetCase):
         self.fleet.stop()
         self.assertLess(time.monotonic() - began, 6)
         for name in self.names:
-            self.assertEqual(self.peer.ready(f"{name}.inbound"), 1)
+            # RabbitMQ puts it back when it has noticed that the connection is gone.
+            wait_for(lambda: self.peer.ready(f"{name}.inbound") == 1, "the message to be back")  # noqa: B023
 
 
 class SingleReloadTests(BridgeCase):

@@ -438,7 +438,7 @@ class PathTests(BridgeCase):
         """SIGTERM ends the worker and its consumers; what comes later is kept for the next one."""
         self.delivered(self.say(inbound()))
         self.assertIn(self.worker.stop(), (-15, 0))
-        self.assertEqual(self.peer.consumers(self.rig.queue("inbound")), 0)
+        wait_for(lambda: self.peer.consumers(self.rig.queue("inbound")) == 0, "its consumer to be gone")
         message = self.say(inbound())
         self.worker.start()
         self.delivered(message)

@@ -97,7 +97,7 @@ class OperationsCase(BridgeCase):
         wait_for(lambda: len(self.turn.of("messages")) == 2, "the POST to be under way")
         stop()
         self.turn.wait_for("messages", message["message_id"])
-        self.assertEqual(self.rig.held("inbound"), 0)
+        wait_for(lambda: self.rig.held("inbound") == 0, "its acknowledgement")
 
 
 class SupervisorTests(OperationsCase):

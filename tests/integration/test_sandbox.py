@@ -203,7 +203,7 @@ class RealBrokerTests(SandboxCase):
     def test_phones(self) -> None:
         """The simulated phones speak over RabbitMQ; its password may be in the environment."""
         sandbox = self.start(*self.flags, "--config", self.config(connector_name="sandbox_a"), variables=self.secrets)
-        self.assertEqual(self.peer.consumers("sandbox_a.inbound"), 1)
+        wait_for(lambda: self.peer.consumers("sandbox_a.inbound") == 1, "the worker to consume", SOON)
         sandbox.dial(NUMBER)
         sandbox.wait_for_screen(NUMBER, "Welcome to the clinic line.")
         self.assertEqual(sandbox.api.get("/api/state")["setup"]["broker"], "RabbitMQ")

@@ -86,7 +86,7 @@ class StoppingTests(BridgeCase):
         seconds = self.ended(began)
         self.assertGreater(seconds, SHUTDOWN_TIMEOUT - 0.5)
         self.assertLess(seconds, SHUTDOWN_TIMEOUT + SLACK)
-        self.assertEqual(self.peer.ready(queue), 8)
+        wait_for(lambda: self.peer.ready(queue) == 8, "all to be back in the queue")
         self.turn.reset()
         self.worker.start()
         for message in said:
@@ -106,6 +106,7 @@ class StoppingTests(BridgeCase):
         said = [self.say(inbound(from_addr=person)) for _ in range(5)]
         wait_for(lambda: self.http.get("/health").json["health"] == "degraded", "the worker to know")
         self.assertLess(self.ended(self.tell_to_stop()), SHUTDOWN_TIMEOUT - 1)
+        wait_for(lambda: self.peer.ready(self.rig.queue("inbound")) == 5, "all to be back in the queue")
         left = [json.loads(body)["message_id"] for body in self.peer.take_all(self.rig.queue("inbound"))]
         self.assertEqual(left, [message["message_id"] for message in said])
 
@@ -141,7 +142,8 @@ class StoppingTests(BridgeCase):
         # It waits for 5 s at most.
         wait_for(lambda: self.http.metric("vumi_turn_waiting") == 1, "the worker to have it")
         self.assertLess(self.ended(self.tell_to_stop()), SHUTDOWN_TIMEOUT - 1)
-        self.assertEqual((self.peer.ready(self.rig.queue("event")), self.turn.statuses()), (1, []))
+        wait_for(lambda: self.peer.ready(self.rig.queue("event")) == 1, "the event to be back in its queue")
+        self.assertEqual(self.turn.statuses(), [])
 
     def leave_hanging(self, body: bytes) -> None:
         """RabbitMQ hangs, and a client that has POSTed this goes away without an answer."""

@@ -158,7 +158,7 @@ class TurnTroubleTests(BridgeCase):
         said = [self.say(inbound()) for _ in range(5)]
         wait_for(lambda: len(self.turn.requests) >= 5, "Turn to hang")
         self.worker.stop()
-        self.assertEqual(self.peer.ready(self.rig.queue("inbound")), 5)
+        wait_for(lambda: self.peer.ready(self.rig.queue("inbound")) == 5, "all to be back in the queue")
         self.turn.reset()
         self.worker.start()
         for message in said:
