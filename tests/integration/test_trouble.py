@@ -143,7 +143,8 @@ class TurnTroubleTests(BridgeCase):
             self.turn.script(TurnResponse(status, headers=headers))
             self.say(inbound())
             if status == 429:
-                wait_for(lambda: self.turn.requests and self.turn.requests[0].ended, "the 429")
+                # What comes before the worker has read the answer is sent at once.
+                wait_for(lambda: self.http.metric("vumi_turn_throttled_seconds") > 0, "the worker to have the 429")
                 self.report(event("ack", "a" * 32))
         last = self.turn.wait_for("statuses", "a" * 32)
         first, *later = self.turn.requests
