@@ -9,7 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from vumi_turn import __version__
 from vumi_turn.delivery import Result
-from vumi_turn.monitoring.metrics import READ_AT_ONCE, SAMPLES_AT_ONCE, MetricsRegistry
+from vumi_turn.monitoring.gauges import READ_AT_ONCE
+from vumi_turn.monitoring.metrics import SAMPLES_AT_ONCE, MetricsRegistry
 from vumi_turn.turn.verdicts import Verdict
 
 

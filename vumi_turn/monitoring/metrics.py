@@ -8,16 +8,15 @@ id or anything that was said.
 from __future__ import annotations
 
 from itertools import product
-from typing import Any, Callable, Iterable, Iterator, Mapping, Optional, Union
+from typing import Any, Callable, Iterable, Iterator, Optional
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 from prometheus_client.gc_collector import GCCollector
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import Metric
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
-from twisted.logger import Logger
 
 from .._version import __version__
 from ..delivery import Result
@@ -26,14 +25,10 @@ from ..http.errors import ApiError, Forbidden, TooManyAttempts, Unauthorized
 from ..turn import errors as turn_errors
 from ..turn.verdicts import MESSAGE, STATUS, Verdict
 from .counting import CounterFamily, Family, HistogramFamily
-
-log = Logger()
+from .gauges import CONNECTOR, Reading, WatchedMetrics, WatchedSource
 
 PREFIX = "vumi_turn_"
 KINDS = (MESSAGE, STATUS)
-
-#: The label that names a channel.
-CONNECTOR = "connector"
 
 #: What became of a message that Turn need not hear of: the end of a session.
 NOTHING_TO_SEND = "nothing"
@@ -61,12 +56,6 @@ CONFIRM_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 #: Samples of a family that are rendered at a time: some milliseconds' work.
 SAMPLES_AT_ONCE = 250
 
-#: Channels whose number is asked for at a time: that may go through all that a channel holds.
-READ_AT_ONCE = 10
-
-#: A gauge's value, or its values by the one label that it has.
-Reading = Union[float, Mapping[str, float]]
-
 
 class MetricsRegistry:
     """
@@ -78,7 +67,7 @@ class MetricsRegistry:
         #: What is said in one part each.
         self.registry = CollectorRegistry(auto_describe=False)
         self.families = _Families()
-        self._watched = _Watched()
+        self._watched = WatchedMetrics()
         self._channels: dict[str, ChannelMetrics] = {}
         self.watch("build_info", "The version of vumi_turn.", lambda: {__version__: 1.0}, label="version")
         ProcessCollector(registry=self.registry)
@@ -114,7 +103,7 @@ class MetricsRegistry:
         total: bool = False,
     ) -> None:
         """Show a number of the process that somebody else keeps; parameters as for :meth:`ChannelMetrics.watch`."""
-        self._watched.add(None, _Source(PREFIX + name, documentation, read, label, total))
+        self._watched.add(None, WatchedSource(PREFIX + name, documentation, read, label, total))
 
     def render(self) -> bytes:
         """All numbers, in Prometheus' text format."""
@@ -131,7 +120,7 @@ class MetricsRegistry:
             samples = [sample for sample in metric.samples if not sample.name.endswith("_created")]
             for start in range(0, max(len(samples), 1), SAMPLES_AT_ONCE):
                 metric.samples = samples[start : start + SAMPLES_AT_ONCE]
-                text = generate_latest(_One(metric))
+                text = generate_latest(_Single(metric))
                 # What the family is called and means is said once.
                 yield text if metric.name != before else text.split(b"\n", 2)[2]
                 before = metric.name
@@ -155,7 +144,7 @@ class ChannelMetrics:
     :param watched: the numbers that others keep.
     """
 
-    def __init__(self, connector: str, families: _Families, watched: _Watched) -> None:
+    def __init__(self, connector: str, families: _Families, watched: WatchedMetrics) -> None:
         self.connector = connector
         self._watched = watched
         self._consumed = _Bound(families.consumed, connector, [(kind,) for kind in KINDS])
@@ -262,7 +251,7 @@ class ChannelMetrics:
         :param label: a label beside ``connector``.
         :param total: the number only ever grows.
         """
-        self._watched.add(self.connector, _Source(PREFIX + name, documentation, read, label, total))
+        self._watched.add(self.connector, WatchedSource(PREFIX + name, documentation, read, label, total))
 
 
 class _Families:
@@ -346,42 +335,7 @@ class _Bound(dict[tuple[str, ...], Callable[..., None]]):
         self.clear()
 
 
-class _Source:
-    """Where one watched metric comes from."""
-
-    def __init__(
-        self,
-        name: str,
-        documentation: str,
-        read: Callable[[], Optional[Reading]],
-        label: Optional[str],
-        total: bool,
-    ) -> None:
-        self.name = name
-        self._documentation = documentation
-        self._read = read
-        self._label = label
-        self._family: Any = CounterMetricFamily if total else GaugeMetricFamily
-
-    def family(self, of_channel: bool) -> Any:
-        """An empty family for this number."""
-        labels = [CONNECTOR] if of_channel else []
-        return self._family(self.name, self._documentation, labels=[*labels, *([self._label] if self._label else [])])
-
-    def add_to(self, family: Any, connector: Optional[str]) -> None:
-        """Put what there is to show now into a family."""
-        reading = self._read()
-        if reading is None:
-            return
-        labels = [] if connector is None else [connector]
-        if self._label is None:
-            family.add_metric(labels, reading)
-            return
-        for value, number in reading.items():  # type: ignore[union-attr]
-            family.add_metric([*labels, value], number)
-
-
-class _One(Collector):
+class _Single(Collector):
     """A registry of one metric."""
 
     def __init__(self, metric: Metric) -> None:
@@ -389,42 +343,3 @@ class _One(Collector):
 
     def collect(self) -> Iterator[Metric]:
         yield self._metric
-
-
-class _Watched:
-    """All watched metrics, by name and by channel; None is the process."""
-
-    def __init__(self) -> None:
-        self._sources: dict[str, dict[Optional[str], _Source]] = {}
-
-    def add(self, connector: Optional[str], source: _Source) -> None:
-        sources = self._sources.setdefault(source.name, {})
-        if connector in sources or (sources and (None in sources) != (connector is None)):
-            raise ValueError(f"{source.name} is watched already")
-        sources[connector] = source
-
-    def remove(self, connector: str) -> None:
-        """Forget a channel's."""
-        for name, sources in list(self._sources.items()):
-            sources.pop(connector, None)
-            if not sources:
-                del self._sources[name]
-
-    def collect(self) -> Iterator[Metric]:
-        """What there is now, :data:`READ_AT_ONCE` channels at a time; those of one name follow each other."""
-        for name, sources in list(self._sources.items()):
-            each = list(sources.items())
-            for start in range(0, len(each), READ_AT_ONCE):
-                family = each[0][1].family(each[0][0] is not None)
-                for connector, source in each[start : start + READ_AT_ONCE]:
-                    if sources.get(connector) is source:  # the channel is still there
-                        self._read(name, connector, source, family)
-                if family.samples:
-                    yield family
-
-    @staticmethod
-    def _read(name: str, connector: Optional[str], source: _Source, family: Any) -> None:
-        try:
-            source.add_to(family, connector)
-        except Exception:  # a boundary: one number that cannot be had must not hide the others
-            log.failure("The metric {name} cannot be read", name=name, connector=connector)
