@@ -11,7 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.conversation.documents import FakeDocuments
 from vumi_turn.broker.interface import BrokerUnavailable, Delivery, Outcome
 from vumi_turn.conversation.answers import AnswerState, InputAnswers
-from vumi_turn.conversation.joining import JOINED, MOST_WINDOWS, TURN_IDS, Joiner, Part
+from vumi_turn.conversation.joined_notes import JOINED, TURN_IDS
+from vumi_turn.conversation.joining import MOST_WINDOWS, Joiner, Part
 from vumi_turn.vumi.messages import MalformedMessage, TransportUserMessage
 
 WINDOW = 1.0

@@ -15,7 +15,7 @@ from twisted.internet import reactor
 from vumi_turn.channel.outgoing import OutgoingMessages
 from vumi_turn.channel.parts_queue import PartsQueue
 from vumi_turn.channel.worker import TurnChannelsApi
-from vumi_turn.conversation.joining import Joiner
+from vumi_turn.conversation.joined_notes import JoinedNotes
 from vumi_turn.outbound.publisher import OutboundPublisher
 from vumi_turn.vumi.connectors import ReceiveInboundConnector
 
@@ -120,8 +120,8 @@ _before("flush begun", OutgoingMessages, "publish_joined")
 _while_flushing()
 _during(_IN_FLUSH["flush written"], ReceiveInboundConnector, "publish_outbound")
 _after(_IN_FLUSH["flush confirmed"], ReceiveInboundConnector, "publish_outbound")
-_after("noted", Joiner, "_note_published")
-_after("acknowledging", Joiner, "_note_published", die_soon)
+_after("noted", JoinedNotes, "published")
+_after("acknowledging", JoinedNotes, "published", die_soon)
 
 signal.signal(ARMED_BY, _arm)
 

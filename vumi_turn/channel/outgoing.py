@@ -17,7 +17,8 @@ from ..caches import CacheUnavailable, MessageCache
 from ..conversation.answers import InputAnswers
 from ..conversation.conversations import Conversations, PageTurned, Shown
 from ..conversation.errors import MalformedPart, UnsupportedType
-from ..conversation.joining import TURN_IDS, Part
+from ..conversation.joined_notes import TURN_IDS
+from ..conversation.joining import Part
 from ..conversation.rendering import Rendered, render
 from ..conversation.sessions import Sessions
 from ..http.errors import ApiUsageError

@@ -6,7 +6,7 @@ from typing import Any, Awaitable, Callable
 
 from ..caches import CacheUnavailable
 from ..caches.documents import DocumentStore
-from ..conversation.joining import TURN_IDS
+from ..conversation.joined_notes import TURN_IDS
 from ..conversation.sessions import Sessions
 from ..monitoring.metrics import ChannelMetrics
 from ..turn.payloads import status_of, status_payload

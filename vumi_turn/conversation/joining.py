@@ -32,18 +32,14 @@ from twisted.logger import Logger
 
 from ..broker.interface import BrokerError, Delivery, Outcome
 from ..caches import CacheUnavailable
-from ..caches.documents import Change, DocumentStore, Kind, Lifetime
+from ..caches.documents import DocumentStore
 from ..timing.backoff import Backoff
 from ..timing.named_log import named
 from ..vumi.messages import MalformedMessage, TransportUserMessage
 from .answers import Finish, InputAnswers
+from .joined_notes import JoinedNotes
 
 log = Logger()
-
-#: Of a part: the id of the message that it was joined into, and whether that was published.
-JOINED = Kind("joined")
-#: Of a joined message: the ids that Turn was told.
-TURN_IDS = Kind("turn_ids", Lifetime.OUTBOUND_TIMEOUT)
 
 #: So many windows after its first part a joined message is published at the latest.
 MOST_WINDOWS = 3
@@ -170,7 +166,7 @@ class Joiner:
         self._log = named(log, connector)
         self._clock = clock
         self._window = window
-        self._documents = documents
+        self._notes = JoinedNotes(documents)
         self._answers = answers
         self._flow = flow
         self._groups: dict[str, _Group] = {}
@@ -291,9 +287,9 @@ class Joiner:
             for member in members:
                 _settle(member, await self._flow.fail_part(member.part, member.delivery))
             return
-        await self._note_joined(members, message_id)
+        await self._notes.joined(_ids_of(members), message_id)
         held_long = self._clock.seconds() >= group.first_at + MOST_WINDOWS * self._window
-        finish = await self._finish(input_id, message_id, waits, held_long, [member.part.id for member in members])
+        finish = await self._finish(input_id, message_id, waits, held_long, _ids_of(members))
         if finish is Finish.HOLD:
             self._take_back(input_id, group)
             return
@@ -314,7 +310,7 @@ class Joiner:
                         _settle(member, Outcome.REQUEUE)
                     return
                 await deferLater(self._clock, backoff.next())
-        await self._note_published(members, message_id)
+        await self._notes.published(_ids_of(members), message_id)
         for member in members:
             _settle(member, Outcome.ACK)
 
@@ -335,9 +331,9 @@ class Joiner:
 
     async def is_published(self, message_id: str) -> bool:
         """Whether it is noted that a part was published."""
-        return (await self._note_of(message_id)).get("published") is True
+        return await self._notes.is_published(message_id)
 
-    # -- what is noted ---------------------------------------------------------------
+    # -- what was noted --------------------------------------------------------------
 
     async def _finish(self, input_id: str, message_id: str, waits: bool, held_long: bool, ids: Sequence[str]) -> Finish:
         try:
@@ -358,7 +354,7 @@ class Joiner:
         message_id: Optional[str] = None
         left = []
         for member in members:
-            note = await self._note_of(member.part.id)
+            note = await self._notes.of(member.part.id)
             if note.get("published") is True:
                 _settle(member, Outcome.ACK)
                 continue
@@ -367,37 +363,14 @@ class Joiner:
                 message_id = note["id"]
         return left, message_id or (left[0].part.id if left else "")
 
-    async def _note_of(self, part_id: str) -> dict[str, Any]:
-        try:
-            note = await self._documents.get(JOINED, part_id)
-        except CacheUnavailable:
-            note = None  # it may be shown twice rather than not at all
-        return note if isinstance(note, dict) else {}
-
-    async def _note_joined(self, members: list[_Member], message_id: str) -> None:
-        ids = [part.id for part in _parts_of(members)]
-
-        def with_ids(document: Any) -> Change[None]:
-            known = document if isinstance(document, list) else []
-            return Change([*known, *(name for name in ids if name not in known)], None)
-
-        try:
-            await self._documents.put(JOINED, {name: {"id": message_id} for name in ids})
-            await self._documents.update(TURN_IDS, message_id, with_ids)
-        except CacheUnavailable:
-            pass  # after a kill in the next moment a text may be shown twice
-
-    async def _note_published(self, members: list[_Member], message_id: str) -> None:
-        note = {"id": message_id, "published": True}
-        try:
-            await self._documents.put(JOINED, {member.part.id: note for member in members})
-        except CacheUnavailable:
-            pass  # as above
-
 
 def _parts_of(members: Sequence[_Member]) -> list[Part]:
     """Each part once: a POST that Turn has repeated may be in the queue twice."""
     return list({member.part.id: member.part for member in members}.values())
+
+
+def _ids_of(members: Sequence[_Member]) -> list[str]:
+    return [part.id for part in _parts_of(members)]
 
 
 def _settle(member: _Member, outcome: Outcome) -> None:
