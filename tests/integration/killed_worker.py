@@ -1,17 +1,19 @@
 """
 The worker, which ends itself with SIGKILL at a chosen instant of joining
-messages, the first time that it gets there after it was told which.
+messages, the first time that it gets there after it was told which. Only the
+worker's process may import this: it changes classes of the package.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-from pathlib import Path
+import sys
 from typing import Any, Callable
 
 from twisted.internet import reactor
 
+from tests.integration.kill_instants import ARMED_BY, KILL_AT
 from vumi_turn.channel.outgoing import OutgoingMessages
 from vumi_turn.channel.parts_queue import PartsQueue
 from vumi_turn.channel.worker import TurnChannelsApi
@@ -19,22 +21,8 @@ from vumi_turn.conversation.joined_notes import JoinedNotes
 from vumi_turn.outbound.publisher import OutboundPublisher
 from vumi_turn.vumi.connectors import ReceiveInboundConnector
 
-#: A file with the instant, where the worker runs: it is read, and removed, at this signal.
-KILL_AT = Path("kill_at")
-ARMED_BY = signal.SIGUSR2
-
-#: What has happened when the worker is killed.
-INSTANTS = {
-    "part begun": "the cache has its mark, nothing is published",
-    "part written": "the part is on its way to the broker",
-    "part confirmed": "the broker has the part, Turn has no 200",
-    "answered": "Turn has its 200, the part is held",
-    "flush begun": "the joined id is noted, nothing is published",
-    "flush written": "the joined message is on its way to the broker",
-    "flush confirmed": "the broker has the joined message, nothing says so",
-    "noted": "it is noted that it was published, no part is acknowledged",
-    "acknowledging": "acknowledgements are on their way",
-}
+if "twisted.trial.runner" in sys.modules:
+    raise ImportError("this changes classes of the package: only a worker's process may import it")
 
 #: The instants that are reached in the publish of a joined message, not of others.
 _IN_FLUSH = {"flush written": "joined message written", "flush confirmed": "joined message confirmed"}

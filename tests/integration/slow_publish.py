@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from twisted.internet import reactor
@@ -10,6 +11,9 @@ from twisted.internet.task import deferLater
 from vumi_turn.channel.worker import TurnChannelsApi
 from vumi_turn.vumi.connectors import ReceiveInboundConnector
 from vumi_turn.vumi.messages import TransportUserMessage
+
+if "twisted.trial.runner" in sys.modules:
+    raise ImportError("this changes classes of the package: only a worker's process may import it")
 
 #: Seconds after the broker's confirmation.
 SECONDS = 1.5

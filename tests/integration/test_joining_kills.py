@@ -23,7 +23,7 @@ from twisted.trial.unittest import SkipTest
 import tests
 from tests.integration.bridge_case import SECRET, BridgeCase
 from tests.integration.http_peer import HttpPeer, outbound
-from tests.integration.killed_worker import ARMED_BY, INSTANTS, KILL_AT
+from tests.integration.kill_instants import ARMED_BY, INSTANTS, KILL_AT
 from tests.integration.redis_server import RedisServer
 from tests.integration.test_journeys import SHOW
 from tests.integration.vumi_words import inbound, new_person
