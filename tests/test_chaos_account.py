@@ -170,6 +170,35 @@ class RepeatsTests(AccountCase):
                 self.take("a", 20.0)
                 self.assertEqual(self.right().counts["messages to Turn"]["repeated after a lie or a cut"], 1)
 
+    def joined(self, second: float) -> None:
+        """A status of two joined messages: Turn has the first at 10, the other at ``second``, and the first again at 20."""
+        for marker, name in (("asking 1", "m1"), ("asking 2", "m2")):
+            asked = Asked(marker, b"")
+            asked.attempts.append(Attempt(1.0, 1.1, 200, name))
+            self.ledger.asked.append(asked)
+            self.ledger.found[f"p {marker}"] = Found(f"p {marker}", "m1", marker, 2.0)
+        self.say("m1 sent", "m1", kind=STATUS)
+        self.take("m1 sent", 10.0)
+        self.ledger.see(Seen(STATUS, "m2 sent", ACCEPTED, second, FakeRequest(second + 0.01)))
+        self.take("m1 sent", 20.0)
+
+    def test_joined_at_a_kill(self) -> None:
+        """The statuses of joined messages are acknowledged together: a kill before the last of them repeats the first."""
+        self.joined(second=21.0)
+        self.die(WORKER, 15.0)
+        self.assertEqual(self.right().counts["statuses to Turn"]["repeated after a kill"], 1)
+
+    def test_joined_before_a_kill(self) -> None:
+        """Once Turn had all of them, a kill is no reason."""
+        self.joined(second=11.0)
+        self.die(WORKER, 15.0)
+        self.wrong("1 statuses to Turn were delivered twice without a reason: m1 sent")
+
+    def test_joined_without_a_kill(self) -> None:
+        """Nor is it one to have waited for the others."""
+        self.joined(second=21.0)
+        self.wrong("1 statuses to Turn were delivered twice without a reason: m1 sent")
+
     def test_cut_by_a_refusal(self) -> None:
         """Turn that goes away may cut an answer off; long before, it did not."""
         self.twice()

@@ -23,7 +23,7 @@ from vumi_turn.channel.deliveries import (
 from vumi_turn.conversation.conversations import Meaning, PageTurned
 from vumi_turn.conversation.menus import Choice
 from vumi_turn.conversation.parts import ChoiceKind
-from vumi_turn.delivery import Result
+from vumi_turn.delivery import AcceptedIdentities, Result
 from vumi_turn.failures.dead_letter import DeadLetter
 from vumi_turn.failures.queue import FailureQueue
 from vumi_turn.turn.client import TurnResponse
@@ -77,11 +77,13 @@ class RequestCase(SynchronousTestCase):
         self.broker = FakeBroker()
         self.failures = FailureQueue(self.broker.publisher("c.turn_failures"), self.clock)
         self.flow = FakeFlow()
+        self.accepted = AcceptedIdentities()
         self.recorded: Deferred[Meaning] = Deferred()
         self.records = 0
 
-    def delivery(self, queue: str, body: bytes) -> Delivery:
-        return Delivery(f"c.{queue}", body, redelivered=True, headers={"x-delivery-count": 3}, received=START - 5)
+    def delivery(self, queue: str, body: bytes, redelivered: bool = True) -> Delivery:
+        headers = {"x-delivery-count": 3}
+        return Delivery(f"c.{queue}", body, redelivered=redelivered, headers=headers, received=START - 5)
 
     async def record(self) -> Meaning:
         self.records += 1
@@ -92,10 +94,10 @@ class RequestCase(SynchronousTestCase):
         message = message.replace(delivery=self.delivery("inbound", body))
         return MessageDelivery(message, {"the": "payload"}, self.record(), self.flow, self.failures, expires)
 
-    def status(self) -> StatusDelivery:
-        event = TransportEvent(user_message_id="m7", event_type="ack", sent_message_id="7", event_id="e1")
-        event = event.replace(delivery=self.delivery("event", b'{"a": 1}'))
-        return StatusDelivery(event, self.flow, self.failures)
+    def status(self, event_id: str = "e1", redelivered: bool = True) -> StatusDelivery:
+        event = TransportEvent(user_message_id="m7", event_type="ack", sent_message_id="7", event_id=event_id)
+        event = event.replace(delivery=self.delivery("event", b'{"a": 1}', redelivered))
+        return StatusDelivery(event, self.flow, self.failures, self.accepted)
 
     def run_now(self, coroutine: Any) -> Any:
         """The result of what need not wait."""
@@ -282,6 +284,29 @@ class StatusDeliveryTests(RequestCase):
         self.assertIs(self.run_now(request.post()), refused)
         self.assertIs(self.run_now(request.post()), OK)
         self.assertEqual([payload["status"]["id"] for _, payload in self.flow.posted], [0, 1, 1, 2])
+
+    def test_several_again(self) -> None:
+        """An event that comes again goes on with the first of its statuses that Turn does not have."""
+
+        async def statuses() -> list[dict[str, Any]]:
+            return [{"status": {"id": f"m{number}"}} for number in range(3)]
+
+        def posted_by(request: StatusDelivery) -> list[str]:
+            self.flow.posted.clear()
+            self.run_now(request.prepare())
+            self.run_now(request.post())
+            return [payload["status"]["id"] for _, payload in self.flow.posted]
+
+        self.flow.statuses = statuses
+        refused = TurnResponse(status=503, error=None, wait=None, detail="")
+        self.flow.answers = [OK, refused]
+        self.assertEqual(posted_by(self.status(redelivered=False)), ["m0", "m1"])
+        self.flow.answers = [refused]
+        self.assertEqual(posted_by(self.status()), ["m1"])
+        self.assertEqual(posted_by(self.status()), ["m1", "m2"])
+        self.assertEqual(posted_by(self.status()), ["m2"], "whether Turn has all of them is not known here")
+        self.assertEqual(posted_by(self.status("e2")), ["m0", "m1", "m2"], "another event")
+        self.assertEqual(posted_by(self.status("e3", redelivered=False)), ["m0", "m1", "m2"], "a first delivery")
 
     def test_nothing(self) -> None:
         """Where Turn has nothing to hear of, nothing is sent."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import time
 from collections import Counter
 from datetime import datetime, timedelta, timezone
@@ -85,6 +87,20 @@ class VerdictTests(DeliveryCase):
         self.turn.decide = lambda request: TurnResponse(200)
         self.all_accepted(said)
         self.assertEqual(self.parked_ids(), [])
+
+    def test_stands_still(self) -> None:
+        """An answer that arrives while the process stands still counts, and Turn gets nothing twice."""
+        self.turn.script(*[TurnResponse(delay=0.2)] * 5)
+        said = self.say_many(5)
+        wait_for(lambda: len(self.turn.messages()) == 5, "Turn to get them")
+        os.kill(self.worker.pid, signal.SIGSTOP)
+        try:
+            wait_for(lambda: len(self.accepted()) == 5, "Turn to have answered")
+            time.sleep(1)  # longer than a POST may take
+        finally:
+            os.kill(self.worker.pid, signal.SIGCONT)
+        self.all_accepted(said)
+        self.assertEqual(len(self.turn.messages()), 5)
 
     def test_wrong_token(self) -> None:
         """Where Turn does not let us in each is tried at most once a probe, held, and delivered afterwards."""

@@ -419,6 +419,15 @@ class TroubleTests(ClientCase):
             with case(transport=transport):
                 self.assertTrue(transport.gone or transport.producerState == "stopped")
 
+    def test_answer_lay_unread(self) -> None:
+        """What has arrived when the time is over is read: the process may have stood still."""
+        posted = self.post()
+        self.connect()
+        self.reactor.callLater(10, self.answer)
+        self.reactor.advance(10)
+        self.assertEqual(self.successResultOf(posted).status, 200)
+        self.nothing_is_left()
+
     def test_late_answer(self) -> None:
         """What comes after a timeout is nobody's answer."""
         posted = self.post()

@@ -26,7 +26,7 @@ from ..conversation.menus import ANSWERS, Choice
 from ..conversation.replies import NewMessages
 from ..conversation.screen_options import ScreenOptions
 from ..conversation.sessions import Sessions
-from ..delivery import DeliveryScheduler, Result
+from ..delivery import AcceptedIdentities, DeliveryScheduler, Result
 from ..failures.dead_letter import PERMANENT, TEMPORARY, DeadLetter
 from ..failures.queue import FAILURES, FailureQueue
 from ..monitoring.metrics import NOTHING_TO_SEND
@@ -187,6 +187,7 @@ class Channel:
             connector=config.connector_name,
             unanswered=bounds.unanswered,
         )
+        self._accepted_statuses = AcceptedIdentities(bound=bounds.identities)
         self._statuses = Statuses(self._sessions, cache.documents, self.publisher.written, metrics)
         self.webhook = Webhook(
             secret=config.turn_hmac_secret,
@@ -225,6 +226,7 @@ class Channel:
         """Take nothing of the process's bounds any more: the channel has stopped, or never started."""
         self._window.leave()
         self.scheduler.forget()
+        self._accepted_statuses.clear()
         self.publisher.forget()
 
     # -- from a person to Turn ----------------------------------------------
@@ -293,7 +295,7 @@ class Channel:
         :return: what becomes of its delivery.
         """
         self._recorder.event_consumed(event.user_message_id, STATUS, event.delivery_status or event.event_type)
-        return await self._deliver(StatusDelivery(event, self, self._failures))
+        return await self._deliver(StatusDelivery(event, self, self._failures, self._accepted_statuses))
 
     async def post_status(self, payload: dict[str, Any]) -> TurnResponse:
         """See :class:`~.deliveries.StatusFlow`."""

@@ -19,7 +19,7 @@ from ..caches import person_of
 from ..conversation.conversations import InputArrival, Meaning, PageTurned
 from ..conversation.errors import UnreadableValue
 from ..conversation.menus import Choice
-from ..delivery import DeliveryRequest, Result
+from ..delivery import AcceptedIdentities, DeliveryRequest, Result
 from ..failures.dead_letter import DeadLetter
 from ..failures.headers import choice_in, is_replay
 from ..failures.queue import FailureQueue
@@ -218,17 +218,21 @@ class StatusDelivery(QueuedRequest):
     :param event: from the connector's ``event`` queue.
     :param flow: what the channel does with it.
     :param failures: where it is parked.
+    :param accepted: remembers which of several statuses Turn has, for when the event comes again.
     """
 
     kind = STATUS
 
-    def __init__(self, event: TransportEvent, flow: StatusFlow, failures: FailureQueue) -> None:
+    def __init__(
+        self, event: TransportEvent, flow: StatusFlow, failures: FailureQueue, accepted: AcceptedIdentities
+    ) -> None:
         super().__init__(delivery_of(event), failures)
         self.name = self.key = event.user_message_id
         self.identity = identity_of(event.event_id)
         self._person = self.key
         self._event = event
         self._flow = flow
+        self._accepted = accepted
         self._payloads: Optional[list[dict[str, Any]]] = None
 
     @property
@@ -237,7 +241,7 @@ class StatusDelivery(QueuedRequest):
 
     async def prepare(self) -> None:
         if self._payloads is None:
-            self._payloads = await self._flow.statuses_of(self._event)
+            self._payloads = self._open(await self._flow.statuses_of(self._event))
         if not self._payloads:
             self.result = Result.NOTHING
             return
@@ -251,7 +255,17 @@ class StatusDelivery(QueuedRequest):
             response = await self._flow.post_status(self._payloads[0])
             if len(self._payloads) == 1 or classify(STATUS, response) is not Verdict.DELIVERED:
                 return response
-            del self._payloads[0]
+            self._accepted.add(self._identity_in(self._payloads.pop(0)))
+
+    def _open(self, payloads: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Those of several that Turn may not have yet; the last of them is the event's own affair."""
+        if len(payloads) == 1 or not (self.redelivered or is_replay(self._delivery)):
+            return payloads
+        return [payload for payload in payloads if self._identity_in(payload) not in self._accepted]
+
+    def _identity_in(self, payload: dict[str, Any]) -> bytes:
+        """What recognises one of several statuses."""
+        return identity_of(self._event.event_id, str(payload["status"]["id"]).encode("utf-8", "surrogatepass"))
 
 
 class UndeliverableRequest(QueuedRequest):

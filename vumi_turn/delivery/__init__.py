@@ -6,7 +6,8 @@ It knows no HTTP, no AMQP and no vumi. Whoever uses it makes a
 :meth:`.scheduler.DeliveryScheduler.deliver`.
 """
 
+from .accepted import AcceptedIdentities
 from .request import DeliveryObserver, DeliveryRequest, Result, Window
 from .scheduler import DeliveryScheduler
 
-__all__ = ["DeliveryObserver", "DeliveryRequest", "DeliveryScheduler", "Result", "Window"]
+__all__ = ["AcceptedIdentities", "DeliveryObserver", "DeliveryRequest", "DeliveryScheduler", "Result", "Window"]

@@ -12,13 +12,14 @@ from __future__ import annotations
 from typing import Any, Callable, Optional, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ..caches.requests import RequestStore, Step
 from ..timing.named_log import named
+from ..timing.read_first import ReadFirstTimeout
 from ..timing.running import Running
 from ..timing.shared_bound import Bound
 from ..turn.errors import ApiError, BrokerUnavailableError, InternalError, RequestTimeoutError
@@ -87,7 +88,7 @@ class _Waiter:
         self.outcome: Deferred[None] = Deferred()
         self._clock = clock
         self._deadline = deadline
-        self._timer: Optional[IDelayedCall] = None
+        self._timer: Optional[ReadFirstTimeout] = None
 
     @property
     def bounded(self) -> bool:
@@ -116,12 +117,12 @@ class _Waiter:
 
     def stop(self) -> None:
         """Leave no timer."""
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
+        if self._timer is not None:
+            self._timer.stop()
 
     def _bound(self, seconds: float, error: Callable[[], ApiError]) -> None:
         self.stop()
-        self._timer = self._clock.callLater(max(seconds, 0.0), lambda: self.end(error()))
+        self._timer = ReadFirstTimeout(self._clock, seconds, lambda: self.end(error()))
 
 
 class _Publishing:

@@ -12,6 +12,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from .read_first import ReadFirstTimeout
+
 log = Logger()
 
 T = TypeVar("T")
@@ -67,7 +69,7 @@ class Timeouts:
             awaited.cancel()
             return fail(self._ended())
         wait = _Wait(awaited, self._pending)
-        wait.timer = self._clock.callLater(max(seconds, 0.0), lambda: wait.give_up(too_late()))
+        wait.timer = ReadFirstTimeout(self._clock, seconds, lambda: wait.give_up(too_late()))
         return wait.outcome
 
     def sleep(self, seconds: float) -> Deferred[None]:
@@ -93,7 +95,7 @@ class _Rested(Exception):
 class _Wait(Generic[T]):
     """One wait: its outcome fires once, and then its timer is gone."""
 
-    timer: Any = None
+    timer: Optional[ReadFirstTimeout] = None
 
     def __init__(self, awaited: Deferred[T], pending: set[_Wait[Any]]) -> None:
         self.outcome: Deferred[T] = Deferred(lambda _: self.give_up(CancelledError()))
@@ -123,8 +125,8 @@ class _Wait(Generic[T]):
         if self not in self._pending:
             return False
         self._pending.discard(self)
-        if self.timer is not None and self.timer.active():
-            self.timer.cancel()
+        if self.timer is not None:
+            self.timer.stop()
         return True
 
 

@@ -42,6 +42,7 @@ from ..http.connections import (
 from ..http.tls import CertificateRefused, VerifiedHost
 from ..http.urls import PreparedURL, host_header
 from ..timing.clock import wall_clock_of
+from ..timing.read_first import ReadFirstTimeout
 from .payloads import MESSAGES_PATH, STATUSES_PATH
 from .plain_treq import PlainHTTPClient
 from .rate_limit import TOO_MANY_REQUESTS, HeaderValues, bucket_of, value_of, wait_told, whole_number
@@ -212,7 +213,7 @@ class TurnClient:
             url.to_text(), data=body, headers=self._headers, allow_redirects=False, unbuffered=True
         )
         post = _Post(answered)
-        timer = self._reactor.callLater(timeout, post.time_out)
+        timer = ReadFirstTimeout(self._reactor, timeout, post.time_out)
         self._pending.add(post)
         try:
             return await self._read(post, answered, payload)
@@ -222,8 +223,7 @@ class TurnClient:
             return answer_for_failure(error)
         finally:
             self._pending.discard(post)
-            if timer.active():
-                timer.cancel()
+            timer.stop()
 
     async def _read(self, post: _Post, answered: Deferred[IResponse], payload: dict[str, Any]) -> TurnResponse:
         response = await answered

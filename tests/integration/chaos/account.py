@@ -195,12 +195,13 @@ def _repeats(
     """Turn gets twice only what it did not answer properly, or what was in flight at a kill."""
     unheard, wrong = 0, []
     at_kills: Counter[int] = Counter()
+    together = _told_together(ledger)
     for said in _of(ledger, kind):
         for first, again in pairwise(taken.get(said.key, ())):
             if _went_unheard(first, ledger, timeout):
                 unheard += 1
                 continue
-            death = _death_between(first, again, ledger)
+            death = _death_between(first, again, _last_of(together.get(said.key, ()), first, taken), ledger)
             if death is None:
                 wrong.append(said.key)
             else:
@@ -223,16 +224,41 @@ def _went_unheard(seen: Seen, ledger: Ledger, timeout: float) -> bool:
     )
 
 
-def _death_between(first: Seen, again: Seen, ledger: Ledger) -> Optional[Death]:
-    """The death of a worker that took its knowledge of ``first`` along before the broker had it."""
-    assert first.ended is not None
+def _told_together(ledger: Ledger) -> dict[str, list[str]]:
+    """
+    The statuses of a joined message by that of its first text: the network says it once, and
+    the worker can acknowledge that only when Turn has all of them.
+    """
+    ids = {asked.marker: asked.answer.message_id for asked in ledger.asked if asked.answer is not None}
+    joined: dict[str, set[str]] = defaultdict(set)
+    for found in ledger.found.values():
+        joined[found.message_id].add(ids.get(found.marker) or found.message_id)
+    return {
+        said.key: [f"{each} {said.key.rpartition(' ')[2]}" for each in joined[said.line]]
+        for said in _of(ledger, STATUS)
+        if len(joined[said.line]) > 1
+    }
+
+
+def _last_of(keys: Iterable[str], first: Seen, taken: dict[str, list[Seen]]) -> float:
+    """When Turn had all that is acknowledged together with ``first``."""
+    firsts = [first, *(taken[key][0] for key in keys if taken.get(key))]
+    return max(seen.ended or float("inf") for seen in firsts)
+
+
+def _death_between(first: Seen, again: Seen, ended: float, ledger: Ledger) -> Optional[Death]:
+    """
+    The death of a worker that took its knowledge of ``first`` along before the broker had it.
+
+    :param ended: when it could be acknowledged.
+    """
     for death in ledger.deaths:
         if death.who != WORKER or not first.began <= death.gone <= again.began:
             continue
         trouble = _broker_trouble(death, ledger)
-        if trouble is not None and first.ended >= trouble.began - UNWRITTEN:
+        if trouble is not None and ended >= trouble.began - UNWRITTEN:
             return death
-        if death.how == "SIGKILL" and first.ended >= death.began - ON_ITS_WAY:
+        if death.how == "SIGKILL" and ended >= death.began - ON_ITS_WAY:
             return death
     return None
 

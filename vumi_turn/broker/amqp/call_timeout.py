@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Callable
 
+from ...timing.read_first import ReadFirstTimeout
+
 if TYPE_CHECKING:
     from .client import Client
 
@@ -35,12 +37,11 @@ class CallTimeout:
         self._expired = expired
         self._started = self._looked = client.clock.seconds()
         self._quiet = 0.0
-        self._timer = client.clock.callLater(min(seconds, QUIET), self._check)
+        self._timer = ReadFirstTimeout(client.clock, min(seconds, QUIET), self._check)
 
     def stop(self) -> None:
         """Cancel the timeout: the answer has arrived, or does not matter any more."""
-        if self._timer.active():
-            self._timer.cancel()
+        self._timer.stop()
 
     def _check(self) -> None:
         now = self._client.clock.seconds()
@@ -54,4 +55,4 @@ class CallTimeout:
         if not self._client.blocked and (remaining <= 1e-6 or now - self._started >= MAX_CALL):
             self._expired()
         else:
-            self._timer = self._client.clock.callLater(min(max(remaining, 0.05), QUIET), self._check)
+            self._timer = ReadFirstTimeout(self._client.clock, min(max(remaining, 0.05), QUIET), self._check)
