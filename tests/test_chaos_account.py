@@ -171,7 +171,7 @@ class RepeatsTests(AccountCase):
                 self.assertEqual(self.right().counts["messages to Turn"]["repeated after a lie or a cut"], 1)
 
     def joined(self, second: float) -> None:
-        """A status of two joined messages: Turn has the first at 10, the other at ``second``, and the first again at 20."""
+        """A status of two joined messages: Turn has the first at 10 and at 20, and the other at ``second``."""
         for marker, name in (("asking 1", "m1"), ("asking 2", "m2")):
             asked = Asked(marker, b"")
             asked.attempts.append(Attempt(1.0, 1.1, 200, name))
@@ -183,7 +183,7 @@ class RepeatsTests(AccountCase):
         self.take("m1 sent", 20.0)
 
     def test_joined_at_a_kill(self) -> None:
-        """The statuses of joined messages are acknowledged together: a kill before the last of them repeats the first."""
+        """Statuses of joined messages are acknowledged together: a kill before the last repeats the first."""
         self.joined(second=21.0)
         self.die(WORKER, 15.0)
         self.assertEqual(self.right().counts["statuses to Turn"]["repeated after a kill"], 1)
