@@ -268,6 +268,28 @@ class RedisConnectionTests(SynchronousTestCase):
         self.assertEqual((self.connection.up, self.listener.ups), (True, 2))
         self.stop()
 
+    def test_stood_still(self) -> None:
+        """Answers that arrived while the process stood still are read before the connection is given up."""
+        self.come_up()
+        asked = [self.ask() for _ in range(5)]
+        self.clock.callLater(0.5, self.endpoint.transport.protocol.dataReceived, b"$1\r\n7\r\n" * 5)
+        self.clock.advance(0.5)
+        self.assertEqual([self.successResultOf(each) for each in asked], [b"7"] * 5)
+        self.assertTrue(self.connection.up)
+        self.stop()
+
+    def test_stood_still_with_one_answer(self) -> None:
+        """What was not answered in time is given up all the same, also where others were."""
+        self.capture()
+        self.come_up()
+        one, two = self.ask(), self.ask()
+        self.clock.callLater(0.5, self.endpoint.transport.protocol.dataReceived, b"$1\r\n7\r\n")
+        self.clock.advance(0.5)
+        self.assertEqual(self.successResultOf(one), b"7")
+        self.failureResultOf(two, RedisAway)
+        self.assertFalse(self.connection.up)
+        self.stop()
+
     def test_refusal_ends_the_connection(self) -> None:
         """A Redis that refuses to work (read only, still loading) counts as away."""
         lines = self.capture()

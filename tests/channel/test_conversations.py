@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from tests.channel.test_worker import BridgeCase, inbound, request
+from tests.channel.test_worker import OK, BridgeCase, inbound, request
 from vumi_turn.channel.outgoing import Outgoing
 from vumi_turn.conversation.joining import Part
 from vumi_turn.failures.headers import replay_headers
@@ -217,6 +217,44 @@ class JoinTests(ConversationCase):
             [(status["status"]["id"], status["status"]["status"]) for status in self.turn.statuses], [("m1", "failed")]
         )
         self.assertEqual(self.queue("turn_joining"), [])
+
+    def test_session_over_and_lost(self) -> None:
+        """A part that comes again after Turn was told that it failed is acknowledged, and not told again."""
+        self.say("i1", None, "new")
+        self.ask("m1", "One.")
+        self.say("i2", None, "new")
+        answer: Deferred[TurnResponse] = Deferred()
+        self.turn.answers = [answer]
+        self.wait(1.1)
+        self.broker.go_away()
+        self.turns()
+        self.broker.come_back()
+        self.turns()
+        answer.callback(OK)
+        self.wait(1.1)
+        self.assertEqual([status["status"]["id"] for status in self.turn.statuses], ["m1"])
+        self.assertEqual(self.queue("turn_joining"), [])
+
+    def test_failed_parts_wait_as_long_as_others(self) -> None:
+        """Twenty minutes after its own delivery a part goes back, whatever the parts before it waited for."""
+        self.say("i1", None, "new")
+        self.ask("m1", "One.")
+        self.ask("m2", "Two.")
+        self.say("i2", None, "new")
+        self.turn.answers = [Deferred(), Deferred()]
+        self.wait(1.1)
+        given_back: list[bytes] = []
+        requeue = self.broker.server.requeue
+
+        def note(name: str, message: Any) -> None:
+            given_back.append(message.body)
+            requeue(name, message)
+
+        self.patch(self.broker.server, "requeue", note)
+        for _ in range(26):
+            self.reactor.advance(60)
+            self.turns()
+        self.assertEqual([Part.from_json(body).id for body in given_back], ["m1", "m2"])
 
     def test_late(self) -> None:
         """What answers an input that was answered is published at once, and closes nothing."""

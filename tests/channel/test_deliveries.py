@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.cases import case
 from tests.delivery.fakes import OK, START
 from tests.fakes import FakeBroker
 from vumi_turn.broker.interface import Delivery
@@ -307,6 +308,30 @@ class StatusDeliveryTests(RequestCase):
         self.assertEqual(posted_by(self.status()), ["m2"], "whether Turn has all of them is not known here")
         self.assertEqual(posted_by(self.status("e2")), ["m0", "m1", "m2"], "another event")
         self.assertEqual(posted_by(self.status("e3", redelivered=False)), ["m0", "m1", "m2"], "a first delivery")
+
+    def test_one_of_several_that_turn_does_not_take(self) -> None:
+        """A status that Turn refuses, or fails on, keeps the others of the same event from nothing."""
+
+        async def statuses() -> list[dict[str, Any]]:
+            return [{"status": {"id": f"m{number}"}} for number in range(3)]
+
+        def posted_by(request: StatusDelivery) -> tuple[list[str], Any]:
+            self.flow.posted.clear()
+            self.run_now(request.prepare())
+            answer = self.run_now(request.post())
+            return [payload["status"]["id"] for _, payload in self.flow.posted], answer.status
+
+        self.flow.statuses = statuses
+        for number, status in enumerate((400, 500, 404)):
+            with case(status=status):
+                bad = TurnResponse(status=status, error=None, wait=None, detail="")
+                away = TurnResponse(status=503, error=None, wait=None, detail="")
+                request = self.status(f"e{number}", redelivered=False)
+                self.flow.answers = [bad, away]
+                self.assertEqual(posted_by(request), (["m0", "m1"], 503))
+                self.flow.answers = [OK, OK, bad]
+                self.assertEqual(posted_by(request), (["m1", "m2", "m0"], status))
+                self.assertEqual(posted_by(self.status(f"e{number}")), (["m0"], 200), "replayed")
 
     def test_nothing(self) -> None:
         """Where Turn has nothing to hear of, nothing is sent."""

@@ -153,7 +153,7 @@ class RedisConnection:
             raise RedisAway("not connected")
         try:
             answer: Deferred[Any] = getattr(protocol, command)(*arguments)
-            return await answer.addTimeout(ANSWER_TIMEOUT, self._clock)
+            return await _AnswerTimeout(self._clock, protocol, answer).answer
         except CancelledError:
             raise  # our caller has given up; the connection is none the worse
         except Exception as error:
@@ -271,6 +271,42 @@ class RedisConnection:
         return module_log, f" (for {', '.join(names[:NAMES])}{more})" if names else ""
 
 
+class _AnswerTimeout:
+    """
+    Cancels what is not answered in time. A process that stood still finds its
+    timeouts over and the answers not read: so this ends nothing as long as
+    each turn of the reactor reads something of the connection.
+
+    :param protocol: counts what it hears.
+    :ivar answer: fails with TimeoutError where it does not come in time.
+    """
+
+    def __init__(self, clock: IReactorTime, protocol: Any, answer: Deferred[Any]) -> None:
+        self._clock = clock
+        self._protocol = protocol
+        self._heard = -1
+        self._over = False
+        self._call = clock.callLater(ANSWER_TIMEOUT, self._look)
+        self.answer = answer.addBoth(self._ended)
+
+    def _look(self) -> None:
+        heard = self._protocol.heard
+        if heard != self._heard:
+            self._heard = heard
+            # A call that is added now is made only after the reactor has read.
+            self._call = self._clock.callLater(0, self._look)
+            return
+        self._over = True
+        self.answer.cancel()
+
+    def _ended(self, result: Any) -> Any:
+        if self._call.active():
+            self._call.cancel()
+        if self._over and isinstance(result, Failure) and result.check(CancelledError):
+            return Failure(TimeoutError(f"no answer in {ANSWER_TIMEOUT} s"))
+        return result
+
+
 def observer_of(event: Deferred[None]) -> Deferred[None]:
     """Fires when ``event`` does, and may be cancelled for itself."""
     observer: Deferred[None] = Deferred()
@@ -291,6 +327,12 @@ def _factory(lost: Deferred[None], clock: IReactorTime, why: Callable[[Failure],
         """Tells when its connection is gone; its parser goes on by our clock."""
 
         callLater = clock.callLater
+        #: How often it was given something to read: an answer, or the rest of what has come.
+        heard = 0
+
+        def dataReceived(self, data: bytes, *unpause: bool) -> None:
+            self.heard += 1
+            super().dataReceived(data, *unpause)
 
         def connectionLost(self, reason: Failure) -> None:
             why(reason)

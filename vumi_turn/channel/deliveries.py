@@ -32,6 +32,9 @@ log = Logger()
 #: The queue that each kind comes from, without the connector's name.
 QUEUE_OF_KIND = {MESSAGE: "inbound", STATUS: "event"}
 
+#: What Turn answers about one status, and not about all that it could be sent.
+OF_ONE_STATUS = frozenset({Verdict.REFUSED, Verdict.FAILED})
+
 #: Bytes of an identity.
 IDENTITY_SIZE = 16
 
@@ -251,11 +254,22 @@ class StatusDelivery(QueuedRequest):
 
     async def post(self) -> TurnResponse:
         assert self._payloads, "a status is prepared before it is posted"
-        while True:
-            response = await self._flow.post_status(self._payloads[0])
-            if len(self._payloads) == 1 or classify(STATUS, response) is not Verdict.DELIVERED:
+        not_taken: Optional[TurnResponse] = None
+        for payload in list(self._payloads):
+            response = await self._flow.post_status(payload)
+            verdict = classify(STATUS, response)
+            if verdict is Verdict.DELIVERED:
+                if len(self._payloads) > 1:
+                    self._payloads.remove(payload)
+                    self._accepted.add(self._identity_in(payload))
+            elif verdict in OF_ONE_STATUS:
+                # The others are sent all the same, and before it the next time.
+                self._payloads.remove(payload)
+                self._payloads.append(payload)
+                not_taken = response
+            else:
                 return response
-            self._accepted.add(self._identity_in(self._payloads.pop(0)))
+        return not_taken or response
 
     def _open(self, payloads: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Those of several that Turn may not have yet; the last of them is the event's own affair."""

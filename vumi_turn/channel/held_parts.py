@@ -56,7 +56,6 @@ class HeldParts:
         self._cache = cache
         self._outgoing = outgoing
         self._recorder = recorder
-        self._clock = clock
         self._report = report
         self._queue = PartsQueue(broker, connector, self._take, park)
         self._joiner = Joiner(clock, window, cache.documents, answers, self, connector)
@@ -118,9 +117,12 @@ class HeldParts:
         event = TransportEvent(
             user_message_id=part.id,
             event_type="nack",
+            event_id=f"not-shown-{part.id}",  # the same when the part comes again
             nack_reason="the session was over",
             timestamp=self._outgoing.now(),
         )
-        of_event = Delivery(f"{self._connector}.event", event.to_json(), received=self._clock.seconds())
+        of_event = Delivery(
+            f"{self._connector}.event", event.to_json(), redelivered=delivery.redelivered, received=delivery.received
+        )
         delivery.on_lost(of_event.lose)
         return await self._report(event.replace(delivery=of_event))
