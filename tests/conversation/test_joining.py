@@ -176,6 +176,24 @@ class JoinTests(JoinerCase):
         self.clock.advance(1)
         self.assertEqual([ids for ids, _, _ in self.flow.published], [["one"], ["two"]])
 
+    def test_stood_still(self) -> None:
+        """A window that ends late, because the process stood still, begins anew: what came meanwhile is not read."""
+        self.put("one")
+        self.clock.advance(5)
+        self.assertEqual((self.flow.published, self.joiner.held), ([], 1))
+        self.clock.advance(0.5)
+        self.put("two", waits=True)
+        self.assertEqual(self.flow.published, [(["one", "two"], "one", True)])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_stood_still_for_ever(self) -> None:
+        """It begins anew once only, and what nothing joins is published when it is over."""
+        for name, seconds in (("one", 1.0), ("two", 5.0)):
+            self.put(name, input_id=f"of {name}")
+            self.clock.advance(5)
+            self.clock.advance(seconds)
+        self.assertEqual(self.flow.published, [(["one"], "one", False), (["two"], "two", False)])
+
 
 class TroubleTests(JoinerCase):
     def test_broker_refuses(self) -> None:

@@ -14,6 +14,7 @@ a part comes        parts are held                 it is held, the window begins
 one that waits      –                              all are published, ``resume``
 the window ends     no waiting one is on its way   all are published, ``close``
 the window ends     one is on its way              they are held on, three windows at most
+the window ends     the process has stood still    the window begins anew, once
 the broker refuses  –                              all are tried again, in order
 a delivery is lost  –                              that part is let go: it comes again
 ==================  =============================  ==============================
@@ -43,6 +44,9 @@ log = Logger()
 
 #: So many windows after its first part a joined message is published at the latest.
 MOST_WINDOWS = 3
+
+#: A window that ends so many seconds late ends while the process has not read what came: it stood still.
+STOOD_STILL = 0.25
 
 
 @dataclass(frozen=True)
@@ -131,14 +135,18 @@ class _Group:
     """
     The parts that are held for one input.
 
-    :ivar first_at: when the first of them came, in the clock's seconds.
+    :ivar first_at: when the first of them came, in the clock's seconds; as if it had come
+        later by the time for which the process stood still.
+    :ivar ends_at: when the window ends.
+    :ivar stood_still: the process did, and the window began anew.
     """
 
-    __slots__ = ("members", "first_at", "timer")
+    __slots__ = ("members", "first_at", "ends_at", "stood_still", "timer")
 
     def __init__(self, first_at: float) -> None:
         self.members: list[_Member] = []
-        self.first_at = first_at
+        self.first_at = self.ends_at = first_at
+        self.stood_still = False
         self.timer: Optional[IDelayedCall] = None
 
 
@@ -223,11 +231,19 @@ class Joiner:
         self._cancel(group)
         latest = group.first_at + MOST_WINDOWS * self._window
         seconds = max(min(self._window, latest - self._clock.seconds()), 0.0)
+        group.ends_at = self._clock.seconds() + seconds
         group.timer = self._clock.callLater(seconds, self._window_ended, input_id)
 
     def _window_ended(self, input_id: str) -> None:
-        self._groups[input_id].timer = None
-        self._flush(input_id, False)
+        group = self._groups[input_id]
+        group.timer = None
+        late = self._clock.seconds() - group.ends_at
+        if late > STOOD_STILL and not group.stood_still:
+            group.stood_still = True
+            group.first_at += late
+            self._hold(input_id, group)
+        else:
+            self._flush(input_id, False)
 
     def _let_go(self, input_id: str, member: _Member) -> None:
         """A part's delivery is lost: it comes again, here or to another worker."""
