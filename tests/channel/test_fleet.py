@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Mapping
 
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
@@ -11,6 +11,7 @@ from tests.channel.test_fleet_config import channel
 from tests.channel.test_worker import OK, FakeTurn
 from tests.http.resolving import ResolvingReactor
 from vumi_turn.broker.memory import MemoryBroker
+from vumi_turn.caches.memory import MemoryMessageCache
 from vumi_turn.channel.fleet import SET_UP_AGAIN, TurnChannels
 from vumi_turn.channel.worker import TurnChannelsApi
 from vumi_turn.configuration.fields import ConfigErrors
@@ -60,13 +61,16 @@ class FleetCase(SynchronousTestCase):
         self.run_for(0)
         return fleet
 
-    def stop(self, fleet: TurnChannels) -> None:
-        stopped = fleet.stopService()
+    def stopped(self, worker: Any) -> Deferred[None]:
+        stopped: Deferred[None] = worker.stopService()
         for _ in range(100):
             if stopped.called:
                 break
             self.reactor.advance(1)
-        self.successResultOf(stopped)
+        return stopped
+
+    def stop(self, fleet: TurnChannels) -> None:
+        self.successResultOf(self.stopped(fleet))
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def run_for(self, seconds: float) -> None:
@@ -94,6 +98,31 @@ class FleetCase(SynchronousTestCase):
     def health(self) -> dict[str, Any]:
         report: dict[str, Any] = self.fleet.health.report()[1]
         return report
+
+
+class NamedCache(MemoryMessageCache):
+    """A cache that notes whose it is and how it is configured: a Redis' keys are made of that."""
+
+    made: list[tuple[str, Mapping[str, Any]]] = []
+
+    def __init__(self, config: Mapping[str, Any], clock: Any, process: Any = None, *, connector: str = "") -> None:
+        self.made.append((connector, config))
+        super().__init__(config, clock, process, connector=connector)
+
+
+class CacheTests(FleetCase):
+    def test_moving_in(self) -> None:
+        """A channel's cache is the same in a process of its own and in a fleet: its keys stay readable."""
+        self.stop(self.fleet)
+        NamedCache.made = []
+        options = {"message_cache_class": f"{__name__}.NamedCache", "message_cache_config": {"timeout": 60}}
+        self.start({**config("one", "two"), "defaults": {"worker_class": WORKER, **options}})
+        own = {**channel("two"), **options, "http_bind": "127.0.0.1:8081"}
+        alone = FleetWorker(own, broker=MemoryBroker(self.reactor), reactor=self.reactor)
+        alone.startService()
+        self.run_for(0)
+        self.successResultOf(self.stopped(alone))
+        self.assertEqual(NamedCache.made, [(name, {"timeout": 60}) for name in ("one", "two", "two")])
 
 
 class FlowTests(FleetCase):

@@ -16,6 +16,15 @@ from vumi_turn.broker.memory import MemoryBroker
 from vumi_turn.service import vumi_worker
 from vumi_turn.service.vumi_worker import makeService
 
+#: A channel's options without a default, but for where it listens.
+CHANNEL = {
+    "connector_name": "one",
+    "default_from_addr": "8864",
+    "turn_api_url": "http://turn.example",
+    "auth_token": "token",
+    "turn_hmac_secret": "secret",
+}
+
 
 class ServiceCase(OptionsCase):
     """Makes services that are never started."""
@@ -62,6 +71,38 @@ class ServiceTests(ServiceCase):
         fleet = self.file("fleet.yaml", {"http_bind": "127.0.0.1:0", "connector_name": "none", "channels": []})
         self.stopped("--config", fleet, worker_class="vumi_turn.TurnChannels")
         self.assertEqual(names, ["demo", "legacy", ""])
+
+    def test_heartbeat_of_a_standby(self) -> None:
+        """Workers that stand by for each other have a heartbeat of 3 s, unless another one is given."""
+        heartbeats: list[Any] = []
+
+        def broker(options: Any, reactor: Any, connector: str) -> Broker:
+            heartbeats.append(float(options["heartbeat"]))
+            return MemoryBroker(Clock())
+
+        self.patch(vumi_worker, "broker_from_options", broker)
+        one = {**CHANNEL, "http_bind": "127.0.0.1:0"}
+        fleet = {"http_bind": "127.0.0.1:0", "channels": [CHANNEL]}
+        for worker_class, options in ((BRIDGE, one), ("vumi_turn.TurnChannels", fleet)):
+            with case(worker_class=worker_class):
+                heartbeats.clear()
+                for standby, flags in ((True, ()), (False, ()), (True, ("--heartbeat", "20"))):
+                    path = self.file("worker.yaml", {**options, "standby": standby})
+                    self.service("--config", path, *flags, worker_class=worker_class)
+                self.assertEqual(heartbeats, [3, 30, 20])
+
+    def test_set_option_after_a_reload(self) -> None:
+        """``--set-option`` lies over the file that is read again, too: over the defaults of many channels."""
+        fleet: dict[str, Any] = {"http_bind": "127.0.0.1:0", "channels": [CHANNEL], "defaults": {"join_window": 1}}
+        path = self.file("fleet.yaml", fleet)
+        flags = ("--config", path, "--set-option", "join_window:3", "--set-option", "http_bind:127.0.0.1:9")
+        service: Any = makeService(self.options(*flags, worker_class="vumi_turn.TurnChannels"))
+        (host,) = service
+        fleet["defaults"] = {"join_window": 2, "max_retries": 7}
+        self.file("fleet.yaml", fleet)
+        read = host._read()
+        self.assertEqual(read["defaults"], {"join_window": "3", "max_retries": 7})
+        self.assertEqual(read["http_bind"], "127.0.0.1:9")
 
     def test_set_option_by_another_name(self) -> None:
         """``--set-option`` wins over the file also where the two call an option by different names."""
