@@ -17,6 +17,7 @@ from vumi_turn.conversation.menus import (
     OutOfRange,
     TypedThrough,
     choose,
+    choose_stored,
     menu_after_message,
     menu_for_input,
 )
@@ -34,8 +35,9 @@ class ChooseTests(SynchronousTestCase):
     """A number or a title, as people type it."""
 
     def number_of(self, found: Menu, typed: str) -> object:
-        """The number of what was chosen, else the outcome's class."""
+        """The number of what was chosen, else the outcome's class; the same where the menu was stored."""
         outcome = choose(found, typed)
+        self.assertEqual(choose_stored(json.loads(json.dumps(found.to_json())), typed), outcome)
         return outcome.number if isinstance(outcome, Choice) else type(outcome)
 
     def test_number(self) -> None:
@@ -84,7 +86,7 @@ class ChooseTests(SynchronousTestCase):
                 by_title = choose(found, choice.title)
                 if isinstance(by_title, Choice) and not choice.title.strip(" .)").isdecimal():
                     self.assertEqual(by_title.title.strip(), choice.title.strip())
-        choose(found, typed)
+        self.assertEqual(choose_stored(found.to_json(), typed), choose(found, typed))
 
 
 class NumbersTests(SynchronousTestCase):
@@ -148,12 +150,14 @@ class LifeTests(SynchronousTestCase):
                 stored = menu("Yes", "Née 😀", kind=kind)
                 self.assertEqual(Menu.from_json(json.loads(json.dumps(stored.to_json()))), stored)
         choice = {"number": 1, "kind": "button", "id": "a", "title": "Yes"}
-        changes = (("number", "1"), ("kind", "star"), ("id", 1), ("title", None))
+        changes = (("number", "1"), ("kind", "star"), ("kind", ["button"]), ("id", 1), ("title", None))
         wrong = [{**choice, key: value} for key, value in changes]
         broken: list[object] = [None, [], {}, {"choices": []}, {"choices": "ab"}, {"choices": [{}]}]
         for value in [*broken, *({"choices": [choice, other]} for other in wrong)]:
             with case(value=value):
                 self.assertRaises(UnreadableValue, Menu.from_json, value)
+                for typed in ("2", "no"):
+                    self.assertRaises(UnreadableValue, choose_stored, value, typed)
 
     def test_answers(self) -> None:
         """A choice is sent as its exact title, or as WhatsApp would tell of the tap."""

@@ -263,8 +263,10 @@ class Channel:
 
     def with_choice(self, payload: dict[str, Any], choice: Choice) -> dict[str, Any]:
         """See :class:`~.deliveries.MessageFlow`."""
-        kept = {key: value for key, value in payload["message"].items() if key not in ("type", "text")}
-        return {**payload, "message": {**kept, **ANSWERS[self._config.answer_as](choice)}}
+        message = dict(payload["message"])
+        del message["text"]
+        message.update(ANSWERS[self._config.answer_as](choice))
+        return {**payload, "message": message}
 
     async def show_page(self, message: TransportUserMessage, page: PageTurned) -> None:
         """See :class:`~.deliveries.MessageFlow`."""

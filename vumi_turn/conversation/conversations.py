@@ -27,7 +27,7 @@ from ..caches import CacheUnavailable, person_of
 from ..caches.documents import Change, DocumentStore, Kind
 from ..vumi.messages import TransportUserMessage
 from .errors import UnreadableValue
-from .menus import Choice, Menu, OutOfRange, choose, menu_after_message
+from .menus import Choice, Menu, OutOfRange, choose_stored, menu_after_message
 from .numbering import numbered
 from .pages import Pages
 from .rendering import Rendered
@@ -217,10 +217,12 @@ class Conversations:
         return turned
 
     async def _choose(self, seen: Mapping[str, Any], typed: str, message_id: str) -> Optional[Choice]:
-        menu = _menu_of(seen)
-        if menu is None:
+        if "menu" not in seen:
             return None
-        chosen = choose(menu, typed)
+        try:
+            chosen = choose_stored(seen["menu"], typed)
+        except UnreadableValue:
+            return None
         if isinstance(chosen, Choice):
             await self._documents.put(INPUT, {message_id: {"choice": chosen.to_json()}})
             self._observer.choice("made")

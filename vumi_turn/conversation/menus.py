@@ -26,6 +26,9 @@ from .errors import UnreadableValue
 from .parts import ChoiceKind
 from .typed import number_in, simplified
 
+#: A plain look-up, because every choice of a menu is read for each answer.
+_KINDS: Mapping[str, ChoiceKind] = {kind.value: kind for kind in ChoiceKind}
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:
@@ -54,9 +57,11 @@ class Choice:
 
         :raises UnreadableValue: it is something else.
         """
-        match value:
-            case {"number": int(number), "kind": "button" | "list" as kind, "id": str(id_), "title": str(title)}:
-                return cls(number, ChoiceKind(kind), id_, title)
+        if isinstance(value, dict):
+            number, kind, id_, title = map(value.get, ("number", "kind", "id", "title"))
+            if isinstance(number, int) and isinstance(kind, str) and isinstance(id_, str) and isinstance(title, str):
+                if kind in _KINDS:
+                    return cls(number, _KINDS[kind], id_, title)
         raise UnreadableValue("not a choice")
 
 
@@ -81,10 +86,15 @@ class Menu:
 
         :raises UnreadableValue: it is something else.
         """
-        match value:
-            case {"choices": [_, *_] as choices}:
-                return cls(tuple(Choice.from_json(choice) for choice in choices))
-        raise UnreadableValue("not a menu")
+        return cls(tuple(map(Choice.from_json, _stored_choices(value))))
+
+
+def _stored_choices(menu: object) -> list[Any]:
+    """The choices of a menu as ``to_json`` wrote it, none of which has been looked at."""
+    choices = menu.get("choices") if isinstance(menu, dict) else None
+    if isinstance(choices, list) and choices:
+        return choices
+    raise UnreadableValue("not a menu")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +128,22 @@ def choose(menu: Menu, typed: str) -> Union[Choice, OutOfRange, TypedThrough]:
     if titled:
         return (exactly or titled)[0]
     return TypedThrough() if number is None else OutOfRange()
+
+
+def choose_stored(menu: object, typed: str) -> Union[Choice, OutOfRange, TypedThrough]:
+    """
+    As ``choose``, of a menu as ``to_json`` wrote it. Most people type a number:
+    then only its choice is read.
+
+    :param typed: the text as it came.
+    :raises UnreadableValue: it is no menu, or a choice that was read is none.
+    """
+    number = number_in(simplified(typed))
+    if number is not None:
+        for choice in _stored_choices(menu):
+            if isinstance(choice, dict) and choice.get("number") == number:
+                return Choice.from_json(choice)
+    return choose(Menu.from_json(menu), typed)
 
 
 def menu_after_message(current: Optional[Menu], shown: Optional[Menu], waits_for_input: bool) -> Optional[Menu]:
