@@ -246,6 +246,38 @@ class PageTests(JourneyCase):
         self.assertEqual([status["status"]["id"] for status in self.turn.statuses], ["m1", "m2"])
 
 
+class TraceTests(JourneyCase):
+    def steps(self, message_id: str) -> list[str]:
+        """What the trace has of a message."""
+        assert self.worker.host is not None
+        (found,) = self.worker.host.management.traces.find(message_id)
+        return [step["step"] for step in found["steps"]]
+
+    def test_paged(self) -> None:
+        """The trace says that a message was shown in pages, and which page an input was answered with."""
+        self.say("i1", None, "new")
+        self.ask("m1", LONG, waiting_for_user_input=True)
+        self.say("i2", "98")
+        first, second = self.sent()
+        self.push("event", _ack(first.message_id))
+        self.assertEqual(self.steps("m1"), ["accepted", "published", "paged", "event ack", "tried", "delivered"])
+        self.assertEqual(self.steps("i2"), ["received", "paged", "page"])
+        assert self.worker.host is not None
+        traces = self.worker.host.management.traces
+        (pages,) = [step["pages"] for step in traces.find("m1")[0]["steps"] if step["step"] == "paged"]
+        self.assertGreater(pages, 1)
+        (shown_by,) = [step["id"] for step in traces.find("i2")[0]["steps"] if step["step"] == "paged"]
+        self.assertEqual(shown_by, second.message_id)
+
+    def test_joined(self) -> None:
+        """The trace of a part says into which message it was joined; that of a message in one screen has no pages."""
+        self.say("i1", None, "new")
+        self.ask("m1", "One.")
+        self.ask("m2", "Two.", waiting_for_user_input=True)
+        self.assertEqual(self.steps("m1"), ["accepted", "held to be joined", "published", "joined"])
+        self.assertEqual(self.steps("m2"), ["accepted", "held to be joined", "joined"])
+
+
 class PartTests(JourneyCase):
     def test_whole(self) -> None:
         """A part is put there as Turn sent it, not as text; joined parts are numbered on, and paged as one text."""

@@ -121,6 +121,8 @@ class OutgoingMessages:
         started = self._clock.seconds()
         await self._connector.publish_outbound(message)
         self._recorder.outbound_published(message.message_id, self._clock.seconds() - started)
+        if outgoing.shown is not None and outgoing.shown.pages is not None:
+            self._trace.add(message.message_id, "paged", {"pages": len(outgoing.shown.pages.texts)})
         await self._sessions.end(message)
 
     async def _remember(self, shown: Shown, message: TransportUserMessage, input_id: Optional[str]) -> None:
@@ -149,9 +151,10 @@ class OutgoingMessages:
         while True:
             try:
                 await self.publish(Outgoing(reply))
-                return
+                break
             except BrokerError:
                 await deferLater(self._clock, backoff.next())
+        self._trace.add(asked_by.message_id, "paged", {"id": page.message_id})
 
     # -- several messages as one: vumi_turn.conversation.joining.JoinedFlow ------------
 
