@@ -55,23 +55,12 @@ def _reached(instant: str) -> bool:
     return True
 
 
-def _before(instant: str, owner: type, name: str) -> None:
+def _before(instant: str, owner: type, name: str, then: Callable[[], None] = die) -> None:
     original = getattr(owner, name)
 
     def begun(*args: Any, **kw: Any) -> Any:
         if _reached(instant):
-            die()
-        return original(*args, **kw)
-
-    setattr(owner, name, begun)
-
-
-def _during(instant: str, owner: type, name: str) -> None:
-    original = getattr(owner, name)
-
-    def begun(*args: Any, **kw: Any) -> Any:
-        if _reached(instant):
-            die_soon()
+            then()
         return original(*args, **kw)
 
     setattr(owner, name, begun)
@@ -101,12 +90,12 @@ def _while_flushing() -> None:
 
 
 _before("part begun", PartsQueue, "put")
-_during("part written", PartsQueue, "put")
+_before("part written", PartsQueue, "put", die_soon)
 _after("part confirmed", PartsQueue, "put")
 _before("answered", OutboundPublisher, "answered")
 _before("flush begun", OutgoingMessages, "publish_joined")
 _while_flushing()
-_during(_IN_FLUSH["flush written"], ReceiveInboundConnector, "publish_outbound")
+_before(_IN_FLUSH["flush written"], ReceiveInboundConnector, "publish_outbound", die_soon)
 _after(_IN_FLUSH["flush confirmed"], ReceiveInboundConnector, "publish_outbound")
 _after("noted", JoinedNotes, "published")
 _after("acknowledging", JoinedNotes, "published", die_soon)
