@@ -332,6 +332,11 @@ class StatusDeliveryTests(RequestCase):
                 self.flow.answers = [OK, OK, bad]
                 self.assertEqual(posted_by(request), (["m1", "m2", "m0"], status))
                 self.assertEqual(posted_by(self.status(f"e{number}")), (["m0"], 200), "replayed")
+        for number, answers in enumerate(((400, 500), (500, 400))):
+            with case(answers=answers):
+                self.flow.answers = [TurnResponse(status=status) for status in answers]
+                request = self.status(f"f{number}", redelivered=False)
+                self.assertEqual(posted_by(request), (["m0", "m1", "m2"], 500), "not refused for good")
 
     def test_nothing(self) -> None:
         """Where Turn has nothing to hear of, nothing is sent."""

@@ -266,7 +266,8 @@ class StatusDelivery(QueuedRequest):
                 # The others are sent all the same, and before it the next time.
                 self._payloads.remove(payload)
                 self._payloads.append(payload)
-                not_taken = response
+                if not_taken is None or verdict is Verdict.FAILED:  # it may be taken yet: not to be parked for good
+                    not_taken = response
             else:
                 return response
         return not_taken or response
