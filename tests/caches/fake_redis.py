@@ -29,6 +29,7 @@ class FakeRedis:
             scripts.REPLACE: self._replace,
             scripts.PUT: self._put,
             scripts.PUT_NEW: self._put_new,
+            scripts.KEEP: self._put_new,
             scripts.GET: self._get,
             scripts.GET_PERSON: self._get_person,
             scripts.HEARTBEAT: self._heartbeat,

@@ -39,6 +39,18 @@ class MemoryMessageCacheTests(CacheContract, TestCase):
         self.assertIsNone(await self.cache.get_inbound(f"{1:032x}"))
         self.assertIsNone(await self.last_id())
 
+    async def test_delivered_again(self) -> None:
+        """A message that is delivered again is known for as long again: Turn may answer only now."""
+        self.cache = self.make_cache(timeout=60)
+        for _ in range(5):
+            await self.cache.add_inbound(inbound(1), first=False)
+            self.clock.advance(59.9)
+        self.assertTrue(await self.cache.get_inbound(f"{1:032x}"))
+        self.assertEqual(await self.last_id(), f"{1:032x}")
+        self.clock.advance(0.1)
+        self.assertIsNone(await self.cache.get_inbound(f"{1:032x}"))
+        self.assertIsNone(await self.last_id())
+
     async def test_outbound_timeout(self) -> None:
         """A recipient is known for outbound_timeout seconds, whatever the other timeout is."""
         self.cache = self.make_cache(timeout=1, outbound_timeout=60)

@@ -13,10 +13,11 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests.caches.contract import JOINED, PAGES, PERSON, CacheContract, inbound, outbound
 from tests.caches.fake_redis import FakeConnection, FakeRedis
+from tests.cases import case
 from vumi_turn.caches import CacheUnavailable
 from vumi_turn.caches.documents import Change
 from vumi_turn.caches.redis import RedisMessageCache
-from vumi_turn.caches.redis_format import ADD_INBOUND, GET, GET_PERSON, PUT, PUT_NEW, REPLACE
+from vumi_turn.caches.redis_format import ADD_INBOUND, GET, GET_PERSON, KEEP, PUT, PUT_NEW, REPLACE
 from vumi_turn.caches.redis_members import SETTLE
 from vumi_turn.caches.redis_shared import BEAT, PATIENCE, RETRY
 from vumi_turn.configuration.fields import ConfigErrors
@@ -298,6 +299,21 @@ class SeveralWorkersTests(RedisCase):
         self.run_now(self.other.add_inbound(inbound(2, 20)))
         self.assertEqual((self.last(self.cache), self.last(self.other)), (f"{2:032x}", f"{2:032x}"))
         self.assertTrue(self.run_now(self.other.get_inbound(f"{1:032x}")))
+
+    def test_delivered_again(self) -> None:
+        """What is delivered again is kept for as long again, for all workers; what has expired is written again."""
+        self.run_now(self.cache.add_inbound(inbound(1)))
+        keys = (f"vumi_turn:in:{1:032x}", "vumi_turn:person:26612345678")
+        self.connection.scripts()
+        for expired in ((), keys[:1], keys):
+            with case(expired=expired):
+                for key in expired:
+                    del self.redis.data[key]
+                self.run_now(self.cache.add_inbound(inbound(1), first=False))
+                self.assertEqual([call[:2] for call in self.connection.calls], [(KEEP, keys)])
+                self.connection.scripts()
+                self.assertTrue(self.run_now(self.other.get_inbound(f"{1:032x}")))
+                self.assertEqual(self.last(self.other), f"{1:032x}")
 
     def test_other_workers_close(self) -> None:
         """A session that another worker closed is closed, and one that began there is not."""

@@ -160,6 +160,28 @@ class RedeliveredTests(JourneyCase):
         self.assertEqual([page.in_reply_to for page in self.sent()], ["i2", "i3"])
         self.assertIn("word25", self.sent()[1].content or "")
 
+    def test_away_for_long(self) -> None:
+        """A choice, or a page, is what it was however long an input goes to and fro between its queue and us."""
+        self.stop(self.worker)
+        self.worker = self.start(join_window=1.0, message_cache_config={"timeout": 3000})
+        self.turn = self.worker.fake_turn
+        self.say("i1", None, "new")
+        self.ask("m1", LIST, waiting_for_user_input=True)
+        self.turn.answers = [TurnResponse(status=503, error=None, wait=None, detail="")] * 1000
+        self.say("i2", "2")
+        for _ in range(5):
+            for _ in range(20):
+                self.reactor.advance(60)
+            self.broker.go_away()
+            self.turns()
+            self.broker.come_back()
+            self.turns()
+        self.turn.answers = []
+        self.wait(120)
+        self.assertEqual(self.queue("inbound"), [])
+        typed = {str(message["message"].get("text")) for message in self.turn.messages[1:]}
+        self.assertEqual(typed, {str({"body": "No"})})
+
     def test_never_consumed(self) -> None:
         """What was delivered before, and did not get as far as the cache, means what it would have meant then."""
         self.say("i1", None, "new")

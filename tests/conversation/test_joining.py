@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any, Optional, Sequence
 
 from twisted.internet.defer import Deferred, succeed
@@ -10,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.conversation.documents import FakeDocuments
 from vumi_turn.broker.interface import BrokerUnavailable, Delivery, Outcome
-from vumi_turn.conversation.answers import AnswerState, InputAnswers
+from vumi_turn.conversation.answers import ANSWER, AnswerState, Finish, InputAnswers
 from vumi_turn.conversation.joined_notes import JOINED, TURN_IDS
 from vumi_turn.conversation.joining import MOST_WINDOWS, Joiner, Part
 from vumi_turn.vumi.messages import MalformedMessage, TransportUserMessage
@@ -218,6 +219,20 @@ class TroubleTests(JoinerCase):
         self.clock.advance(1)
         self.assertEqual(self.flow.published, [(["one"], "one", False)])
 
+    def test_lost_while_another_is_published(self) -> None:
+        """A part that waits for another publish of its input, and is lost meanwhile, leaves nothing to be done."""
+        pending: Deferred[None] = Deferred()
+        self.flow.answers = [pending]
+        self.put("one", waits=True)
+        delivery, two = self.put("two", waits=True)
+        delivery.lose()
+        pending.callback(None)
+        self.clock.advance(1)
+        self.assertEqual(self.flow.published, [(["one"], "one", True)])
+        self.assertEqual(self.successResultOf(two), Outcome.REQUEUE)
+        gc.collect()  # what no Deferred's errback has taken is logged then
+        self.assertEqual((self.clock.getDelayedCalls(), self.flushLoggedErrors()), ([], []))
+
     def test_redelivered(self) -> None:
         """A part that is delivered again begins the window anew."""
         self.put("one")
@@ -367,6 +382,15 @@ class AnswerTests(JoinerCase):
         for name, state in (("m1", AnswerState.JOINING), ("m2", AnswerState.JOINING), ("m3", AnswerState.CLOSED)):
             self.assertIs(self.run_now(begin_part("i2", name)), state)
             self.assertIs(self.run_now(begin_waiting("i2", name)), state)
+
+    def test_more_of_the_same(self) -> None:
+        """What comes late to a message that was about to be published is known as joined into it, once."""
+        finish = self.answers.finish
+        self.run_now(finish("i1", "m1", False, ["m1"]))
+        self.assertIs(self.run_now(finish("i1", "m1", False, ["m1", "m2"])), Finish.CLOSE)
+        self.assertEqual(self.run_now(self.documents.get(ANSWER, "i1"))["ids"], ["m1", "m2"])
+        self.assertIs(self.run_now(self.answers.begin_part("i1", "m2")), AnswerState.JOINING)
+        self.assertIs(self.run_now(self.answers.begin_part("i1", "m3")), AnswerState.CLOSED)
 
     def test_page(self) -> None:
         """An input that a page has answered is known as such."""

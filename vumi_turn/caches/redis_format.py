@@ -53,6 +53,14 @@ for i, key in ipairs(KEYS) do redis.call('SET', key, ARGV[i + 1], 'PX', ARGV[1],
 return nil
 """
 
+# Keys: any number. Arguments: the timeout in ms, from now on; then a value for each key that is not there (any more).
+KEEP = """
+for i, key in ipairs(KEYS) do
+    if redis.call('PEXPIRE', key, ARGV[1]) == 0 then redis.call('SET', key, ARGV[i + 1], 'PX', ARGV[1]) end
+end
+return nil
+"""
+
 GET = "return redis.call('GET', KEYS[1])"
 
 # Keys: the person, the worker, the set of workers. Arguments: the worker's

@@ -14,6 +14,7 @@ from .redis_format import (
     ADD_INBOUND,
     GET,
     GET_PERSON,
+    KEEP,
     PUT_NEW,
     REPLACE,
     decode_person,
@@ -56,7 +57,10 @@ class RedisPeople:
         expected: Text = encode_person(before)
         keys = (self._record_key(message.message_id), self._person_key(person), self._shared.workers_key)
         for _ in range(TRIES):
-            if before is not None and is_known(record, message, arrival):
+            if before is not None and record is not None and is_known(record, message, arrival):
+                if arrival is Arrival.AGAIN:
+                    values = (encode_record(record), encode_person(before))
+                    await self._shared.run(KEEP, keys[:2], (self._timeout, *values))
                 self._keep(person, before, record)
                 return
             after, token = heard(before, message, arrival, seen)

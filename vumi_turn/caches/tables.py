@@ -92,7 +92,11 @@ class Tables:
         """
         known = self.records.get(message.message_id)
         before = self.people.get(person) if person else None
-        if is_known(known, message, arrival) and (before is not None or not person):
+        if known is not None and is_known(known, message, arrival) and (before is not None or not person):
+            # For as long again: Turn is about to hear of it once more, and may answer.
+            self.records.set(message.message_id, known)
+            if before is not None:
+                self.people.set(person, before)
             return False
         after, token = heard(before, message, arrival, seen)
         self.records.set(message.message_id, Record(message, token))

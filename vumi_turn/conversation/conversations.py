@@ -169,6 +169,7 @@ class Conversations:
         if arrival is not InputArrival.FIRST:
             note = await self._documents.get(INPUT, message.message_id)
             if note is not None:
+                await self._keep_note(message.message_id, note)
                 return _meaning_of(note)
         person = person_of(message.from_addr)
         seen = await self._documents.get(PERSON, person) if person else None
@@ -189,6 +190,13 @@ class Conversations:
             if turned is not None:
                 return turned
         return await self._choose(seen, typed, message.message_id)
+
+    async def _keep_note(self, message_id: str, note: Any) -> None:
+        """For as long again: while Turn is away an input comes again and again, and is still what it was."""
+        try:
+            await self._documents.put(INPUT, {message_id: note})
+        except CacheUnavailable:
+            pass
 
     async def _turn_page(
         self, person: str, seen: Mapping[str, Any], typed: str, message_id: str
