@@ -29,6 +29,8 @@ class OptionsCase(SynchronousTestCase):
         self.patch(sys, "stdout", self.out)
         self.patch(sys, "stderr", self.err)
         self.addCleanup(gc.set_threshold, *gc.get_threshold())
+        self.frozen: list[str] = []
+        self.patch(gc, "freeze", lambda: self.frozen.append("frozen"))
 
     def file(self, name: str, data: Any) -> str:
         path = self.folder / name

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import sys
+from importlib import import_module
 from typing import Any
 
 from twisted.internet import reactor
@@ -211,6 +213,19 @@ class ServiceTests(ServiceCase):
         self.assertEqual(
             lines[1:], ["The option conector_name is not known, and is ignored: did you mean connector_name?"]
         )
+
+    def test_garbage(self) -> None:
+        """Looks for circular garbage are rare while a worker is loaded, and leave out later what was loaded."""
+        plugin: Any = import_module("twisted.plugins.vumi_turn_plugin")
+        thresholds: list[int] = []
+        self.patch(gc, "set_threshold", thresholds.append)
+        for maker in (plugin.vumi_worker, plugin.start_worker):
+            with case(maker=maker.tapname):
+                del thresholds[:], self.frozen[:]
+                self.assertIs(maker.options, vumi_worker.Options)
+                self.assertEqual((thresholds, self.frozen), ([plugin.OBJECTS_WHILE_LOADING], []))
+                self.service(*self.GOOD)
+                self.assertEqual((thresholds[1:], self.frozen), ([vumi_worker.YOUNG_OBJECTS], ["frozen"]))
 
     def test_maxthreads(self) -> None:
         """``--maxthreads`` bounds the reactor's threads; without it they are Twisted's affair."""

@@ -36,6 +36,7 @@ def makeService(options: StartWorkerOptions) -> IService:
     from twisted.internet import reactor
 
     measure_monotonically(reactor)
+    gc.freeze()  # what was loaded stays: looks for garbage, which stop everything else, need not go through it
     gc.set_threshold(YOUNG_OBJECTS)
     worker_class = find_worker_class(options.worker_class_name)
     if options["maxthreads"] is not None:
