@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.defer import Deferred
+from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 
 from tests.cases import case
 from tests.channel.test_conversations import LIST, LONG, ConversationCase
@@ -290,6 +291,19 @@ class TraceTests(JourneyCase):
         self.assertGreater(pages, 1)
         (shown_by,) = [step["id"] for step in traces.find("i2")[0]["steps"] if step["step"] == "paged"]
         self.assertEqual(shown_by, second.message_id)
+
+    def test_empty_close(self) -> None:
+        """The end of a session without a word has a trace and a line in the log, as every message that is settled."""
+        events: list[LogEvent] = []
+        observer = cast(ILogObserver, events.append)
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        self.say("i1", None, "close")
+        self.assertEqual(self.steps("i1"), ["received", "nothing"])
+        lines = [formatEvent(event) for event in events if event["log_level"].name == "info"]
+        self.assertEqual(lines, ["message i1: nothing after 0 tries, 0 ms"])
+        assert self.worker.host is not None
+        self.assertEqual(len(self.worker.host.management.traces.of_person(ADDRESS)), 1)
 
     def test_joined(self) -> None:
         """The trace of a part says into which message it was joined; that of a message in one screen has no pages."""

@@ -29,14 +29,13 @@ from ..conversation.sessions import Sessions
 from ..delivery import AcceptedIdentities, DeliveryScheduler, Result
 from ..failures.dead_letter import PERMANENT, TEMPORARY, DeadLetter
 from ..failures.queue import FAILURES, FailureQueue
-from ..monitoring.metrics import NOTHING_TO_SEND
 from ..monitoring.recorder import DeliveryRecorder
 from ..outbound.publisher import OutboundPublisher
 from ..timing.clock import wall_clock_of
 from ..timing.named_log import named
 from ..turn import client as turn_client
 from ..turn.payloads import OutboundRequest, message_payload, words_of
-from ..turn.verdicts import MESSAGE, STATUS, TurnResponse, Verdict
+from ..turn.verdicts import STATUS, TurnResponse, Verdict
 from ..turn.webhook import Webhook
 from ..vumi.connectors import ReceiveInboundConnector
 from ..vumi.messages import MalformedMessage, TransportEvent, TransportUserMessage, generate_id
@@ -283,8 +282,9 @@ class Channel:
         if words_of(message):
             return await self.deliver_message(message)
         await self._inputs.record(message)
-        self._metrics.consumed(MESSAGE)
-        self._metrics.settled(MESSAGE, NOTHING_TO_SEND)
+        delivery = delivery_of(message)
+        self._recorder.message_consumed(message.message_id, message.from_addr, delivery.redelivered)
+        self._recorder.nothing_to_send(message.message_id, delivery.received)
         return Outcome.ACK
 
     # -- from the network to Turn: what became of our messages ---------------

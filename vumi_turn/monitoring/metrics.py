@@ -30,9 +30,6 @@ from .gauges import CONNECTOR, Reading, WatchedMetrics, WatchedSource
 PREFIX = "vumi_turn_"
 KINDS = (MESSAGE, STATUS)
 
-#: What became of a message that Turn need not hear of: the end of a session.
-NOTHING_TO_SEND = "nothing"
-
 #: What becomes of what a person with a menu typed; ``not_remembered`` counts
 #: messages whose choices the cache could not be told.
 CHOICES = ("made", "typed_through", "out_of_range", "cache_away", "not_remembered")
@@ -148,7 +145,7 @@ class ChannelMetrics:
         self.connector = connector
         self._watched = watched
         self._consumed = _Bound(families.consumed, connector, [(kind,) for kind in KINDS])
-        results = [*(result.value for result in Result), NOTHING_TO_SEND]
+        results = [result.value for result in Result]
         self._settled = _Bound(families.settled, connector, product(KINDS, results))
         verdicts = [verdict.value for verdict in Verdict if verdict not in _NEVER_TRIED]
         self._tries = _Bound(families.tries, connector, product(KINDS, verdicts))

@@ -97,19 +97,30 @@ class DeliveryRecorder:
 
     def settled(self, request: DeliveryRequest, result: Result) -> None:
         """See :class:`vumi_turn.delivery.DeliveryObserver`."""
-        self.metrics.settled(request.kind, result.value)
         seconds = self._clock.seconds() - request.received
         if result is Result.DELIVERED:
             self.metrics.queue_to_turn(request.kind, seconds)
             (self._delivered if request.kind == MESSAGE else self._statuses).add()
+        self._settled(request.kind, request.name, result, request.tries, seconds)
+
+    def nothing_to_send(self, message_id: str, received: float) -> None:
+        """
+        A person's message is settled, and was not for Turn.
+
+        :param received: when it was delivered, in the clock's seconds.
+        """
+        self._settled(MESSAGE, message_id, Result.NOTHING, 0, self._clock.seconds() - received)
+
+    def _settled(self, kind: str, message_id: str, result: Result, tries: int, seconds: float) -> None:
+        self.metrics.settled(kind, result.value)
         milliseconds = round(seconds * 1000)
-        self.trace.add(request.name, result.value, {"kind": request.kind, "tries": request.tries, "ms": milliseconds})
+        self.trace.add(message_id, result.value, {"kind": kind, "tries": tries, "ms": milliseconds})
         self._log.info(
             "{kind} {message_id}: {result} after {tries} tries, {milliseconds} ms",
-            kind=request.kind,
-            message_id=request.name,
+            kind=kind,
+            message_id=message_id,
             result=result.value,
-            tries=request.tries,
+            tries=tries,
             milliseconds=milliseconds,
             log_for_each_message=True,  # see vumi_turn.service.log_limit
         )
