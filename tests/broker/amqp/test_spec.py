@@ -24,7 +24,7 @@ def _called(spec: Any, name: str) -> tuple[Any, tuple[Any, ...], Any]:
 
 
 def _described_fields(owner: Any) -> list[tuple[Any, ...]]:
-    return [(field.name, field.id, field.type) for field in owner.fields]
+    return [(field.name, field.type) for field in owner.fields]
 
 
 def _described_method(method: Any) -> tuple[Any, ...]:
