@@ -7,8 +7,10 @@ from typing import Any, Mapping
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.cases import case
 from tests.channel.test_fleet_config import channel
 from tests.channel.test_worker import OK, FakeTurn
+from tests.http.case import Client, Response, request
 from tests.http.resolving import ResolvingReactor
 from vumi_turn.broker.memory import MemoryBroker
 from vumi_turn.caches.memory import MemoryMessageCache
@@ -176,6 +178,64 @@ class SetUpTests(FleetCase):
         self.assertEqual(self.health()["health"], "ok")
         self.say("one")
         self.assertEqual(len(FleetWorker.turns["one"].messages), 1)
+
+
+class NotReadyTests(FleetCase):
+    """Turn gives up on 4xx: what works later is 503."""
+
+    def answer(self, path: str, method: str = "POST") -> Response:
+        """What a request gets that is not signed with the channel's secret."""
+        client = Client(self.fleet._site(self.fleet._routes))
+        client.send(request(path=path, method=method, body=b"{}"))
+        response = client.response()
+        client.leave()
+        return response
+
+    def assert_not_ready(self, path: str) -> None:
+        response = self.answer(path)
+        self.assertEqual(response.error, (503, 503, "BrokerUnavailable"))
+        self.assertEqual(response.headers["retry-after"], "1")
+
+    def test_set_up_fails(self) -> None:
+        """A POST to a channel that cannot be set up is 503 until it is, and others are answered."""
+        self.stop(self.fleet)
+        FleetWorker.failing = {"one"}
+        self.fleet = self.start(config("one", "two"))
+        for _ in range(int(SET_UP_AGAIN) - 1):
+            self.assert_not_ready("/one/messages")
+            self.run_for(1)
+        self.assertEqual(self.answer("/one/messages", "GET").error, (405, 405, "MethodNotAllowed"))
+        self.assertEqual(self.answer("/two/messages").error, (401, 401, "SignatureMismatchError"))
+        self.assertEqual(self.answer("/three/messages").error, (404, 404, "NotFound"))
+        FleetWorker.failing = set()
+        self.run_for(SET_UP_AGAIN + 2)
+        self.assertEqual(self.answer("/one/messages").error, (401, 401, "SignatureMismatchError"))
+
+    def test_being_set_up(self) -> None:
+        """So it is while a channel starts, or is started anew by SIGHUP."""
+        setting_up: Deferred[None] = Deferred()
+
+        async def wait(worker: FleetWorker) -> None:
+            await setting_up
+            await set_up(worker)
+
+        set_up = FleetWorker.setup_application
+        self.patch(FleetWorker, "setup_application", wait)
+        changed = config("one", "two", "three")
+        changed["channels"][0]["max_retries"] = 7
+        changed["channels"][1]["vumi_api_path"] = "/other"
+        self.reload(changed)
+        for path in ("/one/messages", "/other/messages", "/three/messages"):
+            with case(path=path):
+                self.assert_not_ready(path)
+        self.assertEqual(self.answer("/two/messages").status, 404)
+        setting_up.callback(None)
+        self.run_for(0)
+        for path in ("/one/messages", "/other/messages", "/three/messages"):
+            with case(path=path):
+                self.assertEqual(self.answer(path).status, 401)
+        self.reload(config("two"))
+        self.assertEqual(self.answer("/one/messages").status, 404)
 
 
 class ReloadTests(FleetCase):

@@ -14,7 +14,7 @@ from ..configuration.fields import ConfigErrors
 from ..http.server import BoundedSite
 from ..monitoring.health import ChannelHealth, FleetHealth
 from ..monitoring.management import Management
-from ..turn.webhook import Webhook
+from ..turn.webhook import Webhook, webhook_path
 from ..vumi.worker import BaseWorker
 from .fleet_config import PROCESS_OPTIONS, ChannelSpec, TurnChannelsConfig, channel_specs
 from .process_bounds import ProcessBounds
@@ -106,6 +106,8 @@ class TurnChannels(BaseWorker[TurnChannelsConfig]):  # type: ignore[type-var]  #
                 self._routes.put(path, management)
         else:
             await self.listen(self.config.management_bind, self._site(management))
+        for channel in self._channels.values():
+            self._routes.reserve(channel.path)
         await self.listen(self.config.http_bind, self._site(self._routes))
         for name, channel in self._channels.items():
             self.health.starting(name)
@@ -142,7 +144,6 @@ class TurnChannels(BaseWorker[TurnChannelsConfig]):  # type: ignore[type-var]  #
     async def serve(self, connector: str, webhook: Webhook, health: ChannelHealth) -> None:
         """See :class:`~vumi_turn.channel.host.ChannelHost`."""
         self._routes.put(webhook.path.encode("ascii"), webhook.route())
-        self._channels[connector].path = webhook.path.encode("ascii")
         self.health.add(connector, health)
 
     def withdraw(self, connector: str) -> None:
@@ -184,6 +185,7 @@ class TurnChannels(BaseWorker[TurnChannelsConfig]):  # type: ignore[type-var]  #
             self._forget(name)
         for spec, worker in built:
             channel = self._channels[spec.name] = _Channel(self, spec, worker)
+            self._routes.reserve(channel.path)
             if not self.stopping:
                 self.health.starting(spec.name)
                 channel.start()
@@ -199,9 +201,7 @@ class TurnChannels(BaseWorker[TurnChannelsConfig]):  # type: ignore[type-var]  #
         return running is None or running.differs_from(spec)
 
     def _forget(self, name: str) -> None:
-        channel = self._channels.pop(name)
-        if channel.path is not None:
-            self._routes.drop(channel.path)
+        self._routes.drop(self._channels.pop(name).path)
         self.health.remove(name)
         self.management.remove(name)
         self.management.traces.remove(name)
@@ -219,12 +219,12 @@ class _Channel:
     :param fleet: what it belongs to.
     :param spec: what it was made of.
     :param worker: runs it.
-    :ivar path: where Turn's POSTs to it are taken, once they are.
+    :ivar path: where Turn's POSTs to it are taken.
     :ivar worker: what runs it now.
     """
 
     def __init__(self, fleet: TurnChannels, spec: ChannelSpec, worker: TurnChannelsApi) -> None:
-        self.path: Optional[bytes] = None
+        self.path = webhook_path(worker.config.vumi_api_path).encode("ascii")
         self._fleet = fleet
         self._spec = spec
         self.worker = worker
@@ -245,6 +245,7 @@ class _Channel:
         reason = self.worker.set_up_error or "its set-up has failed; the log says why"
         self._fleet.set_up_failed(self._spec.name, reason)
         if not self._stopped:
+            self._fleet._routes.reserve(self.path)
             ensureDeferred(self._replace())
 
     async def _replace(self) -> None:

@@ -10,9 +10,10 @@ from twisted.logger import Logger, LogLevel
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import Request
 
-from ..http.errors import ApiError, NotFound
+from ..http.errors import ApiError, MethodNotAllowed, NotFound
 from ..http.responses import respond_error
 from ..timing.limited_log import RateLimitedLogger
+from ..turn.errors import BrokerUnavailableError
 
 log = Logger()
 
@@ -37,6 +38,10 @@ class ChannelRoutes(Resource):
     def put(self, path: bytes, resource: IResource) -> None:
         """Answer a path, such as ``b"/health"``, with a resource."""
         self._resources[path] = resource
+
+    def reserve(self, path: bytes) -> None:
+        """Answer POSTs to a path with 503, because a channel will be there soon: Turn gives up on a 404."""
+        self._resources[path] = NotReady()
 
     def drop(self, path: bytes) -> None:
         """Answer a path with 404 again."""
@@ -65,3 +70,15 @@ class ChannelRoutes(Resource):
             title=error.title,
             details=error.details,
         )
+
+
+class NotReady(Resource):
+    """Stands for a channel that is not set up, or not again."""
+
+    isLeaf = True
+
+    def render(self, request: Request) -> Any:
+        """As :meth:`twisted.web.resource.IResource.render`."""
+        if request.method != b"POST":
+            return respond_error(request, MethodNotAllowed())
+        return respond_error(request, BrokerUnavailableError("the channel is being set up; try again later"))

@@ -46,6 +46,16 @@ _SIGNATURE = SIGNATURE_HEADER.encode("ascii")
 _ADDRESS = re.compile(r"[0-9]{5,}")
 
 
+def webhook_path(api_path: str) -> str:
+    """
+    Where Turn POSTs to.
+
+    :param api_path: the option ``vumi_api_path``, however its slashes are written.
+    """
+    prefix = api_path.strip("/")
+    return (f"/{prefix}" if prefix else "") + MESSAGES_PATH
+
+
 class Webhook:
     """
     What Turn POSTs to.
@@ -78,8 +88,7 @@ class Webhook:
         self._max_request_size = max_request_size
         self._observe = observe or (lambda title: None)
         self._refusals: dict[str, RateLimitedLogger] = {}
-        prefix = api_path.strip("/")
-        self.path = (f"/{prefix}" if prefix else "") + MESSAGES_PATH
+        self.path = webhook_path(api_path)
         app = Klein()
         app.url_map.merge_slashes = False
         app.route(self.path, methods=["POST"])(self.messages)
