@@ -124,6 +124,19 @@ class HealthTests(SynchronousTestCase):
         )
         self.assertEqual(self.component("amqp"), {"health": "ok", "state": "connected", "reason": "", "reconnects": 2})
 
+    def test_standby(self) -> None:
+        """One that waits for another to end is well, and says that it stands by."""
+        waits = True
+        parts: dict[str, Any] = {
+            "broker": self.worker.broker,
+            "scheduler": self.worker.scheduler,
+            "cache": self.worker.cache,
+        }
+        health = ChannelHealth("c", **parts, stands_by=lambda: waits)
+        for waits in (True, False):
+            status, report = health.report()
+            self.assertEqual((status, report["health"], report["standby"]), (200, "ok", waits))
+
     def test_no_broker(self) -> None:
         """Without a broker the worker is down: 503."""
         for state in (BrokerState.CONNECTING, BrokerState.CLOSED):

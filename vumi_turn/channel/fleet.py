@@ -242,11 +242,12 @@ class _Channel:
         self.worker.startService()
 
     def _failed(self) -> None:
+        if self._stopped:
+            return
         reason = self.worker.set_up_error or "its set-up has failed; the log says why"
         self._fleet.set_up_failed(self._spec.name, reason)
-        if not self._stopped:
-            self._fleet._routes.reserve(self.path)
-            ensureDeferred(self._replace())
+        self._fleet._routes.reserve(self.path)
+        ensureDeferred(self._replace())
 
     async def _replace(self) -> None:
         """A worker is set up once: another takes the place of one that failed."""
