@@ -518,6 +518,34 @@ class PoisonTests(SchedulerTestCase):
         lines = [(line["message_id"], line["seconds"]) for line in self.lines("is held for")]
         self.assertEqual(lines, [("bad", 2.0)])  # the first time may be the beginning of an outage
 
+    def test_rounds_over_reconnects(self) -> None:
+        """Rounds count on when its delivery is lost, or goes back after 20 minutes, and comes again."""
+        for comes_back in ("lost", "requeued"):
+            with case(comes_back=comes_back):
+                self.scheduler = self.make_scheduler(max_retries=0)
+                self.turn.answer = lambda request: None if request.name == "bad" else OK
+                bad = self.request("bad", "person")
+                for failed_rounds in (1, 2, 3):
+                    bad.received -= 1199.5 if comes_back == "requeued" else 0.0
+                    self.deliver(bad)
+                    self.send(f"other {len(self.results)}")
+                    self.turn.finish(bad, FakeAnswer(504))
+                    if failed_rounds < 3:
+                        self.assertIsNone(self.result(bad))
+                        if comes_back == "lost":
+                            bad.lose()
+                        self.pass_time(0.5)
+                        self.assertIs(self.result(bad), Result.LOST if comes_back == "lost" else Result.REQUEUE)
+                        bad = bad.again()
+                self.assertIs(self.result(bad), Result.PARKED)
+                self.assertEqual(bad.parkings[0].attempts, 3)
+                replayed = self.send("bad", "person")
+                self.send(f"other {len(self.results)}")
+                self.turn.finish(replayed, FakeAnswer(504))
+                self.assertIsNone(self.result(replayed), "its rounds begin anew")
+                self.stop(0)
+                self.clock.advance(0)
+
     def test_away_with_a_window_full_of_one_line(self) -> None:
         """While Turn is away that parks nobody, and afterwards all is delivered in order, each once."""
         self.turn.answer = lambda request: AWAY

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from typing import Optional, Union
+from typing import Hashable, Optional, Union
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
@@ -31,6 +31,9 @@ log = Logger()
 
 #: Quorum queues drop a message that went back to them about 20 times.
 MAX_DELIVERIES = 15
+
+#: Of so many requests that have failed the rounds are kept.
+MOST_ROUNDS = 5000
 
 
 class DeliverySender:
@@ -73,6 +76,8 @@ class DeliverySender:
         self._sent = AcceptedIdentities(bound=identities)
         self._accepted = 0
         self._refusals = Refusals()
+        #: The rounds of requests that have failed and not ended, for when one comes again.
+        self._rounds: dict[Hashable, Rounds] = {}
         self._held_lines = RateLimitedLogger(self._log, clock)
         self.posting: Counter[str] = Counter()
         self.pauses: dict[DeliveryTask, float] = {}
@@ -80,6 +85,7 @@ class DeliverySender:
     def forget(self) -> None:
         """Nothing is sent any more: what was accepted need not be remembered."""
         self._sent.clear()
+        self._rounds.clear()
 
     async def send(self, task: DeliveryTask) -> Union[Result, DeadLetter]:
         """
@@ -127,16 +133,22 @@ class DeliverySender:
 
     async def _try_in_rounds(self, task: DeliveryTask) -> Union[Result, DeadLetter]:
         """Try it in rounds until something ends them."""
+        rounds = self._rounds.pop(task.request.identity, None) if self._rounds else None
+        ended = await self._try_until_ended(task, rounds if task.request.redelivered else None)
+        if self._rounds and ended not in (Result.LOST, Result.REQUEUE):
+            self._rounds.pop(task.request.identity, None)
+        return ended
+
+    async def _try_until_ended(self, task: DeliveryTask, rounds: Optional[Rounds]) -> Union[Result, DeadLetter]:
         request, admission = task.request, self._admission
-        rounds: Optional[Rounds] = None
-        accepted_before = 0
+        accepted_before: Optional[int] = None
         while True:
             ticket = admission.ticket(request.kind) if admission.open else await self._admit(task)
             unfit = self._unfit(request, rounds)
             if unfit is not None:
                 self._not_sent(task, ticket)
                 return unfit
-            if rounds is None:
+            if rounds is None or accepted_before is None:
                 accepted_before = self._accepted
             tried = await self._try(task, ticket)
             ended: Union[Result, DeadLetter, None] = task.forced_result
@@ -147,6 +159,7 @@ class DeliverySender:
                 ended = self._error(request, tried.error, 1 + (rounds.attempts if rounds else 0))
             elif ended is None and tried.verdict is not Verdict.THROTTLED:
                 rounds = rounds or Rounds(self._plan)
+                self._keep(request, rounds)
                 step = rounds.failed(tried.verdict, self._accepted != accepted_before, self._breaker.away)
                 if rounds.tries == 0:
                     # The next round begins here: what Turn accepts while this one waits for it counts,
@@ -162,6 +175,12 @@ class DeliverySender:
                 return ended
             if step is not None and step.pause > 0:
                 await self._pause(task, step, tried.what)
+
+    def _keep(self, request: DeliveryRequest, rounds: Rounds) -> None:
+        """Its delivery may be lost, or go back to its queue: when it comes again its rounds go on."""
+        self._rounds[request.identity] = rounds
+        if len(self._rounds) > MOST_ROUNDS:
+            del self._rounds[next(iter(self._rounds))]
 
     async def _admit(self, task: DeliveryTask) -> Ticket:
         admitted = self._admission.wait(task)
