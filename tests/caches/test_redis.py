@@ -21,6 +21,7 @@ from vumi_turn.caches.redis_format import ADD_INBOUND, GET, GET_PERSON, KEEP, PU
 from vumi_turn.caches.redis_members import SETTLE
 from vumi_turn.caches.redis_shared import BEAT, PATIENCE, RETRY
 from vumi_turn.configuration.fields import ConfigErrors
+from vumi_turn.conversation.joined_notes import TURN_IDS
 
 try:
     import txredisapi
@@ -338,6 +339,24 @@ class SeveralWorkersTests(RedisCase):
         self.unavailable(self.cache.documents.get(PAGES, "k"))
         self.unavailable(self.cache.documents.put(PAGES, {"k": 1}))
         self.unavailable(self.cache.documents.update(PAGES, "k", lambda document: Change(1, None)))
+
+    def test_written_once(self) -> None:
+        """What is written once is known to its writer, though Redis is away; the rest may have changed."""
+        self.run_now(self.cache.documents.put(TURN_IDS, {"m1": ["m1", "m2"]}))
+        self.run_now(self.cache.documents.put(PAGES, {"m1": [1]}))
+        self.both_lose()
+        self.assertEqual(self.run_now(self.cache.documents.get(TURN_IDS, "m1")), ["m1", "m2"])
+        self.unavailable(self.cache.documents.get(TURN_IDS, "m9"))
+        self.unavailable(self.cache.documents.get(PAGES, "m1"))
+        self.unavailable(self.other.documents.get(TURN_IDS, "m1"))
+        self.run_now(self.cache.documents.put(TURN_IDS, {"m2": []}))
+        self.run_now(self.cache.documents.update(TURN_IDS, "m3", lambda document: Change(["m3"], None)))
+        self.unavailable(self.cache.documents.put(PAGES, {"m2": [1]}))
+        self.assertEqual(self.run_now(self.cache.documents.get(TURN_IDS, "m2")), [])
+        for connection in (self.connection, self.other_connection):
+            connection.come_back()
+        self.clock.pump([0.5] * int(2 * BEAT + 1))
+        self.assertEqual(self.run_now(self.other.documents.get(TURN_IDS, "m3")), ["m3"])
 
     def test_away_for_long(self) -> None:
         """After that nobody's last message is known: a reply by an older session would be worse."""

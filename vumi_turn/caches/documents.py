@@ -32,10 +32,12 @@ class Kind:
 
     :ivar name: part of each key; no colon in it.
     :ivar lifetime: which of the cache's two timeouts is its.
+    :ivar written_once: who wrote one knows it also where the others cannot be asked.
     """
 
     name: str
     lifetime: Lifetime = Lifetime.TIMEOUT
+    written_once: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from ..caches.documents import Change, DocumentStore, Kind, Lifetime
 #: Of a part: the id of the message that it was joined into, and whether that was published.
 JOINED = Kind("joined")
 #: Of a joined message: the ids that Turn was told.
-TURN_IDS = Kind("turn_ids", Lifetime.OUTBOUND_TIMEOUT)
+TURN_IDS = Kind("turn_ids", Lifetime.OUTBOUND_TIMEOUT, written_once=True)
 
 
 class JoinedNotes:
