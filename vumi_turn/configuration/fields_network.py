@@ -46,7 +46,8 @@ class ConfigUrl(ConfigText):
 MOST_NAMES = 20
 
 #: A host name, without port and path.
-_NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*", re.IGNORECASE)
+# Compiled where it is used first, and kept by re.
+_NAME = r"(?i)(?!-)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*"
 
 
 class ConfigHostNames(ConfigList):
@@ -59,7 +60,7 @@ class ConfigHostNames(ConfigList):
         if len(names) > MOST_NAMES:
             self.wrong(f"must have at most {MOST_NAMES} names, not {len(names)}")
         for name in names:
-            if not isinstance(name, str) or len(name) > 253 or not _NAME.fullmatch(name):
+            if not isinstance(name, str) or len(name) > 253 or not re.fullmatch(_NAME, name):
                 self.refuse(name, "a list of host names without scheme, port and path, as page.example.org")
         return [name.lower() for name in names]
 

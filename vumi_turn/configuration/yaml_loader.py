@@ -26,10 +26,10 @@ MARKS = {
 }
 
 _MERGE = "tag:yaml.org,2002:merge"
-_NAME = re.compile(r"[A-Z_][A-Z0-9_]*")
+_NAME = r"[A-Z_][A-Z0-9_]*"
 
 #: The option and the beginning of the value that a line has.
-_LINE = re.compile(r"""^\s*(?:-\s+)*(?P<key>[\w.-]+|"[^"]*"|'[^']*')\s*:\s+(?P<value>\S.*)$""")
+_LINE = r"""^\s*(?:-\s+)*(?P<key>[\w.-]+|"[^"]*"|'[^']*')\s*:\s+(?P<value>\S.*)$"""
 
 
 class SettingsError(Exception):
@@ -92,7 +92,7 @@ class Loader(yaml.SafeLoader):
 
     def _hint(self, line: int) -> Optional[str]:
         """What to do about a value of this line that begins with a sign of YAML's."""
-        found = _LINE.match(self._lines[line]) if line < len(self._lines) else None
+        found = re.match(_LINE, self._lines[line]) if line < len(self._lines) else None
         if found is None or found["value"][0] not in MARKS:
             return None
         mark = found["value"][0]
@@ -207,7 +207,7 @@ def _env(loader: Loader, node: yaml.Node) -> Any:
     if loader.without_secrets:
         return ""
     # Whoever puts the secret itself behind !env does not want to read it in a log.
-    shown = name if _NAME.fullmatch(name) else "such name"
+    shown = name if re.fullmatch(_NAME, name) else "such name"
     loader.fail(node, f"the environment has no {shown}, which !env asks for")
 
 

@@ -33,11 +33,12 @@ _NOT_PERSONAL = frozenset(
     | {("status", "timestamp"), ("interactive", "type")}
 )
 
-_TOKEN = re.compile(r"(?i)\b(bearer|token|basic)(\s+|\s*[:=]\s*\"?)[A-Za-z0-9._~+/=-]{8,}")
-_JWT = re.compile(r"\beyJ[A-Za-z0-9_-]{6,}(?:\.[A-Za-z0-9_-]*)*")
-_TAG = re.compile(r"(?s)<(script|style)\b.*?</\1\s*>|<!--.*?-->|<[^>]*>")
-_NUMBER = re.compile(r"\d(?:[\s().-]?\d)+")
-_SPACE = re.compile(r"\s+")
+# Compiled where they are used first, and kept by re: nothing needs them until Turn refuses something.
+_TOKEN = r"(?i)\b(bearer|token|basic)(\s+|\s*[:=]\s*\"?)[A-Za-z0-9._~+/=-]{8,}"
+_JWT = r"\beyJ[A-Za-z0-9_-]{6,}(?:\.[A-Za-z0-9_-]*)*"
+_TAG = r"(?s)<(script|style)\b.*?</\1\s*>|<!--.*?-->|<[^>]*>"
+_NUMBER = r"\d(?:[\s().-]?\d)+"
+_SPACE = r"\s+"
 
 
 def personal_texts(payload: Mapping[str, Any]) -> list[str]:
@@ -84,8 +85,8 @@ def masked_words(body: bytes, personal: Iterable[str], tokens: Iterable[str] = (
         text = _without_parts(text, form)
     for one in texts:
         text = _without_digits(text, one)
-    text = _TOKEN.sub(lambda found: f"{found[1]}{found[2]}{MASK}", text)
-    text = _JWT.sub(MASK, text)
+    text = re.sub(_TOKEN, lambda found: f"{found[1]}{found[2]}{MASK}", text)
+    text = re.sub(_JWT, MASK, text)
     text = re.sub(r"\*\*\*(?:\s*\*\*\*)+", MASK, text).strip()
     return text if len(text) <= MAX_WORDS else text[: MAX_WORDS - 1] + "…"
 
@@ -110,7 +111,7 @@ def _text_of(body: bytes) -> str:
     if said is not None:
         return said if isinstance(said, str) else _plain_json(said)
     if text.lstrip()[:200].lower().startswith(("<!doctype", "<html", "<?xml", "<head", "<body")):
-        return html.unescape(_TAG.sub(" ", text))
+        return html.unescape(re.sub(_TAG, " ", text))
     return text
 
 
@@ -145,7 +146,7 @@ def sentences(said: Any, name: str = "") -> list[str]:
 
 
 def _one_line(text: str) -> str:
-    return _SPACE.sub(" ", "".join(c if c.isprintable() or c.isspace() else "?" for c in text)).strip()
+    return re.sub(_SPACE, " ", "".join(c if c.isprintable() or c.isspace() else "?" for c in text)).strip()
 
 
 # -- masking -----------------------------------------------------------------
@@ -214,4 +215,4 @@ def _without_digits(text: str, one: str) -> str:
         hides = len(national) >= LEAST_DIGITS and (national in digits or digits in written)
         return MASK if hides else found[0]
 
-    return _NUMBER.sub(mask, text)
+    return re.sub(_NUMBER, mask, text)

@@ -14,7 +14,6 @@ from .agent import KeptAgent
 from .endpoints import TLS, Endpoints, Route
 from .parsing import ParserFactory
 from .proxy import ProxySettings
-from .pure_parser import PureParser
 
 #: Seconds after which an idle connection is closed: less than the 60 and 75
 #: after which load balancers and nginx close theirs, so that it is mostly us.
@@ -45,17 +44,20 @@ def parser_factory(kind: Optional[str] = None) -> ParserFactory:
         installed.
     :raises ImportError: httptools is asked for, and is not installed.
     """
-    if kind == "pure":
-        return PureParser
-    if kind not in (None, "httptools"):
+    if kind not in (None, "httptools", "pure"):
         raise ValueError(f"there is no parser {kind!r}")
-    try:
-        from .httptools_parser import HttptoolsParser
-    except ImportError:
-        if kind is not None:
-            raise
-        return PureParser
-    return HttptoolsParser
+    if kind != "pure":
+        try:
+            from .httptools_parser import HttptoolsParser
+
+            return HttptoolsParser
+        except ImportError:
+            if kind is not None:
+                raise
+    # One of the two is used, so the other is not loaded.
+    from .pure_parser import PureParser
+
+    return PureParser
 
 
 def make_agent(
