@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from twisted.internet.defer import CancelledError, Deferred
 
+from tests.cases import case
 from tests.outbound.case import ADDRESS, Nacked, OutboundCase, outbound
 from vumi_turn.outbound.answers import ANSWER_TIMEOUT, FLUSH_TIME
 from vumi_turn.outbound.publisher import WRITING_TIME
@@ -219,6 +220,27 @@ class RepeatTests(OutboundCase):
         self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
         self.at_once = True
         self.assertEqual(self.answer().message_id, "m1")
+
+    def test_store_is_told(self) -> None:
+        """Whatever kept a message from being published, the store is told: other workers wait for this one's end."""
+        refused: list[str] = []
+        tell = self.store.refused
+
+        def note(key: bytes, message_id: str) -> None:
+            refused.append(message_id)
+            tell(key, message_id)
+
+        self.patch(self.store, "refused", note)
+        for error, status in ((Nacked(), 503), (KeyError("oops"), 500)):
+            with case(error=error):
+                self.at_once = error
+                self.assertEqual(self.answer().status, status)
+                self.assertEqual(refused, ["m1"])
+                refused.clear()
+        self.flushLoggedErrors(KeyError)
+        self.build_error = MessageNotFound()
+        self.assertEqual(self.answer().status, 404)
+        self.assertEqual(refused, ["m1"], "it may be there all the same, so its repeats keep the id")
 
     def test_what_could_not_be_built(self) -> None:
         """What could not be built is forgotten: its repeat is looked at afresh."""
