@@ -21,6 +21,8 @@ Result = TypeVar("Result")
 class Lifetime(Enum):
     """For how long a document is kept after it was last written."""
 
+    __hash__ = object.__hash__  # looked up for each document that is read or written
+
     TIMEOUT = "timeout"
     OUTBOUND_TIMEOUT = "outbound_timeout"
 

@@ -185,7 +185,7 @@ class Conversations:
         typed = message.content
         if not typed:
             return None
-        if message.session_event == TransportUserMessage.SESSION_RESUME:
+        if message.session_event == TransportUserMessage.SESSION_RESUME and "pages" in seen:
             turned = await self._turn_page(person, seen, typed, message.message_id)
             if turned is not None:
                 return turned
