@@ -242,6 +242,27 @@ class PageTests(JourneyCase):
         page = self.sent()[1]
         self.assertEqual((page.message_id, page.content), (noted["id"], noted["page"]))
 
+    def test_key_is_lost(self) -> None:
+        """A key whose delivery is lost before its page is confirmed is left to whoever gets it next."""
+        self.paged()
+        self.broker.nack_next(1)
+        self.push("inbound", self.key("i2"))
+        self.broker.go_away()
+        self.turns()
+        consumer = self.worker.connectors["c"]
+        consumer.pause()
+        self.broker.come_back()
+        self.wait(5)
+        self.assertEqual(len(self.sent()), 1, "another worker may have the key")
+        consumer.unpause()
+        self.wait(1)
+        self.assertEqual([page.in_reply_to for page in self.sent()], ["i1", "i2"])
+        self.assertEqual((self.parked(), self.queue("inbound")), ([], []))
+
+    def key(self, name: str) -> TransportUserMessage:
+        """A person asks for the next page."""
+        return inbound(message_id=name, content="98", session_event="resume", transport_type="ussd", to_addr="*120#")
+
     def test_lost(self) -> None:
         """Where the cache has lost the pages, or has none, a key goes to Turn as it was typed."""
         self.paged()

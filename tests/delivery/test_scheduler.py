@@ -7,7 +7,7 @@ from __future__ import annotations
 import random
 from typing import Any, Optional
 
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, fail, succeed
 
 from tests.cases import case
 from tests.delivery.fakes import (
@@ -951,6 +951,24 @@ class TwentyMinutesTests(SchedulerTestCase):
         self.deliver(request)
         self.pass_time(1201, step=50)
         self.assertEqual((self.result(request), self.turn.posts), (Result.REQUEUE, []))
+
+    def test_page_that_hangs_comes_again(self) -> None:
+        """A page that was given up is not known as shown: when its key comes again it is published again."""
+        answered: list[str] = []
+
+        def answering(name: str, answer: Deferred[None]) -> Deferred[None]:
+            answered.append(name)
+            return answer
+
+        request = self.request("a", result=Result.PAGE, answering=lambda: answering("first", Deferred()))
+        self.deliver(request)
+        self.pass_time(1520, step=10)
+        self.assertIs(self.result(request), Result.REQUEUE)
+        again = request.again()
+        again.result = Result.PAGE
+        again.answering = lambda: answering("again", succeed(None))
+        self.deliver(again)
+        self.assertEqual((self.result(again), answered), (Result.PAGE, ["first", "again"]))
 
     def test_one_on_its_way(self) -> None:
         """One that was on its way to us when its line went back goes back too, behind them."""

@@ -139,6 +139,8 @@ class OutgoingMessages:
         """
         Show the page that an input asked for; tries until the broker has it.
         Turn hears nothing of it, neither of the input nor of its statuses.
+
+        :raises BrokerError: the broker has not taken it, and the input's delivery is lost.
         """
         ended = TransportUserMessage.SESSION_CLOSE if page.ends_session else TransportUserMessage.SESSION_RESUME
         reply = asked_by.reply(page.text, session_event=ended, message_id=page.message_id, timestamp=self.now())
@@ -153,7 +155,10 @@ class OutgoingMessages:
                 await self.publish(Outgoing(reply))
                 break
             except BrokerError:
-                await deferLater(self._clock, backoff.next())
+                if not _is_lost(asked_by):
+                    await deferLater(self._clock, backoff.next())
+                if _is_lost(asked_by):
+                    raise  # whoever gets the input next shows the same page
         self._trace.add(asked_by.message_id, "paged", {"id": page.message_id})
 
     # -- several messages as one: vumi_turn.conversation.joining.JoinedFlow ------------
@@ -171,3 +176,7 @@ class OutgoingMessages:
         for part in parts:
             self._trace.add(part.id, "joined", {"into": message_id, "parts": len(parts)})
         self._metrics.parts_joined(len(parts))
+
+
+def _is_lost(message: TransportUserMessage) -> bool:
+    return message.delivery is not None and message.delivery.lost

@@ -123,8 +123,9 @@ class DeliverySender:
         try:
             await request.answer()
         except Exception as error:  # a boundary, as above
-            if task.state is not State.ENDED:
-                outcome = self._error(request, error, 0)
+            # One that is lost, or went back to its queue, comes again: it is not known as answered.
+            gone = request.lost or task.state is State.ENDED
+            outcome = Result.LOST if gone else self._error(request, error, 0)
         task.on(Event.ANSWERED)
         if outcome is not Result.PAGE:
             return task.forced_result or outcome
