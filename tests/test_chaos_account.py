@@ -320,6 +320,28 @@ class OutboundTests(AccountCase):
         self.ledger.see(Seen(STATUS, "id-2 sent", ACCEPTED, 11.9, request))
         self.assertEqual(self.right().counts["messages from Turn"]["joined into another one"], 1)
 
+    def behind_a_long_text(self, person: str = "her", more: bool = True) -> None:
+        """One that is in no queue, after another one to the same person that has a further page."""
+        self.ask(200).person = "her"
+        self.ledger.found["p2"] = Found("p2", "id-2", "asking 2", 10.6, person, more)
+        self.ledger.asked.append(Asked("asking 2", b"{}", [Attempt(9.0, 9.1, 200, "id-2")]))
+
+    def test_behind_a_long_text(self) -> None:
+        """On a further page, and the worker that could tell Turn so died: without Redis nobody knows."""
+        self.behind_a_long_text()
+        self.die(WORKER, 15.0)
+        self.assertEqual(self.right().counts["messages from Turn"]["joined into another one"], 1)
+
+    def test_not_behind_a_long_text(self) -> None:
+        """The worker is alive, or there is no further page, or it is another person's: it is lost."""
+        for dies, person, more in ((False, "her", True), (True, "his", True), (True, "her", False)):
+            with case(dies=dies, person=person, more=more):
+                self.setUp()
+                self.behind_a_long_text(person, more)
+                if dies:
+                    self.die(WORKER, 15.0)
+                self.wrong("1 messages from Turn were answered 200 and are in no queue: asking 1 (id-1)")
+
     def test_session_over(self) -> None:
         """What was held when its session ended is accounted for where Turn was told that it failed."""
         self.ask(200)

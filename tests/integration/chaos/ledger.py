@@ -93,6 +93,7 @@ class Asked:
     marker: str
     body: bytes
     attempts: list[Attempt] = field(default_factory=list)
+    person: str = ""
 
     @property
     def answer(self) -> Optional[Attempt]:
@@ -106,12 +107,16 @@ class Found:
     One text of what lay in the outbound queue: a message may be joined of several.
 
     :ivar publish_id: of this publish: the same again is only the broker's repeat.
+    :ivar person: to whom it goes.
+    :ivar more: whether there is a further page.
     """
 
     publish_id: str
     message_id: str
     marker: str
     at: float = 0.0
+    person: str = ""
+    more: bool = False
 
 
 @dataclass(frozen=True)

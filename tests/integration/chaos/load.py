@@ -22,6 +22,9 @@ from tests.integration.vumi_words import event, inbound
 #: What a broken connection may raise in pika; the last one by its timers.
 BROKEN = (AMQPError, OSError, ValueError)
 
+#: What people type to see the next page.
+NEXT = "98"
+
 #: What the texts of Turn's messages begin with, by which they are found again.
 MARKER = "asking "
 
@@ -140,7 +143,7 @@ class Speaker:
         if saying.expect == NOTHING:
             return inbound(message_id=name, from_addr=saying.person, content=None, session_event="close")
         if saying.expect == KEY:
-            return inbound(message_id=name, from_addr=saying.person, content="98" if number % 2 else "1")
+            return inbound(message_id=name, from_addr=saying.person, content=NEXT if number % 2 else "1")
         return inbound(message_id=name, from_addr=saying.person, content=f"saying {number}")
 
 
@@ -179,9 +182,11 @@ class Network:
         value = json.loads(body)
         message_id = value["message_id"]
         markers = [line for line in value["content"].split("\n") if line.startswith(MARKER)]
+        more = any(line.startswith(f"{NEXT}. ") for line in value["content"].split("\n"))
         for marker in markers:
             name = f"{properties.message_id} {marker}"
-            self._ledger.found[name] = Found(name, message_id, marker, time.monotonic())
+            found = Found(name, message_id, marker, time.monotonic(), value["to_addr"], more)
+            self._ledger.found[name] = found
         if markers and message_id not in self._reported:  # of further pages Turn hears nothing
             self._reported.add(message_id)
             for kind, status in self._fate(markers):
@@ -231,7 +236,7 @@ class Asker:
         self.refused: set[str] = set()
         began = time.monotonic()
         for number, asking in enumerate(askings):
-            asked = Asked(f"{MARKER}{seed}-{number}", b"")
+            asked = Asked(f"{MARKER}{seed}-{number}", b"", person=asking.person)
             body = outbound(asking.person, asked.marker, waiting_for_user_input=bool(number % 4))
             body["turn"] = _turn(asking.form, asked.marker)
             asked.body = json.dumps(body).encode()
