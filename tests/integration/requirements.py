@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import random
 import shutil
 import socket
+import tempfile
+from functools import lru_cache
 from pathlib import Path
-from typing import Iterable, NoReturn
+from typing import BinaryIO, Iterable, NoReturn
 from unittest import SkipTest
 
 #: Set to 1 to make a missing server a failure; ``CI=true`` does so too.
 REQUIRE = "VUMI_TURN_REQUIRE_SERVERS"
+
+#: The ports that this process has been given.
+_reserved: set[int] = set()
 
 
 def servers_are_required() -> bool:
@@ -53,16 +59,37 @@ def find_program(variable: str, candidates: Iterable[str], what: str, hint: str)
 
 def free_port() -> int:
     """
-    A TCP port of 127.0.0.1 that nobody listens on just now.
+    A TCP port of 127.0.0.1 that nobody listens on just now, and that no other
+    process of tests is given while this one lives: a server that is down for
+    a moment finds its port again.
 
-    None of those that the system gives to outgoing connections: while a
-    server is down for a moment one of them could take its port.
+    None of those that the system gives to outgoing connections, for the same reason.
     """
     while True:
         port = random.randrange(15_000, 32_000)
+        if not _reserve(port):
+            continue
         with socket.socket() as listener:
             try:
                 listener.bind(("127.0.0.1", port))
             except OSError:
                 continue
             return port
+
+
+def _reserve(port: int) -> bool:
+    """Whether a port is this process's now: a lock of one byte of a file that all processes of tests share."""
+    if port in _reserved:
+        return False
+    try:
+        fcntl.lockf(_port_locks(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except OSError:
+        return False
+    _reserved.add(port)
+    return True
+
+
+@lru_cache(maxsize=None)
+def _port_locks() -> BinaryIO:
+    """Open once: a process that closed it would lose all of its locks."""
+    return open(Path(tempfile.gettempdir()) / f"vumi_turn_test_ports.{os.getuid()}", "ab")

@@ -1,0 +1,34 @@
+"""What integration tests are given by the machine."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.integration.requirements import free_port
+
+SEED, COUNT = 7, 40
+
+OTHER_PROCESS = f"""
+import random
+from tests.integration.requirements import free_port
+random.seed({SEED})
+print(*(free_port() for _ in range({COUNT})))
+"""
+
+
+class FreePortTests(SynchronousTestCase):
+    def test_nobody_elses(self) -> None:
+        """A port that one process was given is given neither to it again nor to another one, though nobody listens."""
+        state = random.getstate()
+        self.addCleanup(random.setstate, state)
+        random.seed(SEED)
+        ours = [free_port() for _ in range(COUNT)]
+        random.seed(SEED)
+        ours += [free_port() for _ in range(COUNT)]
+        written = subprocess.run([sys.executable, "-c", OTHER_PROCESS], capture_output=True, text=True, check=True)
+        theirs = [int(port) for port in written.stdout.split()]
+        self.assertEqual(len({*ours, *theirs}), 3 * COUNT)
