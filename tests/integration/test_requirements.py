@@ -5,10 +5,13 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
+from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.integration.requirements import free_port
+
+ROOT = Path(__file__).resolve().parents[2]
 
 SEED, COUNT = 7, 40
 
@@ -29,6 +32,7 @@ class FreePortTests(SynchronousTestCase):
         ours = [free_port() for _ in range(COUNT)]
         random.seed(SEED)
         ours += [free_port() for _ in range(COUNT)]
-        written = subprocess.run([sys.executable, "-c", OTHER_PROCESS], capture_output=True, text=True, check=True)
+        command = [sys.executable, "-c", OTHER_PROCESS]
+        written = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
         theirs = [int(port) for port in written.stdout.split()]
         self.assertEqual(len({*ours, *theirs}), 3 * COUNT)
