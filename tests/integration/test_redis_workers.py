@@ -113,9 +113,10 @@ class RedisWorkersTests(RedisWorkersCase):
         asks again. When it is back both know all that was said meanwhile.
         """
         before = self.said(4)
-        half = [self.say(inbound()) for _ in range(20)]
+        # Each waits 5 s for Redis, and four do so at a time; what is looked at then is so for 30 s.
+        half = [self.say(inbound()) for _ in range(6)]
         self.redis.kill()
-        while_away = half + self.said(10)
+        while_away = half + [self.say(inbound()) for _ in range(4)]
         for message in while_away:
             self.delivered(message)
         for worker in (0, 1):
