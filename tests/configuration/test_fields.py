@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any
-from unittest.mock import patch
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -576,26 +575,6 @@ class ConfigTests(SynchronousTestCase):
             ["token is missing: the token", "prefetch 101 needs a url"],
         )
         self.assertEqual(len(self.errors({**GOOD, "prefetch": 101, "url": "x"}, Checked)), 1)
-
-    def test_documentation_when_asked_for(self) -> None:
-        """Docstrings are written when they are asked for, for a class's own text and all its options."""
-
-        class Quick(Application):
-            """An application that answers quickly."""
-
-            speed = ConfigInt("How quick it is.", default=3)
-
-        with patch("confmodel.config.generate_doc") as written:
-
-            class Quicker(Quick):
-                pass
-
-        self.assertEqual(written.call_count, 0)
-        self.assertEqual(str(Quick.__doc__).splitlines()[0], "An application that answers quickly.")
-        self.assertIn(":param str connector_name:", str(Quick.__doc__))
-        self.assertIn(":param int speed:", str(Quicker.__doc__))
-        self.assertNotIn("quickly", str(Quicker.__doc__))
-        self.assertEqual(Quicker({**GOOD, "speed": 4}).speed, 4)
 
     def test_documentation(self) -> None:
         """The class documents each of its options: type, meaning, and what holds where it is not given."""
